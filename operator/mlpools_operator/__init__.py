@@ -1,0 +1,1 @@
+"""The mlpools operator: watches four kinds, decides, applies ordinary Kubernetes objects."""

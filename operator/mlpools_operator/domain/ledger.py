@@ -1,0 +1,70 @@
+"""Who holds how many nodes of a pool, and what admission says to each job: values shared by pool and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job (later also a batch inference or a notebook) as admission sees it.
+
+    Attributes:
+        uid: of the resource.
+        nodes: asked for, all or none.
+        created: its age counts from here, also after a restart or a preemption.
+        held: nodes that it holds now: its pods that are neither terminal nor gone, or all that it was
+            admitted for while its pods are still being made.
+        admitted: its status says ``Admitted=True`` for the current attempt.
+        not_before: back-off: not to be admitted before this time.
+        blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
+    """
+
+    uid: str
+    kind: str
+    namespace: str
+    name: str
+    nodes: int
+    priority: int
+    created: float
+    held: int = 0
+    admitted: bool = False
+    not_before: float = 0.0
+    blocked: str = ""
+    percent: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What admission says of one candidate.
+
+    Attributes:
+        admit: it may take its nodes (or keep what it has).
+        reason: while waiting: ``WaitingForNodes``, ``BehindInQueue``, ``PoolSuspended``, ``TooLarge``, …
+        message: one sentence: who holds the nodes and what would help.
+        position: 1 = first in the queue, 0 = not queued.
+        ahead: candidates before it.
+    """
+
+    admit: bool
+    reason: str = ""
+    message: str = ""
+    position: int = 0
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One pass of admission over a pool.
+
+    Attributes:
+        verdicts: by UID of the candidate.
+        held: nodes in use after this pass, never above the pool's ``maxNodes`` through an admission.
+        requeue_after: seconds until a verdict could change by time alone.
+    """
+
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    held: int = 0
+    requeue_after: float | None = None

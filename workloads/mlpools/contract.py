@@ -1,0 +1,299 @@
+"""The contract between the operator and a job's pods, and between the parts inside a pod.
+
+Three documents cross the border, each one JSON object with camelCase keys:
+
+* ``Task``: operator -> pod, in the environment variable ``MLPOOLS_TASK``. The same for every
+  rank; a pod's rank comes from ``JOB_COMPLETION_INDEX``.
+* ``Report``: pod -> operator, served by every supervisor at ``GET :8470/status``. Rank 0 speaks
+  for the job.
+* ``Final``: pod -> operator, the container's termination message. Never above ``FINAL_MAX_BYTES``.
+
+Both programs import this module, and the supervisor runs it inside images that are not ours: it uses
+the standard library only and works on Python 3.9. A reader ignores keys that it does not know and a
+writer never renames one, so an operator and a pod of neighbouring releases understand each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+VERSION = 1
+
+TASK_ENV = "MLPOOLS_TASK"
+RANK_ENV = "JOB_COMPLETION_INDEX"
+#: File descriptor on which a worker writes its lines of JSON for its supervisor.
+REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
+
+#: Where every supervisor serves ``GET /status``; the only port the operator asks for.
+STATUS_PORT = 8470
+#: Where rank 0 listens for the framework's rendezvous (XGBoost's tracker, torch's store).
+COORDINATOR_PORT = 29500
+
+#: Where the kubelet reads the termination message; it keeps 4,096 bytes of it.
+TERMINATION_LOG = "/dev/termination-log"
+FINAL_MAX_BYTES = 4_000
+
+#: Writable folders of the container; its root file system is read-only.
+SCRATCH_DIR = "/scratch"
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of a supervisor. They avoid 1, 2 and 125 and up, which shells and signals use."""
+
+    DONE = 0
+    USER_CODE = 10
+    INVALID_SPEC = 11
+    OUTPUT_EXISTS = 12
+    DATA_NOT_READABLE = 13
+    BAD_HYPER_PARAMETER = 14
+    PACKAGE_NOT_ALLOWED = 15
+    CHECKPOINT_MISMATCH = 16
+    SECRET_MISSING = 17
+    FABRIC_TOO_SLOW = 18
+    HUNG = 20
+    PREEMPTED = 21
+    PEER_LOST = 22
+    #: The worker was killed by a signal that nobody here sent (segmentation fault, kernel).
+    SIGNAL = 23
+    #: A fault of mlpools itself.
+    INTERNAL = 24
+
+
+#: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
+REASONS: Mapping[int, str] = {
+    Exit.USER_CODE: "UserCodeError",
+    Exit.INVALID_SPEC: "InvalidSpec",
+    Exit.OUTPUT_EXISTS: "OutputExists",
+    Exit.DATA_NOT_READABLE: "DataNotReadable",
+    Exit.BAD_HYPER_PARAMETER: "BadHyperParameter",
+    Exit.PACKAGE_NOT_ALLOWED: "PackageNotAllowed",
+    Exit.CHECKPOINT_MISMATCH: "CheckpointMismatch",
+    Exit.SECRET_MISSING: "SecretMissing",
+    Exit.FABRIC_TOO_SLOW: "FabricTooSlow",
+    Exit.HUNG: "Hung",
+    Exit.PREEMPTED: "Preempted",
+    Exit.PEER_LOST: "PeerLost",
+    Exit.SIGNAL: "WorkerCrashed",
+    Exit.INTERNAL: "InternalError",
+}
+
+
+class ContractError(ValueError):
+    """A document of the contract cannot be read; the message says which and why."""
+
+
+T = TypeVar("T", bound="Document")
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A JSON object with camelCase keys; absent values are left out."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain JSON form, without absent and empty values."""
+        items = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {_camel(name): _plain(value) for name, value in items if value is not None and value != {}}
+
+    def to_json(self) -> str:
+        """Return the compact JSON text; equal documents have equal text."""
+        return json.dumps(self.to_dict(), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls: type[T], raw: Mapping[str, Any]) -> T:
+        """Read a plain JSON object; unknown keys are ignored.
+
+        Raises:
+            ContractError: a required key is absent.
+        """
+        known = {_camel(f.name): f.name for f in dataclasses.fields(cls)}
+        values = {known[key]: value for key, value in raw.items() if key in known}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ContractError(f"This {cls.__name__} document is incomplete: {error}.") from error
+
+    @classmethod
+    def from_json(cls: type[T], text: str) -> T:
+        """Read a JSON text.
+
+        Raises:
+            ContractError: it is not JSON, not an object, or a required key is absent.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"This {cls.__name__} document is not JSON: {error}.") from error
+        if not isinstance(raw, dict):
+            raise ContractError(f"This {cls.__name__} document is not a JSON object.")
+        return cls.from_dict(raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(Document):
+    """What one attempt has to do; the same document for every rank.
+
+    Attributes:
+        namespace: of the job object.
+        name: of the job object.
+        uid: of the job object; checkpoints and results carry it.
+        attempt: counts from 1.
+        nodes: number of pods of the gang.
+        workers_per_node: workers started by each supervisor; ``world = nodes * workers_per_node``.
+        coordinator: resolvable name of rank 0's pod.
+        framework: ``xgboost`` (later ``lightgbm``, ``pytorch``, ``script``).
+        spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in).
+        data: name -> source, as in the job's spec.
+        output: ``{url, mode}`` as in the job's spec.
+        checkpoint: ``{url, everyRounds | everySeconds, keep}``, ``url`` always set.
+        hang_timeout_seconds: without a step for so long the rank is hung; 0 = never.
+        grace_period_seconds: between SIGTERM and SIGKILL.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    nodes: int
+    coordinator: str
+    framework: str
+    spec: dict[str, Any]
+    data: dict[str, Any]
+    output: dict[str, Any]
+    checkpoint: dict[str, Any]
+    workers_per_node: int = 1
+    hang_timeout_seconds: int = 1800
+    grace_period_seconds: int = 60
+    version: int = VERSION
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers over all pods."""
+        return self.nodes * self.workers_per_node
+
+
+class Phase(str, enum.Enum):
+    """Where a pod is, in the order in which it gets there."""
+
+    STARTING = "Starting"
+    PACKAGES = "Packages"
+    DATA = "Data"
+    RENDEZVOUS = "Rendezvous"
+    WORKING = "Working"
+    FINISHING = "Finishing"
+    ENDED = "Ended"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report(Document):
+    """How far a pod is; a worker's lines update it, and its supervisor serves it.
+
+    Attributes:
+        phase: one of ``Phase``.
+        rank: node rank of the pod.
+        attempt: of the task.
+        step: finished boosting rounds, optimizer steps, …; it never falls within an attempt.
+        total_steps: 0 = unknown.
+        rows_per_second: rows of training data passed over, all ranks together.
+        eta_seconds: to the end, as far as one can say.
+        metrics: latest values, such as ``{"eval-rmse": 17.9}``.
+        checkpoint_step: newest committed checkpoint, 0 = none.
+        seconds: how long each finished phase took, such as ``{"Data": 1.2}``.
+        age_seconds: since the last line of a worker. A span, since clocks of pods differ.
+        message: one sentence about what it is doing now, where that helps.
+    """
+
+    phase: str
+    rank: int = 0
+    attempt: int = 1
+    step: int = 0
+    total_steps: int = 0
+    rows_per_second: float = 0.0
+    eta_seconds: float | None = None
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    checkpoint_step: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    age_seconds: float = 0.0
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Final(Document):
+    """How a pod ended.
+
+    Attributes:
+        code: the exit code, one of ``Exit``.
+        rank: node rank of the pod.
+        attempt: of the task.
+        message: one sentence for a person; empty on success.
+        traceback: of the user's code, for the log reader; the first thing cut when space is short.
+        step: last finished step.
+        metrics: of the finished model, such as ``{"eval-rmse": 17.9, "train-rmse": 16.1}``.
+        outputs: ``modelURL``, ``metricsURL``, ``resultURL``, ``logsURL``, ``checkpointURL``.
+        checkpoint_step: newest committed checkpoint, 0 = none.
+        seconds: how long each phase took.
+    """
+
+    code: int
+    rank: int
+    attempt: int = 1
+    message: str = ""
+    traceback: str = ""
+    step: int = 0
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    outputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    checkpoint_step: int = 0
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def encode(self, limit: int = FINAL_MAX_BYTES) -> bytes:
+        """Return the UTF-8 JSON, cut to ``limit`` bytes: first the traceback, then metrics, then the message.
+
+        The end of a traceback names the error, so its beginning goes first. What is left after all
+        three cuts (the codes and the URLs of the outputs) is kept while it fits, else the URLs go too.
+        """
+        cut = _shorten(self, "traceback", limit, keep_end=True)
+        if cut._size() > limit:
+            cut = dataclasses.replace(cut, metrics={}, seconds={})
+        cut = _shorten(cut, "message", limit, keep_end=False)
+        if cut._size() > limit:
+            cut = dataclasses.replace(cut, outputs={})
+        return cut.to_json().encode()
+
+    def _size(self) -> int:
+        return len(self.to_json().encode())
+
+
+def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:
+    """Cut one text field to the longest part with which the document fits, or to nothing."""
+    text: str = getattr(final, field)
+    if final._size() <= limit:
+        return final
+    low, high = 0, len(text)
+    while low < high:  # JSON escapes make the size of a text unpredictable, its order not
+        middle = (low + high + 1) // 2
+        part = text[len(text) - middle :] if keep_end else text[:middle]
+        if dataclasses.replace(final, **{field: part})._size() <= limit:  # type: ignore[arg-type]
+            low = middle
+        else:
+            high = middle - 1
+    part = text[len(text) - low :] if keep_end else text[:low]
+    return dataclasses.replace(final, **{field: part})  # type: ignore[arg-type]
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        plain: list[Any] = [_plain(item) for item in value]
+        return plain
+    return value
