@@ -1,0 +1,56 @@
+# Everything a person does here is one of these; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+export PYTHONUNBUFFERED := 1
+
+##@ Use
+run: $(VENV)/ready ## Start a real cluster, install mlpools, train a model and follow it (CONTEXT=name: on that cluster)
+	@$(RUN) -m tools.quickstart $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
+
+down: $(VENV)/ready ## Remove the cluster that `make run` made, and nothing else
+	@$(RUN) -m tools.cluster down
+
+##@ Test
+test: $(VENV)/ready ## Lint, types, layers, unit, integration, chart and end-to-end tests
+	@$(RUN) -m tools.stages test
+
+test-full: $(VENV)/ready ## The same and all that is too long for every change
+	@$(RUN) -m tools.stages test-full
+
+test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, e2e
+	@$(RUN) -m tools.stages $*
+
+##@ Change
+generate: $(VENV)/ready ## Write the CRDs, the chart's copies and the reference pages from the models
+	@$(RUN) -m mlpools_operator.crdgen
+
+format: $(VENV)/ready ## Format the code and mend what the linter can mend
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
+
+lock: $(VENV)/ready ## Compile requirements/*.txt anew from pyproject.toml
+	@$(RUN) -m tools.lock
+
+images: $(VENV)/ready ## Build the operator and runtime images
+	@$(RUN) -m tools.images
+
+##@ Measure
+bench-launch: $(VENV)/ready ## Launch: first and later `make run`, CR to pods, container to first round, requests per job
+	@$(RUN) -m bench.launch
+
+##@ Housekeeping
+venv: $(VENV)/ready ## Install the development environment
+
+$(VENV)/ready: pyproject.toml requirements/dev.txt tools/bootstrap.sh
+	@PYTHON=$(PYTHON) tools/bootstrap.sh $(VENV)
+
+clean: ## Remove what builds and tests left in this folder (not the caches)
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z%_-]+:.*## / {printf "  \033[36mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run down test test-full generate format lock images bench-launch venv clean help

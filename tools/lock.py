@@ -1,0 +1,45 @@
+"""Compile `requirements/*.txt` from pyproject.toml: names, versions and hashes, and no address of any index."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path("requirements")
+LOCKS = {
+    "dev.txt": ["--extra", "operator", "--extra", "workloads", "--group", "dev"],
+    "operator.txt": ["--extra", "operator"],
+    "runtime.txt": ["--extra", "workloads"],
+    "uv.txt": ["--group", "bootstrap"],
+}
+OPTIONS = [
+    "--quiet",
+    "--generate-hashes",
+    "--no-header",
+    "--no-emit-index-url",
+    "--no-emit-find-links",
+    "--python-version",
+    "3.11",
+]
+
+
+def main() -> int:
+    """Compile every lock; versions already locked stay unless pyproject.toml forbids them."""
+    for name, selection in LOCKS.items():
+        target = FOLDER / name
+        command = [
+            str(Path(sys.executable).parent / "uv"),
+            "pip",
+            "compile",
+            "pyproject.toml",
+            *selection,
+            *OPTIONS,
+        ]
+        subprocess.run([*command, "--output-file", str(target)], check=True)
+        print(f"  ✓ {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
