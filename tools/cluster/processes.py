@@ -1,0 +1,146 @@
+"""Starting, finding again and stopping programs that outlive the Python process that started them.
+
+A program is remembered by its pid and its start time (a pid alone may meanwhile be another
+program's), so the next `up` finds what the last one started, and `down` never hits a stranger.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.steps import ToolError, last_line, wait_for
+
+
+@dataclass(frozen=True)
+class Process:
+    """One running program, as the kernel knows it."""
+
+    pid: int
+    started: int  # clock ticks since boot
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The program with this pid; None where there is none or it is a zombie."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
+        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very program still runs."""
+        _reap(self.pid)
+        return Process.of(self.pid) == self
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal, to this program or to nobody."""
+        if self.alive:
+            os.kill(self.pid, number)
+
+    def children(self) -> list[int]:
+        """The pids of what it started."""
+        try:
+            return [
+                int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            ]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The programs of one state folder: `run/<name>.json` and `logs/<name>.log`.
+
+    Attributes:
+        state: The folder.
+        die_with_parent: Have the kernel kill them when the thread that starts them ends.
+    """
+
+    state: Path
+    die_with_parent: bool = False
+
+    def log(self, name: str) -> Path:
+        """Where a program's output goes."""
+        return self.state / "logs" / f"{name}.log"
+
+    def start(self, name: str, command: Sequence[str | Path], *, inside: Sequence[str] = ()) -> Process:
+        """Start a program in the background, its output appended to its log.
+
+        Args:
+            name: What it is found by later.
+            command: The program and its arguments; run in the state folder.
+            inside: A command that enters namespaces and then runs what follows it as its child;
+                the child is what is remembered.
+        """
+        self.log(name).parent.mkdir(parents=True, exist_ok=True)
+        pid = self._spawn([*inside, "env", "-C", str(self.state), *map(str, command)], self.log(name))
+        if inside:
+            pid = self._child(name, pid)
+        process = Process.of(pid)
+        if process is None:
+            raise self.failure(name)
+        self._record(name).parent.mkdir(parents=True, exist_ok=True)
+        self._record(name).write_text(json.dumps({"pid": process.pid, "started": process.started}))
+        return process
+
+    def find(self, name: str) -> Process | None:
+        """The program of that name, if it still runs."""
+        try:
+            process = Process(**json.loads(self._record(name).read_text()))
+        except (FileNotFoundError, ValueError):
+            return None
+        return process if process.alive else None
+
+    def stop(self, name: str, *, seconds: float = 5) -> None:
+        """Ask a program to end, kill it where it does not, and forget it."""
+        process = self.find(name)
+        if process is not None:
+            process.kill(signal.SIGTERM)
+            try:
+                wait_for(f"stopping {name}", lambda: "it runs" if process.alive else None, seconds=seconds)
+            except ToolError:
+                process.kill()
+                wait_for(f"killing {name}", lambda: "it runs" if process.alive else None, seconds=seconds)
+        self._record(name).unlink(missing_ok=True)
+
+    def failure(self, name: str) -> ToolError:
+        """What to say of a program that ended."""
+        return ToolError(f"{name} ended at once: {last_line(self.log(name))} (log: {self.log(name)})")
+
+    def _record(self, name: str) -> Path:
+        return self.state / "run" / f"{name}.json"
+
+    def _spawn(self, command: list[str], log: Path) -> int:
+        if self.die_with_parent:
+            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        output = (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), output, (os.POSIX_SPAWN_DUP2, 1, 2)]
+        # A session of its own: Ctrl-C in the terminal is for the command line, not for the cluster.
+        return os.posix_spawnp(command[0], command, dict(os.environ), file_actions=actions, setsid=True)
+
+    def _child(self, name: str, parent: int) -> int:
+        entered = Process.of(parent)
+        found: list[int] = []
+
+        def missing() -> str | None:
+            if entered is None or not entered.alive:
+                raise self.failure(name)
+            found.extend(entered.children())
+            return None if found else "it has not been started"
+
+        wait_for(f"starting {name}", missing, seconds=10, every=0.01)
+        return found[0]
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # started by another run of this program
