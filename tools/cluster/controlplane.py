@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.binaries import binary
 from tools.cluster import kubeconfig
-from tools.cluster.addresses import API_SERVICE, DNS_DOMAIN, SERVICES, Site, free_port
+from tools.cluster.addresses import ALONE, API_SERVICE, DNS_DOMAIN, SERVICES, Site, free_port
 from tools.cluster.api import Api
 from tools.cluster.certificates import Authority, Leaf
 from tools.cluster.processes import Processes
@@ -49,7 +49,7 @@ class ControlPlane:
         *,
         controller_manager: bool = False,
         scheduler: bool = False,
-        site: Site = Site(),
+        site: Site = ALONE,
         inside: Sequence[str] = (),
         audit: bool = False,
         fsync: bool = False,

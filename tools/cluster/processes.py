@@ -6,6 +6,7 @@ program's), so the next `up` finds what the last one started, and `down` never h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -140,7 +141,5 @@ class Processes:
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):  # started by another run of this program
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass  # started by another run of this program
