@@ -18,6 +18,8 @@ class Candidate:
             admitted for while its pods are still being made.
         admitted: its status says ``Admitted=True`` for the current attempt.
         not_before: back-off: not to be admitted before this time.
+        attempt: the attempt that holds nodes, or the next one that asks for them.
+        generation: of the resource when it asked: a changed spec asks anew.
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
     """
 
@@ -34,6 +36,13 @@ class Candidate:
     blocked: str = ""
     percent: float | None = None
     eta_seconds: float | None = None
+    attempt: int = 1
+    generation: int = 0
+
+    @property
+    def ticket(self) -> tuple[str, int, int]:
+        """What a grant is good for: this resource, this attempt, this spec, and nothing else."""
+        return (self.uid, self.attempt, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class Verdict:
         message: one sentence: who holds the nodes and what would help.
         position: 1 = first in the queue, 0 = not queued.
         ahead: candidates before it.
+        attempt: of the candidate: a verdict on an earlier attempt says nothing about the next one.
+        generation: of the candidate: a verdict on an earlier spec says nothing about the changed one.
     """
 
     admit: bool
@@ -53,6 +64,12 @@ class Verdict:
     message: str = ""
     position: int = 0
     ahead: int = 0
+    attempt: int = 1
+    generation: int = 0
+
+    def holds_for(self, attempt: int, generation: int) -> bool:
+        """Whether this verdict is about that attempt of that spec (generation 0: of any spec)."""
+        return self.attempt == attempt and self.generation in (0, generation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class JobChild:
 
     Attributes:
         attempt: from the label ``mlpools.dev/attempt``.
+        parallelism: of its spec: pods that it may still make while it has not ended.
         ended: ``Complete`` or ``Failed`` once the Job controller said so.
         reason: of that condition, or of ``FailureTarget``.
         message: of that condition.
@@ -65,6 +66,7 @@ class JobChild:
 
     meta: Meta
     attempt: int
+    parallelism: int = 0
     active: int = 0
     ready: int = 0
     succeeded: int = 0
@@ -85,6 +87,7 @@ class PodChild:
         phase: ``Pending``, ``Running``, ``Succeeded``, ``Failed``, ``Unknown``.
         reason: the pod's own reason, such as ``Evicted`` or ``NodeLost``.
         disruption: reason of the condition ``DisruptionTarget``, empty without it.
+        disrupted: when that condition became true, 0 without it.
         unschedulable: the scheduler's words while it finds no machine.
         waiting: reason of the container's waiting state, such as ``ImagePullBackOff``.
         waiting_message: what the kubelet says about it.
@@ -108,6 +111,7 @@ class PodChild:
     reason: str = ""
     message: str = ""
     disruption: str = ""
+    disrupted: float = 0.0
     unschedulable: str = ""
     waiting: str = ""
     waiting_message: str = ""
