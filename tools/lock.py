@@ -1,4 +1,4 @@
-"""Compile `requirements/*.txt` from pyproject.toml: names, versions and hashes, and no address of any index."""
+"""Compile `requirements/*.txt` from pyproject.toml: names, versions and hashes, no address of any index."""
 
 from __future__ import annotations
 

