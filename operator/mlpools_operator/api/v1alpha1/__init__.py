@@ -1,0 +1,116 @@
+"""The API ``mlpools.dev/v1alpha1``: models of its kinds, and ``parse`` for specs from the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, overload
+
+from pydantic import ValidationError
+
+from mlpools_operator.api.v1alpha1.common import Condition, Conditions
+from mlpools_operator.api.v1alpha1.computepool import (
+    COMPUTE_POOL,
+    ComputePoolSpec,
+    ComputePoolStatus,
+    InstanceShape,
+    Placement,
+    PoolNodes,
+    PoolRuntime,
+    QueueEntry,
+    SecretName,
+    Toleration,
+)
+from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
+from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
+from mlpools_operator.api.v1alpha1.quantity import amount
+from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
+from mlpools_operator.api.v1alpha1.trainingjob import (
+    TRAINING_JOB,
+    CheckpointSpec,
+    JobRuntime,
+    OutputSpec,
+    TrainingJobSpec,
+)
+from mlpools_operator.api.v1alpha1.trainingjob_status import (
+    FailedPod,
+    JobNodes,
+    JobOutput,
+    Progress,
+    QueuePlace,
+    TrainingJobStatus,
+)
+from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
+from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KINDS",
+    "VERSION",
+    "CheckpointSpec",
+    "Column",
+    "ComputePoolSpec",
+    "ComputePoolStatus",
+    "Condition",
+    "Conditions",
+    "DataSource",
+    "EnvFromSource",
+    "EnvVar",
+    "FailedPod",
+    "InstanceShape",
+    "InvalidSpec",
+    "JobNodes",
+    "JobOutput",
+    "JobRuntime",
+    "Kind",
+    "Model",
+    "OutputSpec",
+    "ParquetSource",
+    "Placement",
+    "PoolNodes",
+    "PoolRuntime",
+    "Progress",
+    "QueueEntry",
+    "QueuePlace",
+    "Rule",
+    "SecretName",
+    "Toleration",
+    "TrainingJobSpec",
+    "TrainingJobStatus",
+    "Volume",
+    "VolumeMount",
+    "XGBoostSpec",
+    "amount",
+    "parse",
+]
+
+#: All kinds of the API, by name.
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (COMPUTE_POOL, TRAINING_JOB)}
+
+
+class InvalidSpec(ValueError):  # noqa: N818 - named as the reason that users read
+    """A spec cannot be carried out; the text is one sentence with the YAML path of what is wrong."""
+
+
+@overload
+def parse(kind: Literal["ComputePool"], spec: Mapping[str, Any]) -> ComputePoolSpec: ...
+@overload
+def parse(kind: Literal["TrainingJob"], spec: Mapping[str, Any]) -> TrainingJobSpec: ...
+def parse(kind: str, spec: Mapping[str, Any]) -> Model:
+    """Read a spec as the API server holds it; fields of a newer release are ignored.
+
+    Raises:
+        InvalidSpec: it breaks a rule. The API server refuses such a spec, but this one may be older than
+            the rule, or the rule is one that CEL cannot express.
+    """
+    try:
+        return KINDS[kind].spec.model_validate(spec)
+    except ValidationError as error:
+        raise InvalidSpec(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first, *rest = error.errors(include_url=False)
+    path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    more = f" ({len(rest)} more of its fields are wrong too)" if rest else ""
+    return f"{path}: {first['msg'].rstrip('.')}{more}."

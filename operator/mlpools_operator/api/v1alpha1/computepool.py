@@ -1,0 +1,199 @@
+"""ComputePool: a named number of equal nodes that jobs share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from mlpools_operator.api.v1alpha1.common import (
+    Conditions,
+    Count,
+    Image,
+    ObjectName,
+    Time,
+    Word,
+)
+from mlpools_operator.api.v1alpha1.meta import Column, Kind, Model, Rule, list_map
+from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
+
+_LabelKey = Annotated[str, StringConstraints(max_length=317)]
+_LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+
+class InstanceShape(Model):
+    """The shape of one node of the pool. A node is what one pod requests; a machine may hold several."""
+
+    cpu: CpuQuantity
+    """CPUs of one node, such as 2 or 500m. Request and limit of the pod."""
+    memory: BytesQuantity
+    """Memory of one node in bytes, such as 4Gi. Request and limit of the pod; /dev/shm counts as memory."""
+    ephemeral_storage: BytesQuantity | None = None
+    """Local disk of one node in bytes, such as 20Gi: logs and scratch files. Without it there is no limit."""
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    """GPUs of one node."""
+    gpu_resource: Annotated[
+        str, StringConstraints(min_length=3, max_length=317, pattern=r"^[a-z0-9.-]+/[-A-Za-z0-9_.]+$")
+    ] = "nvidia.com/gpu"
+    """Name under which the cluster's device plugin offers GPUs."""
+
+
+class Toleration(Model):
+    """A machine taint that the pool's pods may live with, as in a pod's tolerations."""
+
+    key: _LabelKey | None = None
+    """Key of the taint. Without it every taint is meant, and the operator must be Exists."""
+    operator: Literal["Equal", "Exists"] | None = None
+    """Equal (taken if absent): key and value must match. Exists: the key is enough."""
+    value: _LabelValue | None = None
+    """Value of the taint, for the operator Equal."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Without it all effects are meant."""
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    """How many seconds a NoExecute taint is borne before the pod is evicted. Without it: for ever."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.key) && self.key != '' || has(self.operator) && self.operator == 'Exists'",
+            "A toleration without a key means every taint: its operator must be Exists.",
+            lambda it: bool(it.key) or it.operator == "Exists",
+        ),
+        Rule(
+            "!(has(self.operator) && self.operator == 'Exists' && has(self.value) && self.value != '')",
+            "A toleration with the operator Exists takes no value.",
+            lambda it: not (it.operator == "Exists" and it.value),
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",
+            "tolerationSeconds needs the effect NoExecute.",
+            lambda it: it.toleration_seconds is None or it.effect == "NoExecute",
+        ),
+    )
+
+
+class Placement(Model):
+    """How the pods of one job lie to each other."""
+
+    topology_key: Annotated[str, StringConstraints(min_length=1, max_length=317)] = "kubernetes.io/hostname"
+    """Label of machines whose value names a domain: a host, a rack, a zone."""
+    strategy: Literal["Pack", "Spread", "Any"] = "Any"
+    """Pack: the pods of one job share a domain. Spread: they are distributed over domains. Any: no wish."""
+    required: bool = False
+    """Whether pods rather wait than lie otherwise. False: the strategy is a preference."""
+
+
+class SecretName(Model):
+    """A Secret of the job's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class PoolRuntime(Model):
+    """The image that jobs of the pool run in."""
+
+    image: Image | None = None
+    """Image of jobs that name none. Without it the operator's default is used."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When machines pull the image. Without it the operator's default is used."""
+    image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16), list_map("name")] = ()
+    """Secrets for pulling the image. They must exist in the namespace of each job."""
+
+
+class ComputePoolSpec(Model):
+    """What the pool offers."""
+
+    instance: InstanceShape
+    """The shape of one node."""
+    max_nodes: Annotated[int, Field(ge=1, le=100_000)]
+    """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
+    node_selector: dict[str, _LabelValue] = Field(default_factory=dict, max_length=50)
+    """Labels that a machine must have to run pods of this pool."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()
+    """Machine taints that pods of this pool tolerate."""
+    placement: Placement = Placement()
+    """How the pods of one job lie to each other."""
+    runtime: PoolRuntime = PoolRuntime()
+    """The image that jobs of the pool run in, unless they name their own."""
+    lost_node_seconds: Annotated[int, Field(ge=0, le=86_400)] = 30
+    """Seconds that a machine may be not ready or not reachable before its pods count as lost."""
+
+
+class PoolNodes(Model):
+    """Nodes of the pool."""
+
+    target: Count = 0
+    """Nodes that the pool wants now."""
+    active: Count = 0
+    """Nodes that jobs hold."""
+    idle: Count = 0
+    """Nodes kept warm that nothing holds."""
+    min: Count = 0
+    """Nodes that the pool keeps at least."""
+    max: Count = 0
+    """Nodes that the pool has at most."""
+    summary: Word = ""
+    """active/idle/max, for the column of `kubectl get`."""
+
+
+class QueueEntry(Model):
+    """One that waits for nodes of the pool."""
+
+    kind: Word
+    """Its kind, such as TrainingJob."""
+    namespace: Word
+    """Its namespace."""
+    name: Word
+    """Its name."""
+    position: Annotated[int, Field(ge=1)]
+    """Its place in the queue; 1 is next."""
+    nodes: Count
+    """Nodes that it asks for."""
+    priority: int = 0
+    """Its priority; higher is earlier."""
+    since: Time | None = None
+    """When it was created: its age in the queue counts from here."""
+    reason: Word = ""
+    """Why it waits, in one word."""
+
+
+class ComputePoolStatus(Model):
+    """What the pool is doing."""
+
+    state: Word = ""
+    """Active: something holds a node. Idle: nothing does."""
+    shape: Word = ""
+    """The shape of one node in words, such as `2 CPU, 4Gi`."""
+    nodes: PoolNodes | None = None
+    """How many nodes there are, and what they do."""
+    jobs: Count = 0
+    """Jobs that hold nodes."""
+    queued: Count = 0
+    """Jobs that wait for nodes."""
+    queue: Annotated[tuple[QueueEntry, ...], Field(max_length=50)] = ()
+    """The first 50 that wait, in the order in which they are served."""
+    last_activity_time: Time | None = None
+    """When a job last held a node."""
+    conditions: Conditions = ()
+    """Ready: the pool takes jobs. Stalled: its spec cannot be carried out."""
+    observed_generation: Count | None = None
+    """The `metadata.generation` that this status speaks of."""
+
+
+COMPUTE_POOL = Kind(
+    name="ComputePool",
+    plural="computepools",
+    scope="Cluster",
+    short_names=("cp",),
+    spec=ComputePoolSpec,
+    status=ComputePoolStatus,
+    description="A named number of equal nodes that jobs of all namespaces share, with a queue in front.",
+    columns=(
+        Column("State", ".status.state"),
+        Column("Shape", ".status.shape", description="What one node has."),
+        Column("Nodes", ".status.nodes.summary", description="Active, idle and maximum."),
+        Column("Jobs", ".status.jobs", "integer", "Jobs that hold nodes."),
+        Column("Queued", ".status.queued", "integer", "Jobs that wait for nodes."),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+)

@@ -1,0 +1,231 @@
+"""TrainingJob: one model trained over a gang of nodes of a pool."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from mlpools_operator.api.v1alpha1.common import (
+    ENTRY_NAME,
+    Image,
+    ObjectName,
+    StorageURL,
+    is_entry_name,
+)
+from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
+from mlpools_operator.api.v1alpha1.meta import (
+    Column,
+    Kind,
+    Model,
+    Rule,
+    at_most_one,
+    camel,
+    exactly_one,
+    list_map,
+)
+from mlpools_operator.api.v1alpha1.sources import DataSource
+from mlpools_operator.api.v1alpha1.trainingjob_status import TrainingJobStatus
+from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
+from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
+
+#: Fields of the spec of which exactly one says what runs.
+FRAMEWORKS = ("xgboost",)
+#: Seconds between checkpoints when the user names no interval.
+CHECKPOINT_SECONDS = 300
+
+
+class OutputSpec(Model):
+    """Where the model, its metrics and the logs go."""
+
+    url: StorageURL
+    """Folder for the results, on a volume of spec.volumeMounts. It is made if it is not there."""
+    mode: Literal["Error", "Overwrite", "Resume"] = "Error"
+    """If the folder holds another run's result. Error: fail before any data is read. Overwrite: replace it.
+    Resume: continue from its checkpoint, provided that data, features and parameters are equal."""
+
+
+class CheckpointSpec(Model):
+    """When the unfinished model is saved, so that a restart continues from there."""
+
+    url: StorageURL | None = None
+    """Folder for checkpoints, on a volume of spec.volumeMounts. Absent: checkpoints/ under output.url."""
+    every_rounds: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Boosting rounds between checkpoints. Either this or everySeconds."""
+    every_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    """Seconds between checkpoints; 300 if neither this nor everyRounds is given."""
+    keep: Annotated[int, Field(ge=1, le=100)] = 2
+    """Checkpoints kept; older ones are deleted."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        at_most_one(("every_rounds", "every_seconds"), "Give either everyRounds or everySeconds."),
+    )
+
+    # Not a schema default: it would stay in the object when the user later adds everyRounds.
+    @model_validator(mode="before")
+    @classmethod
+    def _default_interval(cls, given: Any) -> Any:
+        names = ("everyRounds", "everySeconds", "every_rounds", "every_seconds")
+        if isinstance(given, dict) and all(given.get(name) is None for name in names):
+            return {**given, "everySeconds": CHECKPOINT_SECONDS}
+        return given
+
+
+class JobRuntime(Model):
+    """The image that the job runs in."""
+
+    image: Image | None = None
+    """Its image, with mlpools inside. Absent: the pool's."""
+
+
+def _is_on_writable_mount(place: str, mounts: tuple[VolumeMount, ...]) -> bool:
+    path = place.removeprefix("file://") + "/"
+    return any(path.startswith(mount.mount_path + "/") and not mount.read_only for mount in mounts)
+
+
+def _stays(field: str, name: str) -> Rule:
+    """Return the rule that a place outlives the pods, as it would not in a container's own file system."""
+
+    def holds(spec: TrainingJobSpec) -> bool:
+        url = getattr(getattr(spec, field), "url", None)
+        return url is None or _is_on_writable_mount(url, spec.volume_mounts)
+
+    path = f"(self.{field}.url.replace('file://', '') + '/')"
+    mount = "!(has(m.readOnly) && m.readOnly)"
+    return Rule(
+        f"!has(self.{field}) || !has(self.{field}.url) || has(self.volumeMounts) && "
+        f"self.volumeMounts.exists(m, {mount} && {path}.startsWith(m.mountPath + '/'))",
+        f"{field}.url must lie on a writable volume: add it to spec.volumes and spec.volumeMounts, "
+        f"or {name} would be gone with the pod.",
+        holds,
+    )
+
+
+class TrainingJobSpec(Model):
+    """What to train, on what, with which data."""
+
+    compute_pool: Annotated[
+        ObjectName,
+        Rule("self == oldSelf", "computePool cannot be changed: make a new TrainingJob for the other pool."),
+    ]
+    """Name of the ComputePool whose nodes it takes. The job waits while there is no such pool."""
+    nodes: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Nodes that it takes, all or none; one pod each."""
+    xgboost: XGBoostSpec | None = None
+    """Train a boosted-trees model with XGBoost over all nodes."""
+    data: Annotated[
+        dict[str, DataSource],
+        Field(min_length=1, max_length=16),
+        Rule(
+            "'train' in self",
+            "data needs an entry named train: the rows to learn from.",
+            lambda data: "train" in data,
+        ),
+        Rule(
+            f"self.all(name, name.size() <= 63 && name.matches('{ENTRY_NAME}'))",
+            "Names in data are at most 63 lower-case letters, digits and -, such as eval or eval-2013.",
+            lambda data: all(is_entry_name(name) for name in data),
+        ),
+    ]
+    """Data by name. train: rows to learn from. Every other entry, such as eval, is held out: the model is
+    measured on it after each round, and never learns from it."""
+    output: OutputSpec
+    """Where the model, its metrics and the logs go."""
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    """When the unfinished model is saved, so that a restart continues from there."""
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    """Place in the pool's queue: higher is served earlier, equal ones by age."""
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Restarts after failures that a new attempt can cure. A lost machine does not count."""
+    restart_backoff_seconds: Annotated[int, Field(ge=1, le=300)] = 10
+    """Seconds before the first restart; doubled at each further one, at most 300."""
+    hang_timeout_seconds: Annotated[int, Field(ge=0, le=604_800)] = 1800
+    """Seconds without progress after which a node counts as hung and the attempt ends. 0: never."""
+    termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds that a pod has for its last checkpoint when it is stopped."""
+    env: Annotated[tuple[EnvVar, ...], Field(max_length=128), list_map("name")] = ()
+    """Environment variables of the job's processes."""
+    env_from: Annotated[tuple[EnvFromSource, ...], Field(max_length=32)] = ()
+    """ConfigMaps and Secrets whose keys become environment variables; env wins over them."""
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=32), list_map("name")] = ()
+    """Volumes of every pod."""
+    volume_mounts: Annotated[tuple[VolumeMount, ...], Field(max_length=32), list_map("mountPath")] = ()
+    """Where the volumes appear in the container."""
+    service_account_name: ObjectName | None = None
+    """Service account of the pods, for access to storage. Its token for Kubernetes is not mounted."""
+    runtime: JobRuntime = JobRuntime()
+    """The image that the job runs in."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one(FRAMEWORKS, "Say what to train: spec.xgboost is required."),
+        Rule(
+            "!has(self.xgboost) || !has(self.xgboost.earlyStoppingRounds) || 'eval' in self.data",
+            "earlyStoppingRounds needs held-out rows: add an entry named eval to data.",
+            lambda spec: not spec.xgboost or not spec.xgboost.early_stopping_rounds or "eval" in spec.data,
+        ),
+        Rule(
+            "!has(self.volumeMounts) || "
+            "self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+            "Each of volumeMounts must name one of volumes.",
+            lambda spec: {mount.name for mount in spec.volume_mounts} <= {it.name for it in spec.volumes},
+        ),
+        _stays("output", "the model"),
+        _stays("checkpoint", "checkpoints"),
+    )
+
+    @property
+    def framework(self) -> str:
+        """Name of the field that says what runs, such as ``xgboost``."""
+        return next(name for name in FRAMEWORKS if getattr(self, name) is not None)
+
+
+#: What may still change once the first attempt has begun; the rest of the spec describes what runs.
+MUTABLE_WHILE_RUNNING = (
+    "priority",
+    "max_restarts",
+    "restart_backoff_seconds",
+    "hang_timeout_seconds",
+    "termination_grace_period_seconds",
+)
+
+
+def _spec_rules() -> tuple[Rule, ...]:
+    """Return the rules about changes that depend on how far the job is.
+
+    They hold for status writes by themselves, since those leave the spec as it is.
+    """
+    fixed = [camel(name) for name in TrainingJobSpec.model_fields if name not in MUTABLE_WHILE_RUNNING]
+    unchanged = " && ".join(f"self.spec.?{name} == oldSelf.spec.?{name}" for name in fixed)
+    mutable = ", ".join(camel(name) for name in MUTABLE_WHILE_RUNNING)
+    return (
+        Rule(
+            f"oldSelf.?status.?attempt.orValue(0) == 0 || {unchanged}",
+            f"The job has started, so of its spec only {mutable} may change: make a new TrainingJob "
+            "for the rest, or delete this one first.",
+        ),
+        Rule(
+            "!oldSelf.?status.?conditions.orValue([]).exists(c, c.type in ['Complete', 'Failed'] && "
+            "c.status == 'True') || self.spec == oldSelf.spec",
+            "The job has ended, so its spec cannot change: make a new TrainingJob for a new run.",
+        ),
+    )
+
+
+TRAINING_JOB = Kind(
+    name="TrainingJob",
+    plural="trainingjobs",
+    scope="Namespaced",
+    short_names=("tj",),
+    spec=TrainingJobSpec,
+    status=TrainingJobStatus,
+    description="One model, trained over a gang of nodes of a ComputePool.",
+    columns=(
+        Column("Pool", ".spec.computePool"),
+        Column("Phase", ".status.phase"),
+        Column("Nodes", ".status.nodes.summary", description="Ready and requested."),
+        Column("Progress", ".status.progress.summary", description="Percent, metric and seconds left."),
+        Column("Reason", ".status.reason", description="Why it waits or failed."),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    rules=_spec_rules(),
+)

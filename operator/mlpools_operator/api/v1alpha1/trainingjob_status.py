@@ -1,0 +1,132 @@
+"""Status of a TrainingJob."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from mlpools_operator.api.v1alpha1.common import Conditions, Count, Sentence, Time, Word
+from mlpools_operator.api.v1alpha1.meta import Model
+
+_Metrics = Annotated[dict[str, float], Field(max_length=16)]
+_Place = Annotated[str, StringConstraints(max_length=2048)]
+
+
+class QueuePlace(Model):
+    """Where the job stands in its pool's queue."""
+
+    position: Count = 0
+    """Its place; 1 is next."""
+    ahead: Count = 0
+    """How many are served before it."""
+    reason: Word = ""
+    """Why it waits, in one word."""
+    message: Sentence = ""
+    """Who holds the nodes, and what would help."""
+
+
+class Progress(Model):
+    """How far the current attempt is, as rank 0 reports it."""
+
+    step: Count = 0
+    """Finished boosting rounds."""
+    total_steps: Count = 0
+    """Boosting rounds in all. 0: unknown."""
+    percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Share of the steps that is done, in percent."""
+    rows_per_second: Annotated[float, Field(ge=0)] | None = None
+    """Rows of training data that all nodes together pass over in a second."""
+    eta_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds to the end, at the present speed."""
+    metrics: _Metrics = Field(default_factory=dict)
+    """Latest metrics, such as eval-rmse."""
+    updated_at: Time | None = None
+    """When this was read from the pod."""
+    summary: Word = ""
+    """All of it in short, for the column of `kubectl get`: 61% rmse 17.93 40s."""
+
+
+class FailedPod(Model):
+    """A pod of the last failed attempt, and what it died of."""
+
+    rank: Count
+    """Its node rank."""
+    pod: Word = ""
+    """Its name."""
+    node: Word = ""
+    """The machine that it ran on."""
+    reason: Word = ""
+    """The cause in one word, such as OutOfMemory."""
+    exit_code: int | None = None
+    """Exit code of its container."""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+    """The cause in a sentence."""
+
+
+class JobNodes(Model):
+    """Nodes of the job."""
+
+    requested: Count = 0
+    """Nodes that it asks for."""
+    ready: Count = 0
+    """Nodes whose pod is running and ready."""
+    failed: Annotated[tuple[FailedPod, ...], Field(max_length=16)] = ()
+    """Pods of the last failed attempt, at most 16, the cause first."""
+    failed_count: Count = 0
+    """Number of pods that failed in it."""
+    summary: Word = ""
+    """ready/requested, for the column of `kubectl get`."""
+
+
+class JobOutput(Model):
+    """Where the results are."""
+
+    model_url: _Place = ""
+    """The trained model."""
+    metrics_url: _Place = ""
+    """Its metrics, round by round."""
+    result_url: _Place = ""
+    """The full report of the run."""
+    logs_url: _Place = ""
+    """Logs of all attempts and ranks."""
+    checkpoint_url: _Place = ""
+    """Folder of the checkpoints."""
+    checkpoint_step: Count = 0
+    """Rounds in the newest checkpoint. 0: there is none."""
+
+
+class TrainingJobStatus(Model):
+    """How the job stands."""
+
+    phase: Word = ""
+    """Queued, Starting, Running, Restarting, Succeeded or Failed: the conditions in one word."""
+    reason: Word = ""
+    """Why it is there, in one word, where it needs one: why it waits, restarts or failed."""
+    conditions: Conditions = ()
+    """Admitted: it holds its nodes. PodsReady: all pods run. Running: it trains. Complete, Failed: the end.
+    Ready: the state asked for is reached. Stalled: a person has to do something."""
+    observed_generation: Count | None = None
+    """The `metadata.generation` that this status speaks of."""
+    queue: QueuePlace | None = None
+    """Where it stands in the pool's queue, while it waits."""
+    attempt: Count = 0
+    """The current attempt; the first is 1. 0: it was never admitted."""
+    restarts: Count = 0
+    """Restarts so far that count against maxRestarts."""
+    not_before: Time | None = None
+    """Time before which it is not admitted again, after a failed attempt."""
+    start_time: Time | None = None
+    """When it was first admitted."""
+    completion_time: Time | None = None
+    """When it ended."""
+    progress: Progress | None = None
+    """How far the current attempt is."""
+    nodes: JobNodes | None = None
+    """Its nodes, and which of them failed."""
+    output: JobOutput | None = None
+    """Where the results are."""
+    metrics: _Metrics = Field(default_factory=dict)
+    """Metrics of the finished model, such as eval-rmse."""
+    node_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Nodes held times seconds, over all attempts."""
