@@ -1,0 +1,63 @@
+"""A cluster of the tests' own: real kubelets, the operator from the chart, gone when the tests end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.training import Training
+from tools import images
+from tools.cluster.instance import Instance
+from tools.kubectl import Kubectl
+from tools.quickstart import data, install
+
+NAME = f"e2e-{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def built() -> dict[str, images.Archive]:
+    """The images of this working tree, by target."""
+    return images.build()
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory, built: dict[str, images.Archive]) -> Iterator[Instance]:
+    """Two nodes and their control plane; the kernel ends them when the test process dies."""
+    one = Instance(NAME, tmp_path_factory.mktemp("cluster"), audit=True, die_with_parent=True)
+    one.up(archives=[archive.path for archive in built.values()])
+    yield one
+    one.down()
+
+
+@pytest.fixture(scope="session")
+def cluster(instance: Instance, built: dict[str, images.Archive]) -> Kubectl:
+    """The cluster with the operator installed and ready."""
+    kubectl = Kubectl(instance.kubeconfig)
+    install.operator(kubectl, {target: archive.reference for target, archive in built.items()})
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def flights(cluster: Kubectl, built: dict[str, images.Archive]) -> data.Flights:
+    """The quickstart's data, in the volume claim `flights` of the namespace `default`."""
+    made = data.make()
+    data.load(cluster, made, built["runtime"].reference)
+    return made
+
+
+@pytest.fixture(scope="session")
+def volume(instance: Instance, flights: data.Flights) -> Path:
+    """The same volume as a folder of this machine."""
+    found = [path.parent for path in (instance.state / "storage").rglob("flights") if path.is_dir()]
+    return next(path for path in found if (path / "flights" / "train").exists())
+
+
+@pytest.fixture
+def training(cluster: Kubectl, volume: Path, request: pytest.FixtureRequest) -> Iterator[Training]:
+    """Makes TrainingJobs on the flights, and removes them after the test."""
+    maker = Training(cluster, volume)
+    yield maker
+    maker.remove()
