@@ -24,7 +24,9 @@ def built() -> dict[str, images.Archive]:
 
 
 @pytest.fixture(scope="session")
-def instance(tmp_path_factory: pytest.TempPathFactory, built: dict[str, images.Archive]) -> Iterator[Instance]:
+def instance(
+    tmp_path_factory: pytest.TempPathFactory, built: dict[str, images.Archive]
+) -> Iterator[Instance]:
     """Two nodes and their control plane; the kernel ends them when the test process dies."""
     one = Instance(NAME, tmp_path_factory.mktemp("cluster"), audit=True, die_with_parent=True)
     one.up(archives=[archive.path for archive in built.values()])

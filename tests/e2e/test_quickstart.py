@@ -54,7 +54,15 @@ def run(
 ) -> Iterator[Run]:
     screen = tmp_path_factory.mktemp("run") / "screen"
     percents: list[float] = []
-    command = [sys.executable, "-m", "tools.quickstart", "--name", instance.name, "--state", str(instance.state)]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.quickstart",
+        "--name",
+        instance.name,
+        "--state",
+        str(instance.state),
+    ]
     with screen.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
         while process.poll() is None:
             job = cluster.get("trainingjob", JOB) or {}
@@ -85,7 +93,8 @@ def test_quickstart_trains_a_model_and_tells_what_it_did(run: Run, flights: data
     assert f"{flights.naive_rmse:.2f}" in run.screen
     assert status["output"]["modelURL"] in run.screen
     assert "kubectl get mlpools" in run.screen
-    assert "node1" in run.screen and "node2" in run.screen
+    assert "node1" in run.screen
+    assert "node2" in run.screen
 
 
 @pytest.mark.e2e(seconds=5)

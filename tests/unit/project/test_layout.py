@@ -28,7 +28,9 @@ def declared_seconds(source: str) -> dict[str, int]:
             continue
         for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.e2e":
-                found[node.name] = sum(ast.literal_eval(word.value) for word in mark.keywords if word.arg == "seconds")
+                found[node.name] = sum(
+                    ast.literal_eval(word.value) for word in mark.keywords if word.arg == "seconds"
+                )
     return found
 
 
