@@ -11,7 +11,6 @@ module or of Go leads to a new folder, never to a stale program.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import os
@@ -20,11 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.locks import locked
 from tools.steps import ToolError, cache_dir, last_line, step
 
 MODULES = Path(__file__).parent / "go"
@@ -106,7 +105,7 @@ def binary(name: str) -> Path:
     go = _go()
     folder = cache_dir() / "bin" / build.key(_go_version(go))
     if not (folder / name).exists():
-        with _locked(folder):
+        with locked(folder):
             if not (folder / name).exists():
                 _compile(go, build, folder)
     return folder / name
@@ -115,14 +114,6 @@ def binary(name: str) -> Path:
 def binaries(names: Iterable[str]) -> dict[str, Path]:
     """The paths of several programs, building what is missing."""
     return {name: binary(name) for name in names}
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _compile(go: Path, build: Build, folder: Path) -> None:
@@ -158,7 +149,7 @@ def _go() -> Path:
     folder = cache_dir() / f"go-{GO_RELEASE}"
     go = folder / "go" / "bin" / "go"
     if not go.exists():
-        with _locked(folder):
+        with locked(folder):
             if not go.exists():
                 _install_go(folder)
     return go

@@ -60,6 +60,11 @@ class Uplink:
 
     network: ipaddress.IPv4Network
 
+    @classmethod
+    def of(cls, network: str) -> Uplink:
+        """The uplink with that network, for example `198.18.0.0/30`."""
+        return cls(ipaddress.IPv4Network(network))
+
     @property
     def host(self) -> str:
         """The host's end."""

@@ -1,19 +1,14 @@
-"""The few requests that the tools themselves make of an API server."""
+"""Plain reads of an API server: quicker than kubectl, for asking whether all is well."""
 
 from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tools.binaries import binary
-from tools.steps import ToolError
 
 
 @dataclass(frozen=True)
@@ -24,13 +19,11 @@ class Api:
         server: Its URL.
         authority: The certificate of its authority.
         token: The administrator's token.
-        kubeconfig: The same three for kubectl.
     """
 
     server: str
     authority: Path
     token: str
-    kubeconfig: Path
 
     def get(self, path: str, *, timeout: float = 5) -> str:
         """The body of a GET.
@@ -64,34 +57,3 @@ class Api:
         except OSError as error:
             return str(error)
         return None
-
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """What kubectl prints.
-
-        Raises:
-            ToolError: kubectl failed; with its own words.
-        """
-        done = subprocess.run(
-            [binary("kubectl"), "--kubeconfig", self.kubeconfig, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ToolError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
-        return done.stdout
-
-    def apply(self, manifests: Iterable[dict[str, Any]]) -> None:
-        """Server-side apply."""
-        objects = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        self.kubectl(
-            "apply", "--server-side", "--force-conflicts", "--field-manager=mlpools-local", "-f", "-",
-            stdin=json.dumps(objects),
-        )  # fmt: skip
-
-    def token_for(self, service_account: str, namespace: str = "default", *, duration: str = "24h") -> str:
-        """A token of a ServiceAccount, as its pods would have it."""
-        return self.kubectl(
-            "create", "token", service_account, "-n", namespace, f"--duration={duration}"
-        ).strip()

@@ -21,7 +21,9 @@ from tools.cluster import kubeconfig
 from tools.cluster.addresses import ALONE, API_SERVICE, DNS_DOMAIN, SERVICES, Site, free_port
 from tools.cluster.api import Api
 from tools.cluster.certificates import Authority, Leaf
+from tools.cluster.namespaces import HERE, Entrance
 from tools.cluster.processes import Processes
+from tools.kubectl import Kubectl
 from tools.steps import wait_for
 
 ISSUER = f"https://kubernetes.default.svc.{DNS_DOMAIN}"
@@ -50,7 +52,7 @@ class ControlPlane:
         controller_manager: bool = False,
         scheduler: bool = False,
         site: Site = ALONE,
-        inside: Sequence[str] = (),
+        inside: Entrance = HERE,
         audit: bool = False,
         fsync: bool = False,
         die_with_parent: bool = True,
@@ -63,7 +65,7 @@ class ControlPlane:
                 Without it, pods need no ServiceAccount.
             scheduler: Bind pods to nodes.
             site: Where the API server listens.
-            inside: A command that enters the namespaces to run in.
+            inside: The namespaces to run in.
             audit: Write who asked for what to `logs/audit.jsonl`.
             fsync: Survive a crash of the machine, at the price of slower writes.
             die_with_parent: Have the kernel kill it when the calling thread ends.
@@ -134,11 +136,12 @@ class ControlPlane:
     @property
     def api(self) -> Api:
         """The API server as its administrator."""
-        return Api(self.server, self.ca, self.token, self.kubeconfig)
+        return Api(self.server, self.ca, self.token)
 
     def token_for(self, service_account: str, namespace: str = "default") -> str:
-        """A token of a ServiceAccount, as its pods would have it."""
-        return self.api.token_for(service_account, namespace)
+        """A token of a ServiceAccount, as its pods would have it; good for a day."""
+        kubectl = Kubectl(self.kubeconfig)
+        return kubectl.run("create", "token", service_account, "-n", namespace, "--duration=24h").strip()
 
     def kubeconfig_for(self, service_account: str, namespace: str = "default") -> Path:
         """A kubeconfig of a ServiceAccount, with its RBAC and nothing more."""
@@ -146,9 +149,9 @@ class ControlPlane:
         text = kubeconfig.with_token(self.server, self.ca, token)
         return kubeconfig.write(self.state / f"{namespace}.{service_account}.kubeconfig", text)
 
-    def client_kubeconfig(self, leaf: Leaf, server: str = "") -> Path:
+    def client_kubeconfig(self, leaf: Leaf) -> Path:
         """A kubeconfig with a client certificate, for a component of the cluster."""
-        text = kubeconfig.with_certificate(server or self.server, self.ca, self.authority.issue(leaf))
+        text = kubeconfig.with_certificate(self.server, self.ca, self.authority.issue(leaf))
         return kubeconfig.write(self.authority.folder / f"{leaf.name}.kubeconfig", text)
 
     def _run(self, name: str, command: Sequence[str | Path]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.cluster.namespaces import HERE, Entrance
 from tools.steps import ToolError, last_line, wait_for
 
 
@@ -71,18 +72,17 @@ class Processes:
         """Where a program's output goes."""
         return self.state / "logs" / f"{name}.log"
 
-    def start(self, name: str, command: Sequence[str | Path], *, inside: Sequence[str] = ()) -> Process:
+    def start(self, name: str, command: Sequence[str | Path], *, inside: Entrance = HERE) -> Process:
         """Start a program in the background, its output appended to its log.
 
         Args:
             name: What it is found by later.
             command: The program and its arguments; run in the state folder.
-            inside: A command that enters namespaces and then runs what follows it as its child;
-                the child is what is remembered.
+            inside: The namespaces to run it in.
         """
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
-        pid = self._spawn([*inside, "env", "-C", str(self.state), *map(str, command)], self.log(name))
-        if inside:
+        pid = self._spawn([*inside.command, "env", "-C", str(self.state), *map(str, command)], self.log(name))
+        for _ in range(inside.forks):
             pid = self._child(name, pid)
         process = Process.of(pid)
         if process is None:

@@ -1,0 +1,125 @@
+"""A node: containerd, kubelet and kube-proxy in namespaces of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.binaries import binary
+from tools.cluster import cgroups, network, node_files
+from tools.cluster.certificates import Leaf
+from tools.cluster.controlplane import ControlPlane
+from tools.cluster.image_store import ImageStore
+from tools.cluster.namespaces import PID_1, Entrance, entrance, new
+from tools.cluster.node_files import NodeFiles
+from tools.cluster.processes import Process, Processes
+from tools.steps import ToolError, cache_dir, wait_for
+
+PROGRAMS = ("containerd", "kubelet", "kube-proxy")
+
+
+class Node:
+    """One node of an instance; what already runs is used, not started twice."""
+
+    def __init__(self, files: NodeFiles, count: int, processes: Processes, control: ControlPlane) -> None:
+        """Describe it; nothing is started yet.
+
+        Args:
+            files: Where it keeps what.
+            count: How many nodes the instance has.
+            processes: The instance's programs.
+            control: The instance's control plane.
+        """
+        self.files = files
+        self._count, self._processes, self._control = count, processes, control
+
+    @property
+    def name(self) -> str:
+        """Its name in Kubernetes."""
+        return self.files.name
+
+    @property
+    def inside(self) -> Entrance:
+        """The way into its namespaces.
+
+        Raises:
+            ToolError: it does not run.
+        """
+        process = self._pid_1()
+        if process is None:
+            raise ToolError(f"{self.name} does not run; `python -m tools.cluster up` starts it.")
+        return entrance(process.pid)
+
+    def start(self, outer: Entrance) -> None:
+        """Start what does not run; return as soon as containerd answers."""
+        if self._pid_1() is None:
+            self._boot(outer)
+        folder, kubeconfigs = self.files.folder, self._kubeconfigs()
+        self._run("containerd", ["containerd", f"--config={folder}/containerd.toml"])
+        self._wait_for_containerd()
+        kubelet = node_files.kubelet_command(binary("kubelet"), self.files, kubeconfigs["kubelet"])
+        self._run("kubelet", kubelet)
+        proxy = node_files.kube_proxy_command(binary("kube-proxy"), self.files, kubeconfigs["kube-proxy"])
+        self._run("kube-proxy", proxy)
+
+    def kill(self) -> None:
+        """Cut its power: the kernel kills whatever runs in it."""
+        process = self._pid_1()
+        if process is not None:
+            process.kill()
+            wait_for(f"killing {self.name}", lambda: "it runs" if process.alive else None, seconds=30)
+
+    def problem(self) -> str | None:
+        """Which of its programs does not run."""
+        if self._pid_1() is None:
+            return f"{self.name} is not up"
+        for program in PROGRAMS:
+            if self._processes.find(f"{self.name}-{program}") is None:
+                return f"{program} of {self.name} does not run"
+        return None
+
+    def import_archive(self, archive: Path) -> None:
+        """Give its containerd the images of an OCI archive, unless it has them."""
+        ImageStore(self.files.containerd).load(archive, node_files.SOCKET, self.inside)
+
+    def _pid_1(self) -> Process | None:
+        return self._processes.find(self.name)
+
+    def _boot(self, outer: Entrance) -> None:
+        leaf = Leaf(
+            f"{self.name}-serving",
+            f"system:node:{self.name}",
+            "system:nodes",
+            (self.name, self.files.address),
+        )
+        self.files.write(self._control.ca, self._control.authority.issue(leaf))
+        cgroups.make(self.files.instance, self.files.number)
+        pid = self._processes.start(self.name, PID_1, inside=new(outer)).pid
+        network.connect_node(self.files.number, self._count, pid, outer, entrance(pid))
+        entrance(pid).run("sh", stdin=node_files.root_script(self.files, cache_dir()))
+
+    def _kubeconfigs(self) -> dict[str, Path]:
+        client = Leaf(self.name, f"system:node:{self.name}", "system:nodes")
+        proxy = Leaf("kube-proxy", "system:kube-proxy")
+        return {
+            "kubelet": self._control.client_kubeconfig(client),
+            "kube-proxy": self._control.client_kubeconfig(proxy),
+        }
+
+    def _run(self, program: str, command: list[str | Path]) -> None:
+        name = f"{self.name}-{program}"
+        if self._processes.find(name) is None:
+            self._processes.start(name, command, inside=self.inside)
+
+    def _wait_for_containerd(self) -> None:
+        name = f"{self.name}-containerd"
+
+        def reason() -> str | None:
+            if self._processes.find(name) is None:
+                raise self._processes.failure(name)
+            try:
+                self.inside.run("ctr", f"--address={node_files.SOCKET}", "version")
+            except ToolError as error:
+                return str(error)
+            return None
+
+        wait_for(f"containerd of {self.name}", reason, seconds=30)
