@@ -24,12 +24,6 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Word = Annotated[str, StringConstraints(max_length=256)]
 #: Sentence of a status.
 Sentence = Annotated[str, StringConstraints(max_length=2048)]
-#: Fields of a pod that may become a variable or a file of its container.
-FIELD_PATH = (
-    r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[^']+'\]"
-    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
-)
-
 #: Container image with its tag or digest.
 Image = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^\S+$")]
 

@@ -6,13 +6,17 @@ from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import FIELD_PATH, KeyName, ObjectName
+from mlpools_operator.api.v1alpha1.common import KeyName, ObjectName
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, at_most_one, exactly_one
 
 #: Variables that carry the contract between operator and pod.
 OWN_ENV_PREFIX = "MLPOOLS_"
 OWN_ENV = "JOB_COMPLETION_INDEX"
 
+_FIELD_PATH = (
+    r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[^']+'\]"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
+)
 _VARIABLE = StringConstraints(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
 _VariableName = Annotated[
     str,
@@ -59,7 +63,7 @@ class ConfigMapKey(Model):
 class FieldRef(Model):
     """A field of the pod itself."""
 
-    field_path: Annotated[str, StringConstraints(max_length=512, pattern=FIELD_PATH)]
+    field_path: Annotated[str, StringConstraints(max_length=512, pattern=_FIELD_PATH)]
     """Path of the field, such as status.podIP or metadata.labels['team']."""
 
 

@@ -115,6 +115,11 @@ class Extension:
         return {**handler(schema), **self.keywords}
 
 
+#: Keywords of a value that may be written as a number or as text.
+INT_OR_STRING: Mapping[str, Any] = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+}
 #: Entries are unique scalars; server-side apply merges them.
 LIST_SET = Extension({"x-kubernetes-list-type": "set"})
 

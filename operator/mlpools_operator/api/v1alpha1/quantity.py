@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
 
-from mlpools_operator.api.v1alpha1.meta import Rule
+from mlpools_operator.api.v1alpha1.meta import INT_OR_STRING, Rule
 
 _SUFFIXES: dict[str, int | Decimal] = {
     "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
@@ -34,8 +34,7 @@ _QuantityText = Annotated[
     StringConstraints(max_length=32, pattern=_QUANTITY),
     WithJsonSchema(
         {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            **INT_OR_STRING,
             "maxLength": 32,
             "pattern": _QUANTITY,
         }

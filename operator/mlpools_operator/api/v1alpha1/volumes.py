@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName
-from mlpools_operator.api.v1alpha1.env import EnvObject, FieldRef
+from mlpools_operator.api.v1alpha1.env import EnvObject
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity
 
@@ -20,9 +20,18 @@ OWN_MOUNTS = ("/tmp", "/scratch", "/dev/shm")  # noqa: S108 - names of mounts, n
 #: Volumes that the operator adds by itself are called so.
 OWN_VOLUME_PREFIX = "mlpools-"
 
+_FILE_FIELD_PATH = r"^metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['[^']+'\])$"
 _Mode = Annotated[int, Field(ge=0, le=0o777)]
 _Attribute = Annotated[str, StringConstraints(max_length=4096)]
-_RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^/].*$")]
+_RelativePath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    Rule(
+        "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
+        "must be a relative path without ..",
+        lambda path: not path.startswith("/") and ".." not in path.split("/"),
+    ),
+]
 _VolumeName = Annotated[
     EntryName,
     Rule(
@@ -94,7 +103,7 @@ class SecretVolume(Model):
 class EmptyDirVolume(Model):
     """An empty folder that lives as long as the pod."""
 
-    medium: Literal["", "Memory"] | None = None
+    medium: Literal["Memory"] | None = None
     """Memory: a RAM disk, which counts as the container's memory. Absent: the machine's disk."""
     size_limit: BytesQuantity | None = None
     """Most bytes that it may hold, such as 1Gi."""
@@ -126,12 +135,19 @@ class ProjectedConfigMap(Model):
     """Whether the pod starts without it. Absent: false."""
 
 
+class FileFieldRef(Model):
+    """A field of the pod itself, as a file; the API server offers fewer of them than for variables."""
+
+    field_path: Annotated[str, StringConstraints(max_length=512, pattern=_FILE_FIELD_PATH)]
+    """Path of the field, such as metadata.labels."""
+
+
 class DownwardFile(Model):
     """A file that holds a field of the pod."""
 
     path: _RelativePath
     """The file, relative to the mount."""
-    field_ref: FieldRef
+    field_ref: FileFieldRef
     """The field."""
     mode: _Mode | None = None
     """Permission bits of the file. Absent: those of the volume."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import ColumnName
-from mlpools_operator.api.v1alpha1.meta import LIST_SET, Extension, Model, Rule, at_most_one
+from mlpools_operator.api.v1alpha1.meta import INT_OR_STRING, LIST_SET, Extension, Model, Rule, at_most_one
 
 _Objective = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z]+:[a-z0-9_]+$")]
 _Metric = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9@.-]+$")]
@@ -52,7 +52,7 @@ _Params = Annotated[
             "type": "object",
             "x-kubernetes-preserve-unknown-fields": True,
             "properties": {
-                name: {"type": "string", "description": f"Not taken here: {instead}."}
+                name: {**INT_OR_STRING, "maxLength": 256, "description": f"Not taken here: {instead}."}
                 for name, instead in RESERVED_PARAMS.items()
             },
         }
