@@ -28,8 +28,8 @@ def instance(
     tmp_path_factory: pytest.TempPathFactory, built: dict[str, images.Archive]
 ) -> Iterator[Instance]:
     """Two nodes and their control plane; the kernel ends them when the test process dies."""
-    one = Instance(NAME, tmp_path_factory.mktemp("cluster"), audit=True, die_with_parent=True)
-    one.up(archives=[archive.path for archive in built.values()])
+    one = Instance(NAME, tmp_path_factory.mktemp("cluster"), audit=True, fsync=False, die_with_parent=True)
+    one.up(archives=[path for archive in built.values() for path in archive.paths])
     yield one
     one.down()
 

@@ -1,4 +1,4 @@
-"""A training pod or a machine dies: the attempt is repeated, from the last checkpoint, and the job completes."""
+"""A training pod or a machine dies: the attempt is repeated from the last checkpoint, and the job completes."""
 
 from __future__ import annotations
 

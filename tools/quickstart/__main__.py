@@ -47,7 +47,7 @@ class Stopwatch:
         print(f"✓ {what} ({took:.1f} s)", flush=True)
 
 
-def local_cluster(name: str, watch: Stopwatch) -> tuple[Kubectl, dict[str, str]]:
+def local_cluster(name: str, state: Path | None, watch: Stopwatch) -> tuple[Kubectl, dict[str, str]]:
     """Bring up the cluster on this machine; return it and the images that are in it.
 
     Raises:
@@ -63,9 +63,9 @@ def local_cluster(name: str, watch: Stopwatch) -> tuple[Kubectl, dict[str, str]]
         binaries(GROUPS["cluster"])
     with watch.stage("images", "Building the images"):
         built = images.build()
-    instance = Instance(name)
+    instance = Instance(name, state)
     with watch.stage("cluster", "Starting two nodes and their control plane"):
-        instance.up(archives=[archive.path for archive in built.values()])
+        instance.up(archives=[path for archive in built.values() for path in archive.paths])
     return Kubectl(instance.kubeconfig), {target: archive.reference for target, archive in built.items()}
 
 
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.context:
         cluster, references = existing_cluster(arguments.context, arguments.registry)
     else:
-        cluster, references = local_cluster(arguments.name, watch)
+        cluster, references = local_cluster(arguments.name, arguments.state, watch)
     with watch.stage("operator", "Installing the operator with Helm"):
         install.operator(cluster, references)
     with watch.stage("data", "Copying real flights into the cluster's volume"):
@@ -143,6 +143,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--registry", default=PUBLISHED, help="where that cluster finds the images")
     parser.add_argument("--name", default="dev", help="of the cluster on this machine")
+    parser.add_argument("--state", type=Path, help="where it keeps its state")
     parser.add_argument("--json", help="write the seconds of each stage to this file")
     try:
         return run(parser.parse_args(argv), Console())
