@@ -1,4 +1,4 @@
-"""A training pod or a machine dies: the attempt is repeated from the last checkpoint, and the job completes."""
+"""A pod or a machine dies: the attempt is repeated from the last checkpoint, and the job completes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_lost_machine_is_named_and_the_job_goes_on_elsewhere(
     def running() -> Object | None:
         return next((pod for pod in training.pods("lost") if pod["status"]["phase"] == "Running"), None)
 
-    machine = until("its pod runs", running, seconds=60)["spec"]["nodeName"]
+    machine = int(until("its pod runs", running, seconds=60)["spec"]["nodeName"].removeprefix("node"))
     instance.kill_node(machine)
     try:
         status = training.ended("lost", seconds=240)
