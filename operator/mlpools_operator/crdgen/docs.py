@@ -126,11 +126,11 @@ def _validation(schema: Schema) -> Iterator[str]:
     yield "| Where | Checked by | Rule | Message |"
     yield "|---|---|---|---|"
     for path, node in walk(schema, ""):
-        where = f"`{path}`" if path else "changes"
         for rule in node.get("x-kubernetes-validations", ()):
-            yield _row(where, "CEL", f"`{rule['rule']}`", rule["message"])
+            where = (path + rule.get("fieldPath", "")).lstrip(".")
+            yield _row(f"`{where}`", "CEL", f"`{rule['rule']}`", rule["message"])
         for rule in node.get(OPERATOR_RULES, ()):
-            yield _row(where, "operator", "", rule["message"])
+            yield _row(f"`{path}`", "operator", "", rule["message"])
     for rule_text, message in _SCHEMA_MESSAGES:
         yield _row("any field", "schema", rule_text, f"`{message}`")
     for path, node in walk(schema["properties"]["spec"], "spec"):

@@ -112,5 +112,6 @@ def parse(kind: str, spec: Mapping[str, Any]) -> Model:
 def _sentence(error: ValidationError) -> str:
     first, *rest = error.errors(include_url=False)
     path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    path += str(first.get("ctx", {}).get("path", ""))
     more = f" ({len(rest)} more of its fields are wrong too)" if rest else ""
     return f"{path}: {first['msg'].rstrip('.')}{more}."

@@ -41,11 +41,13 @@ class Rule:
         cel: the condition in CEL, where ``self`` is the value; None where CEL cannot see what it needs.
         message: one sentence for a person: what is wrong and what to write instead.
         holds: the same condition in Python; None for rules that compare with the old object.
+        path: the field inside the value that is named as wrong, such as ``.output.url``.
     """
 
     cel: str | None
     message: str
     holds: Callable[[Any], bool] | None = None
+    path: str = ""
 
     def check(self, value: Any) -> Any:
         """Return the value as it is.
@@ -54,12 +56,13 @@ class Rule:
             PydanticCustomError: the condition does not hold.
         """
         if self.holds is not None and not self.holds(value):
-            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+            raise PydanticCustomError("rule", "{message}", {"message": self.message, "path": self.path})
         return value
 
     def schema(self) -> dict[str, str]:
         """Return the entry of ``x-kubernetes-validations``, or one for the operator's own checks."""
-        return {"message": self.message} | ({} if self.cel is None else {"rule": self.cel})
+        entry = {"rule": self.cel, "message": self.message, "fieldPath": self.path}
+        return {key: value for key, value in entry.items() if value}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))

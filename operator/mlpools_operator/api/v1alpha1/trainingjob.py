@@ -98,6 +98,7 @@ def _stays(field: str, name: str) -> Rule:
         f"{field}.url must lie on a writable volume: add it to spec.volumes and spec.volumeMounts, "
         f"or {name} would be gone with the pod.",
         holds,
+        f".{field}.url",
     )
 
 
@@ -162,12 +163,14 @@ class TrainingJobSpec(Model):
             "!has(self.xgboost) || !has(self.xgboost.earlyStoppingRounds) || 'eval' in self.data",
             "earlyStoppingRounds needs held-out rows: add an entry named eval to data.",
             lambda spec: not spec.xgboost or not spec.xgboost.early_stopping_rounds or "eval" in spec.data,
+            ".xgboost.earlyStoppingRounds",
         ),
         Rule(
             "!has(self.volumeMounts) || "
             "self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
             "Each of volumeMounts must name one of volumes.",
             lambda spec: {mount.name for mount in spec.volume_mounts} <= {it.name for it in spec.volumes},
+            ".volumeMounts",
         ),
         _stays("output", "the model"),
         _stays("checkpoint", "checkpoints"),
@@ -195,18 +198,25 @@ def _spec_rules() -> tuple[Rule, ...]:
     They hold for status writes by themselves, since those leave the spec as it is.
     """
     fixed = [camel(name) for name in TrainingJobSpec.model_fields if name not in MUTABLE_WHILE_RUNNING]
-    unchanged = " && ".join(f"self.spec.?{name} == oldSelf.spec.?{name}" for name in fixed)
+    unchanged = " && ".join(
+        f"has(self.spec.{name}) == has(oldSelf.spec.{name}) && "
+        f"(!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name})"
+        for name in fixed
+    )
     mutable = ", ".join(camel(name) for name in MUTABLE_WHILE_RUNNING)
     return (
         Rule(
-            f"oldSelf.?status.?attempt.orValue(0) == 0 || {unchanged}",
+            f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt == 0 || ({unchanged})",
             f"The job has started, so of its spec only {mutable} may change: make a new TrainingJob "
             "for the rest, or delete this one first.",
+            path=".spec",
         ),
         Rule(
-            "!oldSelf.?status.?conditions.orValue([]).exists(c, c.type in ['Complete', 'Failed'] && "
-            "c.status == 'True') || self.spec == oldSelf.spec",
+            "!has(oldSelf.status) || !has(oldSelf.status.conditions) || "
+            "!oldSelf.status.conditions.exists(c, c.type in ['Complete', 'Failed'] && c.status == 'True') || "
+            "self.spec == oldSelf.spec",
             "The job has ended, so its spec cannot change: make a new TrainingJob for a new run.",
+            path=".spec",
         ),
     )
 

@@ -23,15 +23,9 @@ OWN_VOLUME_PREFIX = "mlpools-"
 _FILE_FIELD_PATH = r"^metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['[^']+'\])$"
 _Mode = Annotated[int, Field(ge=0, le=0o777)]
 _Attribute = Annotated[str, StringConstraints(max_length=4096)]
-_RelativePath = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=1024),
-    Rule(
-        "!self.startsWith('/') && !self.split('/').exists(part, part == '..')",
-        "must be a relative path without ..",
-        lambda path: not path.startswith("/") and ".." not in path.split("/"),
-    ),
-]
+# Neither absolute nor with a part that begins with two dots, which Kubernetes keeps for itself.
+_PATH_PART = r"\.?[^/.][^/]*"
+_RelativePath = Annotated[str, StringConstraints(max_length=1024, pattern=rf"^{_PATH_PART}(/{_PATH_PART})*$")]
 _VolumeName = Annotated[
     EntryName,
     Rule(

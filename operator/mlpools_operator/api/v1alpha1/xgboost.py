@@ -31,9 +31,8 @@ _COLLECTIVE_PREFIX = "dmlc_"
 
 
 def _reserved(name: str, instead: str) -> Rule:
-    return Rule(
-        f"!has(self.{name})", f"{name} is not taken in params: {instead}.", lambda params: name not in params
-    )
+    message = f"{name} is not taken in params: {instead}."
+    return Rule(f"!has(self.{name})", message, lambda params: name not in params, f".{name}")
 
 
 def _is_param(value: Any) -> bool:
@@ -100,10 +99,12 @@ class XGBoostSpec(Model):
             "!has(self.features) || !(self.label in self.features)",
             "The label must not be one of features: the model would learn to copy it.",
             lambda spec: spec.label not in (spec.features or ()),
+            ".label",
         ),
         Rule(
-            "!has(self.weight) || self.weight != self.label && !(self.weight in self.?features.orValue([]))",
+            "!has(self.weight) || self.weight != self.label && !(has(self.features) && self.weight in self.features)",
             "weight must be a column of its own, neither the label nor one of features.",
             lambda spec: spec.weight is None or spec.weight not in (spec.label, *(spec.features or ())),
+            ".weight",
         ),
     )
