@@ -12,6 +12,7 @@ LOCKS = {
     "operator.txt": ["--extra", "operator"],
     "runtime.txt": ["--extra", "workloads"],
     "uv.txt": ["--group", "bootstrap"],
+    "build.txt": ["--group", "build"],
 }
 OPTIONS = [
     "--quiet",

@@ -20,9 +20,14 @@ def locked(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), folder.stat()):
-                    yield
-                    return
+            if _still_there(folder, descriptor):
+                yield
+                return
         finally:
             os.close(descriptor)
+
+
+def _still_there(folder: Path, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    return False

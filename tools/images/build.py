@@ -1,0 +1,133 @@
+"""From a checkout to archives: dependencies when their lock changed, code when the code did."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.images import archive, builders, keys
+from tools.images.archive import Archive
+from tools.images.builders import Builder
+from tools.images.keys import TARGETS, copy_sources
+from tools.locks import locked
+from tools.steps import ToolError, cache_dir, step
+
+ROOT = Path(__file__).parents[2]
+
+#: Archives kept of each image: of code, so that changing branches builds nothing; of dependencies,
+#: some hundred megabytes each, the latest and the one before.
+KEPT_IMAGES = 8
+KEPT_DEPENDENCIES = 2
+
+
+def version() -> str:
+    """The project's version."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def build(target: str = "all") -> dict[str, Archive]:
+    """Build one image, or all of them, where their archives are not in the cache.
+
+    Args:
+        target: a target of the Dockerfile that makes an image, or `all`.
+
+    Returns:
+        The archive of each image, by target.
+
+    Raises:
+        ToolError: no such target, no builder on this machine, or a build failed; with its log's path.
+    """
+    if target not in ("all", *TARGETS):
+        raise ToolError(f"There is no image {target!r}; there are: {', '.join(TARGETS)}.")
+    names = TARGETS if target == "all" else (target,)
+    folder = cache_dir() / "images"
+    with locked(folder), tempfile.TemporaryDirectory() as context:
+        # A copy: what is edited meanwhile must not end up under the key of what was there before.
+        copy_sources(ROOT, Path(context))
+        plans = {name: _Plan.of(name, Path(context), folder) for name in names}
+        if not all(plan.done for plan in plans.values()):
+            builder = builders.choose(folder, Path(context))
+            for plan in plans.values():
+                plan.carry_out(builder)
+            builder.keep(_forget_old(folder))
+        return {name: plan.archive() for name, plan in plans.items()}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What it takes to have one image.
+
+    Attributes:
+        target: the image.
+        dependencies: the name of the image below its code.
+        reference: its own name.
+        folder: of the archives.
+    """
+
+    target: str
+    dependencies: str
+    reference: str
+    folder: Path
+
+    @classmethod
+    def of(cls, target: str, context: Path, folder: Path) -> _Plan:
+        """Name what a target is made of by what is in the context."""
+        below = f"localhost/mlpools-{target}-dependencies:{keys.dependencies(context, target)}"
+        return cls(target, below, f"localhost/mlpools-{target}:{keys.image(context, target)}", folder)
+
+    @property
+    def done(self) -> bool:
+        return all(path.exists() for path in self._paths)
+
+    def carry_out(self, builder: Builder) -> None:
+        """Build and pack what is missing."""
+        below, path = self._paths
+        if not below.exists():
+            with step(f"building the {self.target} image's dependencies"):
+                builder.build(f"{self.target}-dependencies", self.dependencies, version())
+                _pack(builder, self.dependencies, below)
+        if not path.exists():
+            with step(f"building the {self.target} image"):
+                builder.build(self.target, self.reference, version())
+                _pack(builder, self.reference, path, archive.layers(below))
+
+    def archive(self) -> Archive:
+        """The result; its archives count as used now."""
+        for path in self._paths:
+            os.utime(path)
+        return Archive(self.reference, archive.digest(self._paths[-1]), self._paths)
+
+    @property
+    def _paths(self) -> tuple[Path, Path]:
+        return _path(self.folder, self.dependencies), _path(self.folder, self.reference)
+
+
+def _pack(builder: Builder, reference: str, path: Path, known: Iterable[archive.Layer] = ()) -> None:
+    layers = list(known)
+    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
+        layout = Path(aside) / "layout"
+        builder.export(reference, layout, layers)
+        archive.write(layout, path, reference, without=[layer.digest for layer in layers])
+
+
+def _path(folder: Path, reference: str) -> Path:
+    """`localhost/mlpools-operator:0123` → `mlpools-operator_0123.tar`."""
+    return folder / f"{reference.partition('/')[2].replace(':', '_')}.tar"
+
+
+def _forget_old(folder: Path) -> list[str]:
+    """Delete the archives that were not used for the longest time; return the names of the others."""
+    kept = []
+    for target in TARGETS:
+        for name, number in ((target, KEPT_IMAGES), (f"{target}-dependencies", KEPT_DEPENDENCIES)):
+            latest = sorted(
+                folder.glob(f"mlpools-{name}_*.tar"), key=lambda path: path.stat().st_mtime, reverse=True
+            )
+            for path in latest[number:]:
+                path.unlink()
+            kept += [f"localhost/{path.stem.replace('_', ':')}" for path in latest[:number]]
+    return kept
