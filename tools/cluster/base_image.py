@@ -1,7 +1,7 @@
 """A small image that needs no registry: busybox, packed as an OCI archive.
 
 It holds a pod's namespaces open (its command sleeps), makes folders for volumes, and serves tests
-that need a shell, `wget` or `nslookup` in a pod.
+that need a shell, `wget` or `nslookup` in a pod (there, `timeout 3 wget`: its own `-T` crashes on names).
 """
 
 from __future__ import annotations

@@ -82,7 +82,10 @@ class Instance:
     @cached_property
     def control(self) -> ControlPlane:
         """Its control plane; known once `up` has given it an address."""
-        site = Site("0.0.0.0", addresses.BRIDGE, self._uplink().instance, addresses.API_PORT)
+        uplink = self._uplink()
+        if uplink is None:
+            raise ToolError(f"There is no cluster {self.name}; `python -m tools.cluster up` makes it.")
+        site = Site("0.0.0.0", addresses.BRIDGE, uplink.instance, addresses.API_PORT)
         return ControlPlane(
             self.state,
             controller_manager=True,
@@ -179,14 +182,15 @@ class Instance:
     def _pid_1(self) -> Process | None:
         return self._processes.find("instance")
 
-    def _uplink(self) -> Uplink:
-        return Uplink.of(json.loads((self.state / "uplink.json").read_text())["network"])
+    def _uplink(self) -> Uplink | None:
+        path = self.state / "uplink"
+        return Uplink.of(path.read_text()) if path.exists() else None
 
     def _open(self) -> None:
         """Make the namespaces, and the address at which the host reaches them."""
         self._clear()
         uplink = addresses.free_uplink(addresses.host_routes())
-        (self.state / "uplink.json").write_text(json.dumps({"network": str(uplink.network)}))
+        (self.state / "uplink").write_text(str(uplink.network))
         pid = self._namespace_processes.start("instance", PID_1, inside=new()).pid
         network.connect_instance(self.name, uplink, pid, entrance(pid))
         self.__dict__.pop("control", None)  # it has another address now
@@ -194,11 +198,7 @@ class Instance:
     def _clear(self) -> None:
         """Remove what a run of this name left outside its state folder."""
         self.kill()
-        device = Path("/sys/class/net") / network.host_device(self.name)
-        try:
-            wait_for("", lambda: "its network is there" if device.exists() else None, seconds=10)
-        except ToolError as error:
-            raise ToolError(f"Another cluster named {self.name} runs, with another state folder.") from error
+        network.disconnect_instance(self.name, self._uplink())
         cgroups.remove(self.name)
 
     def _repair(self, archives: Sequence[Path]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+
 from tools.cluster import addresses
 from tools.cluster.namespaces import HERE, Entrance
+from tools.steps import ToolError
 
 BRIDGE_DEVICE = "nodes"
 FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward"
@@ -21,6 +25,28 @@ def connect_instance(instance: str, uplink: addresses.Uplink, pid: int, inside: 
     inside.run("sh", "-c", FORWARD)
 
 
+def disconnect_instance(instance: str, uplink: addresses.Uplink | None) -> None:
+    """Remove an instance's uplink from the host.
+
+    The kernel would do it with the namespace, but a connection that was cut keeps that for a minute.
+
+    Args:
+        instance: Its name.
+        uplink: What its state folder says; None where that says nothing.
+
+    Raises:
+        ToolError: the uplink of that name is another's.
+    """
+    device = host_device(instance)
+    listed = json.loads(HERE.run("ip", "-json", "-4", "address"))
+    found = {link["ifname"]: [each["local"] for each in link["addr_info"]] for link in listed}
+    if device not in found:
+        return
+    if uplink is None or uplink.host not in found[device]:
+        raise ToolError(f"Another cluster named {instance} runs, with another state folder.")
+    HERE.run("ip", "link", "delete", device)
+
+
 def connect_node(number: int, count: int, pid: int, outer: Entrance, inside: Entrance) -> None:
     """Give a new node its device on the bridge and its routes.
 
@@ -33,6 +59,8 @@ def connect_node(number: int, count: int, pid: int, outer: Entrance, inside: Ent
     """
     # The pid must be seen by whoever names it: enter the instance's network only.
     network_only = Entrance((*(word for word in outer.command if word not in {"--pid", "--mount"}),))
+    with suppress(ToolError):  # left by one that was killed
+        network_only.run("ip", "link", "delete", f"node{number}")
     _ip(network_only, node_uplink_commands(number, pid))
     _ip(inside, node_commands(number, count))
     inside.run("sh", "-c", f"hostname node{number} && {FORWARD}")

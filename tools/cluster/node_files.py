@@ -159,7 +159,6 @@ def kubelet_config(files: NodeFiles, authority: Path, serving: Pair) -> dict[str
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,
-        "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
         "oomScoreAdj": 0,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
