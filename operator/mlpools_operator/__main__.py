@@ -1,0 +1,221 @@
+"""The operator's program: reads settings, puts the parts together, runs them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+from mlpools_operator import logs
+from mlpools_operator import settings as settings_module
+from mlpools_operator.cluster import errors
+from mlpools_operator.cluster.connect import ConnectError
+from mlpools_operator.cluster.kinds import OURS, WATCHED
+from mlpools_operator.cluster.objects import Cluster
+from mlpools_operator.cluster.transport import Transport
+from mlpools_operator.controller.execute import Executor
+from mlpools_operator.controller.feed import POOL, Feed
+from mlpools_operator.controller.health import Health, keep_asking
+from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.obstacles import MissingPods, Obstacles
+from mlpools_operator.controller.probe import Probe
+from mlpools_operator.controller.queue import Queue
+from mlpools_operator.controller.reconcile import JobPolicy, Policies, Reconciler
+from mlpools_operator.controller.serve import serving
+from mlpools_operator.controller.store import Family, Store
+from mlpools_operator.controller.sweep import Sweeper
+from mlpools_operator.controller.workers import Workers
+from mlpools_operator.domain import admission, pool, training
+from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.ledger import Candidate
+from mlpools_operator.domain.observed import Resource
+from mlpools_operator.metrics import Metrics
+from mlpools_operator.settings import Settings, SettingsError
+from mlpools_operator.watch.run import watching
+from mlpools_operator.watch.session import Listener
+
+#: Requests beside the workers' own: sweeps and the heartbeat.
+_SPARE_THREADS = 4
+_CRD_SECONDS = 2.0
+
+
+def policies(settings: Settings) -> Policies:
+    """Return the decisions that this operator makes."""
+    defaults = Defaults(
+        runtime_image=settings.runtime_image,
+        operator_namespace=settings.operator_namespace,
+        operator_labels=settings.operator_labels,
+        cluster_domain=settings.cluster_domain,
+        image_pull_policy=settings.image_pull_policy,
+    )
+    return Policies(
+        decide=admission.decide,
+        pool=pool.plan,
+        jobs={
+            "TrainingJob": JobPolicy(
+                candidate=_training_candidate, plan=functools.partial(training.plan, defaults=defaults)
+            )
+        },
+    )
+
+
+def _training_candidate(job: Resource, family: Family, now: float) -> Candidate | None:
+    return training.candidate(job, family.jobs, family.pods, now)
+
+
+class Operator:
+    """All parts of the program, connected."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect to the cluster and put the parts together; nothing runs yet.
+
+        Raises:
+            ConnectError: there is no cluster to connect to.
+        """
+        self.settings, self.metrics = settings, Metrics()
+        chosen = policies(settings)
+        self.transport = Transport(self.metrics, threads=settings.workers + _SPARE_THREADS)
+        self.cluster = Cluster(self.transport)
+        self.store, self.queue = Store(), Queue()
+        candidates = {kind: job.candidate for kind, job in chosen.jobs.items()}
+        self.ledger = Ledger(self.store, candidates, time.time)
+        self.feed = Feed(self.store, self.ledger, self.queue)
+        self.health = Health(
+            waiting=lambda: len(self.queue) + self.queue.busy, last_answer=lambda: self.transport.last_answer
+        )
+        self.sweeper = Sweeper(self.cluster, self.store, self.feed, self.metrics, settings.namespaces)
+        self.probe = Probe(
+            self.store,
+            self.queue,
+            self.metrics,
+            progress_seconds=settings.progress_seconds,
+            clock=time.time,
+        )
+        obstacles = Obstacles()
+        reconciler = Reconciler(
+            policies=chosen,
+            store=self.store,
+            ledger=self.ledger,
+            queue=self.queue,
+            executor=Executor(self.cluster, self.store, self.feed, obstacles, self.metrics, time.time),
+            obstacles=obstacles,
+            missing_pods=MissingPods(self.cluster, time.time),
+            reports=self.probe,
+            clock=time.time,
+        )
+        self.workers = Workers(self.queue, reconciler.pass_over, self.health, self.metrics)
+        self._add_gauges()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            Exception: a part ended that must not end.
+        """
+        stopped = asyncio.Event()
+        _on_signal(stopped.set)
+        try:
+            async with serving(self.settings.http_port, self.health, self.metrics) as port:
+                logs.logger().info("Serving health and metrics on port %d.", port)
+                await _first(stopped.wait(), self._watch_and_work(stopped))
+        finally:
+            self.transport.close()
+        logs.logger().info("Stopped.")
+
+    async def _watch_and_work(self, stopped: asyncio.Event) -> None:
+        await self._kinds_exist()
+        listener = Listener(heard=self.health.heard, listed=self._listed)
+        async with watching(self.feed, listener, self.settings.namespaces) as watch:
+            _on_signal(stopped.set)  # kopf took them
+            await _first(asyncio.shield(watch), self._work())
+
+    async def _work(self) -> None:
+        await self.sweeper.first_sync()
+        self.health.synced()
+        logs.logger().info("Knew all existing objects; %d keys to look at.", len(self.queue))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.workers.run(self.settings.workers))
+            group.create_task(self.sweeper.run(self.settings.sweep_seconds))
+            group.create_task(self.probe.run(self.settings.probe_seconds))
+            group.create_task(keep_asking(self.cluster))
+
+    async def _kinds_exist(self) -> None:
+        """Wait for the CRDs: they may be applied together with the operator."""
+        for kind in OURS:
+            while True:
+                try:
+                    await self.cluster.listing(kind, next(iter(self.settings.namespaces), ""))
+                    break
+                except errors.ClusterError as error:
+                    logs.logger().warning("Kind %s was not served yet: %s", kind, error)
+                    await asyncio.sleep(_CRD_SECONDS)
+
+    def _listed(self, path: str) -> None:
+        kind = self._collections.get(path)
+        if kind is not None:
+            self.sweeper.gap(kind)
+
+    @functools.cached_property
+    def _collections(self) -> dict[str, str]:
+        places = self.settings.namespaces or ("",)
+        return {info.path(place): kind for kind, info in WATCHED.items() for place in places}
+
+    def _add_gauges(self) -> None:
+        add = self.metrics.gauge
+        add("mlpools_queue_depth", "Keys that wait for a worker", lambda: len(self.queue))
+        add("mlpools_workers_busy", "Keys that are worked on", lambda: self.queue.busy)
+        add("mlpools_pass_age_seconds", "Since the last pass while work waits", lambda: self.health.pass_age)
+        add(
+            "mlpools_watch_age_seconds",
+            "Since the most silent watch's last byte",
+            lambda: self.health.watch_age,
+        )
+        self.metrics.objects(lambda: self.ledger.figures(self._max_nodes()), self.store.sizes)
+
+    def _max_nodes(self) -> dict[str, int]:
+        pools = (resource for _, resource in self.store.all(POOL) if isinstance(resource, Resource))
+        return {resource.meta.name: int(resource.spec.get("maxNodes", 0)) for resource in pools}
+
+
+async def _first(*parts: Awaitable[object]) -> None:
+    """Run until one part ends, then cancel the others; raise what it raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
+
+
+def _on_signal(handler: Callable[[], None]) -> None:
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_, handler)
+
+
+def main() -> int:
+    """Run the operator; return the exit code."""
+    try:
+        settings = settings_module.load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(Operator(settings).run())
+    except ConnectError as error:
+        logs.logger().error("%s", error)
+        return 1
+    except Exception:
+        logs.logger().exception("The operator failed.")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""What the operator asks of the API server, in its own words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlpools_operator.cluster.kinds import CHILDREN, EVENT, OURS, WATCHED, KindInfo
+from mlpools_operator.cluster.transport import APPLY, Request, Transport
+from mlpools_operator.domain.naming import FIELD_MANAGER, SELECTOR
+from mlpools_operator.domain.observed import Meta
+from mlpools_operator.domain.plan import Delete, Event, Object
+from mlpools_operator.domain.times import stamp
+
+#: A resourceVersion that no object ever has (etcd's first write gets 2): whatever is there, conflicts.
+NEVER = "1"
+
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"
+_PAGE = 500
+_EVENT_MESSAGE_BYTES = 1024  # the API server refuses longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One object in a metadata-only list."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects of a kind at one moment.
+
+    Attributes:
+        resource_version: that moment.
+    """
+
+    resource_version: str
+    objects: tuple[Listed, ...]
+
+
+class Cluster:
+    """The API server as the operator sees it. Every method raises ``errors.ClusterError``'s kinds."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def apply(self, manifest: Object, *, resource_version: str = NEVER) -> Object:
+        """Server-side apply, on exactly the version that was seen.
+
+        Args:
+            manifest: the child.
+            resource_version: of the object as remembered. By default there must be no such object: a
+                plain server-side apply would take over a stranger's.
+
+        Raises:
+            Conflict: another object, or another version, is there.
+        """
+        info = CHILDREN[manifest["kind"]]
+        metadata = {**manifest["metadata"], "resourceVersion": resource_version}
+        return await self._send(
+            "patch",
+            info,
+            info.path(metadata["namespace"], metadata["name"]),
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body={**manifest, "metadata": metadata},
+            content_type=APPLY,
+        )
+
+    async def create(self, manifest: Object) -> Object:
+        """POST an object.
+
+        Raises:
+            AlreadyExists: the name is taken, by us or by somebody else.
+        """
+        info = CHILDREN[manifest["kind"]]
+        return await self._send(
+            "create",
+            info,
+            info.path(manifest["metadata"]["namespace"]),
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
+
+    async def delete(self, target: Delete) -> Object:
+        """Delete one object if it is the one that was meant; its dependents go in the background.
+
+        Raises:
+            NotFound: it is gone.
+            Conflict: another object has that name by now.
+        """
+        info = CHILDREN[target.kind]
+        return await self._send(
+            "delete",
+            info,
+            info.path(target.namespace, target.name),
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": {"uid": target.uid},
+                "propagationPolicy": "Background",
+            },
+        )
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object:
+        """Read one object."""
+        info = WATCHED[kind]
+        return await self._send("get", info, info.path(namespace, name))
+
+    async def replace_status(self, kind: str, meta: Meta, status: Any) -> Object:
+        """Write a whole status over the version that it was planned for.
+
+        Raises:
+            Conflict: somebody wrote in between.
+        """
+        info = OURS[kind]
+        metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
+        if meta.namespace:
+            metadata["namespace"] = meta.namespace
+        return await self._send(
+            "update",
+            info,
+            info.path(meta.namespace, meta.name, "status"),
+            subresource="status",
+            query={"fieldManager": FIELD_MANAGER},
+            body={"apiVersion": info.api_version, "kind": kind, "metadata": metadata, "status": status},
+        )
+
+    async def record(self, kind: str, meta: Meta, event: Event, now: float) -> None:
+        """Write an Event about one of our objects.
+
+        Its name follows from the status version that it tells of, so a repetition is not a second Event.
+        """
+        info, namespace = OURS[kind], meta.namespace or "default"
+        identity = f"{meta.uid} {meta.resource_version} {event.reason}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        time = stamp(now)
+        involved = {
+            "apiVersion": info.api_version,
+            "kind": kind,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+        }
+        body = {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.kind,
+            "metadata": {"name": f"{meta.name[:236]}.{digest}", "namespace": namespace},
+            "involvedObject": {key: value for key, value in involved.items() if value},
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message.encode()[:_EVENT_MESSAGE_BYTES].decode(errors="ignore"),
+            "source": {"component": FIELD_MANAGER},
+            "firstTimestamp": time,
+            "lastTimestamp": time,
+            "count": 1,
+        }
+        await self._send("create", EVENT, EVENT.path(namespace), body=body)
+
+    async def refusals(self, namespace: str, job_uid: str) -> list[str]:
+        """Return what the Job controller was told when it could not create the pods of a Job."""
+        selector = f"involvedObject.uid={job_uid},reason=FailedCreate"
+        answer = await self._send(
+            "list", EVENT, EVENT.path(namespace), query={"fieldSelector": selector, "limit": "10"}
+        )
+        return [str(item.get("message", "")) for item in answer["items"]]
+
+    async def ping(self) -> None:
+        """Ask for what everybody may read."""
+        await self._transport.send(Request("get", "version", "/version"))
+
+    async def listing(self, kind: str, namespace: str = "") -> Listing:
+        """List the metadata of all objects of a kind that concern us, in pages of one snapshot.
+
+        Raises:
+            Expired: the pages took longer than the API server keeps a snapshot; start again.
+        """
+        version, objects = "", []
+        async for page in self._pages(WATCHED[kind], namespace):
+            version = version or page["metadata"]["resourceVersion"]
+            for item in page["items"]:
+                meta = item["metadata"]
+                objects.append(
+                    Listed(meta.get("namespace", ""), meta["name"], meta["uid"], meta["resourceVersion"])
+                )
+        return Listing(version, tuple(objects))
+
+    async def _pages(self, info: KindInfo, namespace: str) -> AsyncIterator[Object]:
+        query = {"limit": str(_PAGE)}
+        if info.kind in CHILDREN:
+            query["labelSelector"] = SELECTOR
+        while True:
+            page = await self._send("list", info, info.path(namespace), query=query, accept=_METADATA)
+            yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def _send(self, verb: str, info: KindInfo, path: str, *, subresource: str = "", **rest: Any) -> Any:
+        resource = f"{info.plural}/{subresource}" if subresource else info.plural
+        return await self._transport.send(Request(verb, resource, path, **rest))

@@ -1,0 +1,150 @@
+"""Carrying out a plan: deletions, then children, then one status write, then Events.
+
+Whatever is sent together touches different objects. Stopping after any of the writes is harmless: the next
+pass looks at what is there and plans the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from mlpools_operator import logs
+from mlpools_operator.api.v1alpha1 import GROUP
+from mlpools_operator.cluster import errors
+from mlpools_operator.cluster.objects import NEVER, Cluster
+from mlpools_operator.controller import read
+from mlpools_operator.controller.feed import Feed
+from mlpools_operator.controller.obstacles import Obstacles
+from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.domain.observed import Child, Resource
+from mlpools_operator.domain.plan import Delete, Event, Object, Plan
+from mlpools_operator.metrics import Metrics
+
+
+class Blocked(Exception):  # noqa: N818 - not an error of anybody
+    """A planned object could not be made; the obstacle is noted and the next pass sees it."""
+
+
+class Executor:
+    """Sends what a plan asks for, and tells the store what came of it."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        feed: Feed,
+        obstacles: Obstacles,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cluster, self._store, self._feed = cluster, store, feed
+        self._obstacles, self._metrics, self._clock = obstacles, metrics, clock
+
+    async def execute(self, key: Key, resource: Resource, plan: Plan) -> None:
+        """Carry out a plan.
+
+        Raises:
+            Blocked: an obstacle was noted; look at the resource again at once.
+            ClusterError: a write failed; look at it again later.
+        """
+        await _together(self._delete(target) for target in plan.delete)
+        await _together(
+            [
+                *(self._apply(key, resource, manifest) for manifest in plan.apply),
+                *(self._create(key, resource, manifest) for manifest in plan.create),
+            ]
+        )
+        if plan.status is not None and plan.status != resource.status:
+            await self._write_status(key, resource, plan.status, plan.events)
+
+    async def _delete(self, target: Delete) -> None:
+        try:
+            answer = await self._cluster.delete(target)
+        except (errors.NotFound, errors.Conflict):  # gone, or another object has the name by now
+            self._feed.gone(target.kind, target.uid)
+            return
+        if answer.get("kind") == target.kind:  # it ends gracefully; its end will be told
+            self._feed.answer(target.kind, answer)
+        else:
+            self._feed.gone(target.kind, target.uid)
+
+    async def _apply(self, key: Key, resource: Resource, manifest: Object) -> None:
+        place = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        known = self._store.get(place)
+        ours = known is not None and known.meta.owner == resource.meta.uid
+        version = known.meta.resource_version if known is not None and ours else NEVER
+        await self._make(
+            key, resource, place, lambda: self._cluster.apply(manifest, resource_version=version)
+        )
+
+    async def _create(self, key: Key, resource: Resource, manifest: Object) -> None:
+        place = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        await self._make(key, resource, place, lambda: self._cluster.create(manifest))
+        logs.about(*key).info("Created %s %s.", place.kind, place.name)
+
+    async def _make(
+        self, key: Key, resource: Resource, place: Key, send: Callable[[], Awaitable[Object]]
+    ) -> None:
+        try:
+            answer = await send()
+        except (errors.AlreadyExists, errors.Conflict):
+            await self._look_who_is_there(key, resource, place)
+        except (errors.Refused, errors.Invalid) as refusal:
+            self._obstacles.add_refusal(resource.meta.uid, str(refusal))
+            raise Blocked from refusal
+        else:
+            self._feed.answer(place.kind, answer)
+
+    async def _look_who_is_there(self, key: Key, resource: Resource, place: Key) -> None:
+        """Tell apart: ours already, ours of a former life that is about to go, and a stranger's.
+
+        Raises:
+            Conflict: it will be gone in a moment.
+            Blocked: a stranger has the name.
+        """
+        try:
+            raw = await self._cluster.get(*place)
+        except errors.NotFound as gone:
+            raise errors.Conflict(f"{place.kind} {place.name} went meanwhile.") from gone
+        meta = read.meta(raw)
+        if meta.owner == resource.meta.uid and not meta.deleting:
+            self._feed.answer(place.kind, raw)
+        elif meta.deleting or meta.owner == resource.meta.uid or _of_namesake(raw, key):
+            raise errors.Conflict(f"{place.kind} {place.name} of a deleted {key.kind} is still there.")
+        else:
+            self._obstacles.add_foreign(resource.meta.uid, Child(place.kind, meta))
+            raise Blocked
+
+    async def _write_status(
+        self, key: Key, resource: Resource, status: Mapping[str, Any], events: Iterable[Event]
+    ) -> None:
+        answer = await self._cluster.replace_status(key.kind, resource.meta, status)
+        stored = self._feed.answer(key.kind, answer)
+        for event in events:
+            try:
+                await self._cluster.record(key.kind, stored.meta, event, self._clock())
+            except errors.AlreadyExists:
+                continue
+            except errors.ClusterError as error:  # the status says it too, and it is what counts
+                logs.about(*key).warning("Event %s was not recorded: %s", event.reason, error)
+
+
+def _of_namesake(raw: Mapping[str, Any], key: Key) -> bool:
+    """Whether an object belongs to an earlier resource of the same kind and name."""
+    return any(
+        ref.get("controller")
+        and ref["apiVersion"].startswith(f"{GROUP}/")
+        and (ref["kind"], ref["name"]) == (key.kind, key.name)
+        for ref in raw["metadata"].get("ownerReferences", ())
+    )
+
+
+async def _together(writes: Iterable[Awaitable[None]]) -> None:
+    """Wait for all; raise the worst of what went wrong: what blocks a plan before what passes."""
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    blocked = next((failure for failure in failures if isinstance(failure, Blocked)), None)
+    if failures:
+        raise blocked or failures[0]

@@ -1,0 +1,123 @@
+"""What a change wakes: the one place that knows which passes depend on which objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.queue import Queue
+from mlpools_operator.controller.read import Entry, entry
+from mlpools_operator.controller.store import Change, Key, Store, root_of
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+
+POOL = "ComputePool"
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] | None
+
+
+class Feed:
+    """Takes what watches and our own writes say, remembers it, and queues who must look at it."""
+
+    def __init__(self, store: Store, ledger: Ledger, queue: Queue) -> None:
+        self._store, self._ledger, self._queue = store, ledger, queue
+        self._pool_names: dict[str, str] = {}  # by label, which holds 63 characters only
+        store.subscribe(self._changed)
+
+    def event(self, kind: str, type_: EventType, raw: Mapping[str, Any]) -> None:
+        """Take a watch event.
+
+        Args:
+            kind: of the object.
+            type_: None for an object of a list, with which each watch begins.
+            raw: the object.
+        """
+        if type_ == "DELETED":
+            self._store.remove(kind, raw["metadata"]["uid"])
+            return
+        self._store.put(kind, entry(kind, raw))
+
+    def answer(self, kind: str, raw: Mapping[str, Any]) -> Entry:
+        """Take the object with which the API server answered a write of ours."""
+        known = entry(kind, raw)
+        self._store.put(kind, known)
+        return known
+
+    def gone(self, kind: str, uid: str) -> bool:
+        """Take the news that an object is gone; return whether it was remembered."""
+        return self._store.remove(kind, uid)
+
+    def _changed(self, change: Change) -> None:
+        if not change.matters:
+            return
+        some = change.after or change.before
+        assert some is not None
+        if change.key.kind == POOL:
+            self._pool_changed(change)
+        elif isinstance(some, Resource):
+            self._resource_changed(change, some)
+        else:
+            self._child_changed(change, some)
+
+    def _pool_changed(self, change: Change) -> None:
+        self._pool_names[naming.label_value(change.key.name)] = change.key.name
+        if not _only_status(change):
+            self._queue.add(change.key)
+
+    def _resource_changed(self, change: Change, resource: Resource) -> None:
+        self._ledger.touch(resource.meta.uid)
+        ends = change.after is None or change.after.meta.deleting
+        if not ends:
+            self._queue.add(change.key)
+        if not _only_progress(change):
+            self._wake_pool(str(resource.spec.get("computePool", "")), urgent=ends)
+
+    def _child_changed(self, change: Change, child: Entry) -> None:
+        root = root_of(child)
+        self._ledger.touch(root)
+        frees = _frees(change)
+        kind = child.meta.labels.get(naming.KIND, "")
+        owner = self._store.find(kind, root)
+        if isinstance(owner, Resource):
+            self._queue.add(Key(kind, owner.meta.namespace, owner.meta.name), urgent=frees)
+            pool = str(owner.spec.get("computePool", ""))
+        else:
+            label = child.meta.labels.get(naming.POOL, "")
+            pool = self._pool_names.get(label, label)
+        if frees:
+            self._wake_pool(pool, urgent=True)
+
+    def _wake_pool(self, name: str, *, urgent: bool) -> None:
+        self._queue.add(Key(POOL, "", name), urgent=urgent)
+
+
+def _frees(change: Change) -> bool:
+    """Whether the change ends something or gives nodes back."""
+    after, before = change.after, change.before
+    if after is None:
+        return isinstance(before, JobChild | PodChild)
+    if isinstance(after, PodChild):
+        return after.terminal and not (isinstance(before, PodChild) and before.terminal)
+    if isinstance(after, JobChild):
+        return bool(after.ended) and not (isinstance(before, JobChild) and before.ended)
+    return False
+
+
+def _only_status(change: Change) -> bool:
+    before, after = change.before, change.after
+    if before is None or after is None or after.meta.deleting:
+        return False
+    return before.meta.uid == after.meta.uid and before.meta.generation == after.meta.generation
+
+
+def _only_progress(change: Change) -> bool:
+    """Whether nothing changed but how far a running job is, which admission only tells others about."""
+    before, after = change.before, change.after
+    if not _only_status(change) or not isinstance(before, Resource) or not isinstance(after, Resource):
+        return False
+    return _without_progress(before.status) == _without_progress(after.status)
+
+
+def _without_progress(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in status.items() if key not in ("progress", "nodeSeconds")}

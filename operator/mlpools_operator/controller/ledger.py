@@ -1,0 +1,161 @@
+"""Who holds or wants nodes of which pool: in memory, and rebuilt from the objects alone at any time.
+
+Only two things here are not written in an object yet: a *grant* (admission said yes, the job's status
+does not show it yet) and the newest *verdicts*. Both may be lost at any moment: without the status nothing
+starts, and the next pass of the pool gives verdicts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from mlpools_operator.controller.store import Family, Key, Store
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
+from mlpools_operator.domain.observed import Resource
+from mlpools_operator.metrics import PoolFigures
+
+#: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
+CandidateOf = Callable[[Resource, Family, float], Candidate | None]
+
+Ticket = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class _Pool:
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    grants: dict[str, Ticket] = field(default_factory=dict)
+
+
+class Ledger:
+    """The candidates, grants and verdicts of all pools.
+
+    What changed is only marked at once (``touch``) and looked at when somebody asks, so a gang of a
+    thousand pods that starts costs one look, not a thousand.
+    """
+
+    def __init__(
+        self, store: Store, candidate_of: Mapping[str, CandidateOf], clock: Callable[[], float]
+    ) -> None:
+        """Keep the books over a store.
+
+        Args:
+            store: what is known of the world.
+            candidate_of: by kind, for each kind that takes nodes.
+            clock: seconds since the epoch.
+        """
+        self._store, self._candidate_of, self._clock = store, candidate_of, clock
+        self._pools: dict[str, _Pool] = {}
+        self._pool_of: dict[str, str] = {}
+        self._touched: set[str] = set()
+
+    def touch(self, uid: str) -> None:
+        """Note that a resource or something of its family changed."""
+        self._touched.add(uid)
+
+    def candidates(self, pool: str) -> tuple[Candidate, ...]:
+        """Return all that hold or want nodes of a pool, grants counted as admitted, in a fixed order."""
+        self._refresh()
+        book = self._pools.get(naming.label_value(pool), _Pool())
+        counted = (
+            _granted(candidate) if uid in book.grants else candidate
+            for uid, candidate in book.candidates.items()
+        )
+        return tuple(sorted(counted, key=lambda candidate: (candidate.created, candidate.uid)))
+
+    def record(self, pool: str, decision: Decision) -> list[Key]:
+        """Keep a pool's newest decision; return the resources about which it says something new."""
+        book = self._pools.get(naming.label_value(pool))
+        if book is None:
+            return []
+        changed = []
+        for uid, candidate in book.candidates.items():
+            verdict = decision.verdicts.get(uid)
+            if verdict is not None and verdict.admit and not candidate.admitted:
+                book.grants[uid] = candidate.ticket
+            if verdict != book.verdicts.get(uid):
+                changed.append(Key(candidate.kind, candidate.namespace, candidate.name))
+        book.verdicts = decision.verdicts
+        return changed
+
+    def verdict(self, uid: str) -> Verdict | None:
+        """Return the newest verdict on a resource, None before its pool has looked at it."""
+        self._refresh()
+        book = self._pools.get(self._pool_of.get(uid, ""))
+        return book.verdicts.get(uid) if book else None
+
+    def members(self, pool: str) -> list[Key]:
+        """Return the resources that hold or want nodes of a pool."""
+        return [Key(c.kind, c.namespace, c.name) for c in self.candidates(pool)]
+
+    def figures(self, max_nodes: Mapping[str, int]) -> dict[str, PoolFigures]:
+        """Return what each pool holds, for the metrics.
+
+        Args:
+            max_nodes: by pool.
+        """
+        figures = {}
+        for pool, limit in max_nodes.items():
+            candidates = self.candidates(pool)
+            admitted = sum(candidate.admitted for candidate in candidates)
+            figures[pool] = PoolFigures(
+                nodes={"max": limit, "held": sum(candidate.held for candidate in candidates)},
+                jobs={"admitted": admitted, "queued": len(candidates) - admitted},
+            )
+        return figures
+
+    def _refresh(self) -> None:
+        touched, self._touched = self._touched, set()
+        for uid in touched:
+            pool, candidate = self._look(uid)
+            self._enter(uid, pool, candidate)
+
+    def _look(self, uid: str) -> tuple[str, Candidate | None]:
+        family = self._store.family(uid)
+        for kind, candidate_of in self._candidate_of.items():
+            resource = self._store.find(kind, uid)
+            if isinstance(resource, Resource):
+                pool = naming.label_value(str(resource.spec.get("computePool", "")))
+                return pool, candidate_of(resource, family, self._clock())
+        return orphan(uid, family)
+
+    def _enter(self, uid: str, pool: str, candidate: Candidate | None) -> None:
+        before = self._pool_of.get(uid)
+        if before is not None and (candidate is None or before != pool):
+            del self._pool_of[uid], self._pools[before].candidates[uid]
+            self._pools[before].grants.pop(uid, None)
+        if candidate is None:
+            return
+        self._pool_of[uid] = pool
+        book = self._pools.setdefault(pool, _Pool())
+        book.candidates[uid] = candidate
+        # A grant is spent once the status shows it, and void for another attempt or a changed spec.
+        if candidate.admitted or book.grants.get(uid) != candidate.ticket:
+            book.grants.pop(uid, None)
+
+
+def orphan(uid: str, family: Family) -> tuple[str, Candidate | None]:
+    """Return the pool of a resource that was deleted, and what its living pods still hold there."""
+    living = [pod for pod in family.pods if not pod.terminal]
+    if not living:
+        return "", None
+    labels, meta = living[0].meta.labels, living[0].meta
+    candidate = Candidate(
+        uid=uid,
+        kind=labels.get(naming.KIND, ""),
+        namespace=meta.namespace,
+        name=labels.get(naming.JOB_NAME, ""),
+        nodes=len(living),
+        priority=0,
+        created=meta.created,
+        held=len(living),
+        admitted=True,
+        attempt=living[0].attempt,
+    )
+    return labels.get(naming.POOL, ""), candidate
+
+
+def _granted(candidate: Candidate) -> Candidate:
+    return replace(candidate, admitted=True, held=max(candidate.held, candidate.nodes))

@@ -1,0 +1,178 @@
+"""Progress: asks rank 0 of every running job how far it is.
+
+A read that fails changes nothing: whether a pod lives is told by Kubernetes, never by this. What comes from a
+pod is a stranger's text: it is bounded, checked, and stripped of what a status could not hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import aiohttp
+
+from mlpools.contract import STATUS_PORT, ContractError, Report
+from mlpools_operator.controller.queue import Queue
+from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.observed import PodChild, Resource
+from mlpools_operator.metrics import Metrics
+
+_AT_ONCE = 32
+_TIMEOUT = aiohttp.ClientTimeout(total=2)
+_LONGEST_BYTES = 65_536
+_METRICS_KEPT = 16
+_MESSAGE_KEPT = 512
+_NUMBERS = ("rank", "attempt", "step", "total_steps", "rows_per_second", "checkpoint_step", "age_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A pod to ask.
+
+    Attributes:
+        uid: of the job.
+        attempt: that the pod belongs to.
+    """
+
+    key: Key
+    uid: str
+    attempt: int
+    address: str
+
+
+class Probe:
+    """Reads the reports of running jobs and hands changed ones to the reconciler."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        metrics: Metrics,
+        *,
+        progress_seconds: float,
+        clock: Callable[[], float],
+        port: int = STATUS_PORT,
+    ) -> None:
+        """Watch over running jobs.
+
+        Args:
+            store: what is known of the world.
+            queue: where a job with a new report goes.
+            metrics: counts reads.
+            progress_seconds: a job's report is handed on no more often; the first one at once.
+            clock: seconds since the epoch.
+            port: where pods answer.
+        """
+        self._store, self._queue, self._metrics = store, queue, metrics
+        self._progress_seconds, self._clock, self._port = progress_seconds, clock, port
+        self._handed: dict[str, tuple[float, Report]] = {}
+
+    def report(self, uid: str) -> Report | None:
+        """Return the newest report about a job that was handed on."""
+        handed = self._handed.get(uid)
+        return handed[1] if handed else None
+
+    async def run(self, seconds: float) -> None:
+        """Ask everybody every so many seconds, until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as session:
+            while True:
+                started = loop.time()
+                await self.round(session)
+                await asyncio.sleep(max(0.0, started + seconds - loop.time()))
+
+    async def round(self, session: aiohttp.ClientSession) -> None:
+        """Ask every running job once, a bounded number at a time."""
+        targets = list(self._targets())
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(target: Target) -> None:
+            async with gate:
+                self._take(target, await self._read(session, target))
+
+        await asyncio.gather(*(ask(target) for target in targets))
+        running = {target.uid for target in targets}
+        self._handed = {uid: handed for uid, handed in self._handed.items() if uid in running}
+
+    def _targets(self) -> Iterator[Target]:
+        for _, pod in self._store.all("Pod"):
+            if not isinstance(pod, PodChild) or pod.rank != 0 or pod.phase != "Running" or not pod.ip:
+                continue
+            labels = pod.meta.labels
+            kind, uid = labels.get(naming.KIND, ""), labels.get(naming.JOB_UID, "")
+            job = self._store.find(kind, uid)
+            if isinstance(job, Resource) and not pod.meta.deleting:
+                yield Target(Key(kind, job.meta.namespace, job.meta.name), uid, pod.attempt, pod.ip)
+
+    async def _read(self, session: aiohttp.ClientSession, target: Target) -> Report | None:
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        try:
+            async with session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as answer:
+                text = await _bounded_text(answer)
+            report = checked(Report.from_json(text))
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            self._metrics.probes.labels("unanswered").inc()
+            return None
+        except (ContractError, ValueError):
+            self._metrics.probes.labels("unreadable").inc()
+            return None
+        self._metrics.probes.labels("read").inc()
+        return report if report.attempt == target.attempt else None
+
+    def _take(self, target: Target, report: Report | None) -> None:
+        if report is None:
+            return
+        now = self._clock()
+        before = self._handed.get(target.uid)
+        if before is not None:
+            at, known = before
+            if now - at < self._progress_seconds or _same(known, report):
+                return
+        self._handed[target.uid] = (now, report)
+        self._queue.add(target.key)
+
+
+def checked(report: Report) -> Report:
+    """Return the report with what a status can hold.
+
+    Raises:
+        ValueError: a field has a wrong type, or is no finite number.
+    """
+    eta = report.eta_seconds
+    for name, value in [*((name, getattr(report, name)) for name in _NUMBERS), ("eta_seconds", eta or 0)]:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} is not a number")
+    if not isinstance(report.phase, str) or not isinstance(report.message, str):
+        raise ValueError("phase and message are texts")
+    if not isinstance(report.metrics, dict):
+        raise ValueError("metrics is not an object")
+    metrics = {
+        str(name)[:64]: float(value)
+        for name, value in report.metrics.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    return replace(
+        report,
+        metrics=dict(list(metrics.items())[:_METRICS_KEPT]),
+        message=report.message[:_MESSAGE_KEPT],
+        seconds={},
+    )
+
+
+async def _bounded_text(answer: aiohttp.ClientResponse) -> str:
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(8192):
+        body += chunk
+        if len(body) > _LONGEST_BYTES:
+            raise ValueError("the report is too long")
+    return body.decode()
+
+
+def _same(one: Report, other: Report) -> bool:
+    """Whether two reports say the same, the time that passed between them aside."""
+    return replace(one, age_seconds=0.0, eta_seconds=None) == replace(
+        other, age_seconds=0.0, eta_seconds=None
+    )

@@ -1,0 +1,141 @@
+"""One pass over one object: observe from memory, decide, execute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from mlpools.contract import Report
+from mlpools_operator.controller.execute import Blocked, Executor
+from mlpools_operator.controller.feed import POOL
+from mlpools_operator.controller.ledger import CandidateOf, Ledger
+from mlpools_operator.controller.obstacles import MissingPods, Obstacles
+from mlpools_operator.controller.queue import Queue
+from mlpools_operator.controller.store import Family, Key, Store
+from mlpools_operator.domain import pool as pool_policy
+from mlpools_operator.domain import training
+from mlpools_operator.domain.ledger import Candidate, Decision
+from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.plan import Plan
+
+#: A pool's status tells of all its jobs, so it would be written for each of their steps.
+POOL_STATUS_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class JobPolicy:
+    """The decisions about one kind of resource that takes nodes.
+
+    Attributes:
+        candidate: what admission sees of it.
+        plan: what to do next.
+    """
+
+    candidate: CandidateOf
+    plan: Callable[[Resource, training.Observed, float], Plan]
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Every decision that the loop calls; pure functions, so tests may bring their own."""
+
+    decide: Callable[[Resource, Sequence[Candidate], float], Decision]
+    pool: Callable[[Resource, pool_policy.Observed, float], Plan]
+    jobs: Mapping[str, JobPolicy]
+
+
+class Reports(Protocol):
+    """How far running jobs are."""
+
+    def report(self, uid: str) -> Report | None:
+        """Return the newest report about a job that was handed on, if any."""
+
+
+class Reconciler:
+    """Makes the passes; ``pass_over`` is safe to call for any key at any time."""
+
+    def __init__(
+        self,
+        *,
+        policies: Policies,
+        store: Store,
+        ledger: Ledger,
+        queue: Queue,
+        executor: Executor,
+        obstacles: Obstacles,
+        missing_pods: MissingPods,
+        reports: Reports,
+        clock: Callable[[], float],
+    ) -> None:
+        self._policies, self._store, self._ledger, self._queue = policies, store, ledger, queue
+        self._executor, self._obstacles, self._missing_pods = executor, obstacles, missing_pods
+        self._reports, self._clock = reports, clock
+        self._pool_written: dict[Key, float] = {}
+
+    async def pass_over(self, key: Key) -> float | None:
+        """Look at one object and do what is to be done.
+
+        Returns:
+            Seconds after which it wants another look without anything having changed.
+
+        Raises:
+            ClusterError: a write failed.
+        """
+        resource = self._store.resource(key)
+        if key.kind == POOL:
+            return await self._pool(key, resource)
+        if resource is None or resource.meta.deleting:
+            return None  # the garbage collector follows the owner references
+        return await self._job(key, resource)
+
+    async def _pool(self, key: Key, pool: Resource | None) -> float | None:
+        if pool is None:
+            self._pool_written.pop(key, None)
+            self._ledger.record(key.name, Decision())
+            for member in self._ledger.members(key.name):
+                self._queue.add(member)
+            return None
+        now = self._clock()
+        candidates = self._ledger.candidates(key.name)
+        decision = self._policies.decide(pool, candidates, now)
+        for member in self._ledger.record(key.name, decision):
+            self._queue.add(member)
+        plan = self._policies.pool(pool, pool_policy.Observed(decision, candidates), now)
+        if plan.status is not None:
+            wait = self._pool_written.get(key, 0.0) + POOL_STATUS_SECONDS - now
+            if wait > 0:
+                plan = replace(plan, status=None, requeue_after=_earliest(plan.requeue_after, wait))
+            else:
+                self._pool_written[key] = now
+        await self._executor.execute(key, pool, plan)
+        return plan.requeue_after
+
+    async def _job(self, key: Key, job: Resource) -> float | None:
+        uid = job.meta.uid
+        family = self._store.family(uid)
+        missing, ask_again = await self._missing_pods.words(family)
+        observed = self._observe(job, self._store.family(uid), missing)
+        plan = self._policies.jobs[key.kind].plan(job, observed, self._clock())
+        try:
+            await self._executor.execute(key, job, plan)
+        except Blocked:
+            return 0.0
+        return _earliest(plan.requeue_after, ask_again)
+
+    def _observe(self, job: Resource, family: Family, missing_pods: str) -> training.Observed:
+        obstacle = self._obstacles.take(job.meta.uid)
+        return training.Observed(
+            pool=self._store.resource(Key(POOL, "", str(job.spec.get("computePool", "")))),
+            verdict=self._ledger.verdict(job.meta.uid),
+            children=family.children,
+            jobs=family.jobs,
+            pods=family.pods,
+            report=self._reports.report(job.meta.uid),
+            foreign=obstacle.foreign,
+            refused=obstacle.refused or missing_pods,
+        )
+
+
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,44 @@
+"""The operator's own HTTP port: ``/healthz``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from mlpools_operator.controller.health import Health
+from mlpools_operator.metrics import CONTENT_TYPE, Metrics
+
+
+@asynccontextmanager
+async def serving(port: int, health: Health, metrics: Metrics) -> AsyncIterator[int]:
+    """Serve while the block runs; yield the port, which is a free one for 0.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+
+    async def figures(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/healthz", _check(health.not_alive))
+    app.router.add_get("/readyz", _check(health.not_ready))
+    app.router.add_get("/metrics", figures)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, port=port)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _check(problem: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        reason = problem()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+
+    return answer

@@ -1,0 +1,122 @@
+"""Comparing what is remembered with what exists.
+
+A watch that had to begin anew tells what is there, never what went meanwhile. So what a complete
+list does not contain leaves the store, unless it is newer than the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from mlpools_operator import logs
+from mlpools_operator.cluster import errors
+from mlpools_operator.cluster.kinds import WATCHED
+from mlpools_operator.cluster.objects import Cluster, Listed, Listing
+from mlpools_operator.controller.feed import Feed
+from mlpools_operator.controller.store import Store
+from mlpools_operator.metrics import Metrics
+
+_SYNC_LOOKS = 50
+_SYNC_SECONDS = 0.1
+_RETRY_SECONDS = 5.0
+
+
+class Sweeper:
+    """Lists the metadata of all watched objects: at start, after watch gaps, and from time to time."""
+
+    def __init__(
+        self, cluster: Cluster, store: Store, feed: Feed, metrics: Metrics, namespaces: Sequence[str]
+    ) -> None:
+        """Sweep the namespaces that are watched; none given = the whole cluster."""
+        self._cluster, self._store, self._feed, self._metrics = cluster, store, feed, metrics
+        self._namespaces = tuple(namespaces) or ("",)
+        self._gaps: set[str] = set()
+        self._gap = asyncio.Event()
+
+    def gap(self, kind: str) -> None:
+        """Note that a watch of a kind begins anew: what went meanwhile will not be told."""
+        self._gaps.add(kind)
+        self._gap.set()
+
+    async def first_sync(self) -> None:
+        """Return when the store has everything that exists, as the watches brought it.
+
+        Until then nothing may be decided: a job that is not known yet may hold nodes already.
+        """
+        missing = set(WATCHED)
+        while missing:
+            listings = {kind: await self._list(kind) for kind in sorted(missing)}
+            for _ in range(_SYNC_LOOKS):
+                missing = {kind for kind, lists in listings.items() if not self._complete(kind, lists)}
+                if not missing:
+                    break
+                await asyncio.sleep(_SYNC_SECONDS)
+        self._gaps.clear()
+        self._gap.clear()
+
+    async def run(self, seconds: float) -> None:
+        """Sweep after gaps, and at least every so many seconds, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._gap.wait()
+                kinds = self._gaps
+            except TimeoutError:
+                kinds = set(WATCHED)
+            self._gaps = set()
+            self._gap.clear()
+            try:
+                for kind in sorted(kinds):
+                    await self.sweep(kind)
+            except errors.ClusterError as error:
+                logs.logger().warning("Sweep failed, trying again in %.0f s: %s", _RETRY_SECONDS, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._gaps |= kinds
+                self._gap.set()
+
+    async def sweep(self, kind: str) -> int:
+        """Forget the objects of a kind that are gone; return how many there were.
+
+        Raises:
+            ClusterError: the list could not be had.
+        """
+        number = 0
+        for namespace, listing in zip(self._namespaces_of(kind), await self._list(kind), strict=True):
+            for uid in self._missing_from(listing, kind, namespace):
+                number += self._feed.gone(kind, uid)
+        if number:
+            self._metrics.swept.labels(kind).inc(number)
+            logs.logger(kind=kind).info("Forgot %d objects whose deletion no watch had told.", number)
+        return number
+
+    async def _list(self, kind: str) -> list[Listing]:
+        listings = []
+        for namespace in self._namespaces_of(kind):
+            try:
+                listings.append(await self._cluster.listing(kind, namespace))
+            except errors.Expired:
+                listings.append(await self._cluster.listing(kind, namespace))
+        return listings
+
+    def _namespaces_of(self, kind: str) -> tuple[str, ...]:
+        return self._namespaces if WATCHED[kind].namespaced else ("",)
+
+    def _missing_from(self, listing: Listing, kind: str, namespace: str) -> list[str]:
+        there = {item.uid for item in listing.objects}
+        return [
+            entry.meta.uid
+            for key, entry in self._store.all(kind)
+            if entry.meta.uid not in there
+            and namespace in ("", key.namespace)
+            and int(entry.meta.resource_version) <= int(listing.resource_version)
+        ]
+
+    def _complete(self, kind: str, listings: Iterable[Listing]) -> bool:
+        return all(self._as_new(kind, item) for listing in listings for item in listing.objects)
+
+    def _as_new(self, kind: str, item: Listed) -> bool:
+        known = self._store.find(kind, item.uid)
+        if known is None:
+            return self._store.was_removed(item.uid)
+        return int(known.meta.resource_version) >= int(item.resource_version)
