@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import caller
 from tools.locks import locked
 from tools.steps import ToolError, cache_dir, last_line, step
 
@@ -138,6 +139,7 @@ def _compile(go: Path, build: Build, folder: Path) -> None:
             raise ToolError(f"Building {names} failed: {last_line(log)} (log: {log})")
         for name in build.packages:
             (Path(aside) / name).replace(folder / name)
+        caller.hand_over(folder.parent, folder, log, *(folder / name for name in build.packages))
 
 
 @functools.cache

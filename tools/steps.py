@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tools import caller
+
 
 class ToolError(Exception):
     """What failed, where, and what to do, in one sentence for a person."""
@@ -37,7 +39,11 @@ def wait_for(what: str, check: Callable[[], str | None], *, seconds: float, ever
 
 def cache_dir() -> Path:
     """Where what can be made again is kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlpools"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or caller.home() / ".cache") / "mlpools"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        caller.hand_over(folder)
+    return folder
 
 
 def last_line(log: Path) -> str:

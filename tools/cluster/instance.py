@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from tools import caller
 from tools.binaries import binary
 from tools.cluster import addresses, base_image, cgroups, dns, image_store, network, storage
 from tools.cluster.addresses import Site, Uplink
@@ -37,7 +38,7 @@ NODES = 2
 
 def default_state(name: str) -> Path:
     """Where an instance of that name keeps its state."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    home = Path(os.environ.get("XDG_STATE_HOME") or caller.home() / ".local" / "state")
     return home / "mlpools" / name
 
 
@@ -131,6 +132,7 @@ class Instance:
                 self._open()
             if self.problem() is not None:
                 self._repair(archives)
+                caller.hand_over(self.state, self.kubeconfig)
             for node in self.nodes:
                 for archive in archives:
                     node.import_archive(archive)
