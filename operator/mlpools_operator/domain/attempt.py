@@ -1,0 +1,173 @@
+"""One attempt of a job, from its admission to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec, parse
+from mlpools_operator.domain import (
+    children,
+    failures,
+    naming,
+    network,
+    outcome_words,
+    pods,
+    retries,
+    starting,
+    wording,
+)
+from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.failures import Cause, Gravity
+from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.training_observed import KIND, Observed
+from mlpools_operator.domain.training_status import Draft
+
+_EVENT_BYTES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass over one job.
+
+    Attributes:
+        spec: of the job, checked.
+        draft: builds its next status.
+        now: seconds since the epoch.
+    """
+
+    job: Resource
+    spec: TrainingJobSpec
+    draft: Draft
+    now: float
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that holds nodes."""
+        return self.draft.before.attempt
+
+
+def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
+    """Plan for a job that is admitted: see whether the attempt is over, else help it along."""
+    name = naming.attempt_job(step.job.meta.name, step.attempt)
+    uid = step.job.meta.uid
+    job = next((it for it in observed.jobs if it.meta.name == name and it.meta.owner == uid), None)
+    own = [pod for pod in observed.pods if pod.attempt == step.attempt]
+    if _was_removed(step, job, own):
+        return _fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
+    grace = float(step.spec.termination_grace_period_seconds)
+    ending = failures.judge(job, own, step.spec.nodes, grace, step.now)
+    if isinstance(ending, failures.Succeeded):
+        return _complete(step, ending)
+    if isinstance(ending, failures.Failed):
+        return _fail(step, ending.cause, ending.causes)
+    if isinstance(ending, failures.Undecided):
+        return Plan(status=step.draft.keep().plain(), requeue_after=ending.until - step.now)
+    if step.draft.running:
+        return _go_on(step, job, observed, defaults)
+    return _start(step, job, own, observed, defaults)
+
+
+def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> bool:
+    """Whether somebody deleted the attempt's Job; before its first pod it is simply made again."""
+    return (job is None or job.meta.deleting) and (bool(own) or step.draft.running)
+
+
+def _start(
+    step: Step, job: JobChild | None, own: Sequence[PodChild], observed: Observed, defaults: Defaults
+) -> Plan:
+    """Plan while not all pods run."""
+    if observed.refused:
+        return _fail(step, _obstacle("PodsRefused", f"the cluster refused it: {observed.refused}"))
+    if sum(pod.ready or pod.phase == "Succeeded" for pod in own) == step.spec.nodes:
+        return _go_on(step, job, observed, defaults)
+    trouble = starting.trouble(job, own, step.spec.nodes) if job else None
+    if trouble and step.now >= trouble.until:
+        return _fail(step, _of_trouble(trouble))
+    shown = trouble if trouble and step.now >= trouble.shown else None
+    made = _with_children(step, job, observed, defaults, step.draft.starting(step.spec, shown).plain())
+    if trouble is None:
+        return made
+    return _no_later_than(made, (trouble.until if shown else trouble.shown) - step.now)
+
+
+def _go_on(step: Step, job: JobChild | None, observed: Observed, defaults: Defaults) -> Plan:
+    """Plan while all pods run."""
+    status = step.draft.run(step.spec, observed.report).plain()
+    return _with_children(step, job, observed, defaults, status)
+
+
+def _with_children(
+    step: Step, job: JobChild | None, observed: Observed, defaults: Defaults, status: dict[str, object]
+) -> Plan:
+    """Return the plan with that status, and with what the attempt still needs."""
+    if observed.pool is None:
+        # Running attempts need no pool any more; one without a Job cannot be built without it.
+        return Plan(status=status) if job else _fail(step, _obstacle("PoolNotFound", "its pool was deleted"))
+    try:
+        pool = parse("ComputePool", observed.pool.spec)
+    except InvalidSpec as error:
+        return Plan(status=status) if job else _fail(step, _obstacle("PoolNotFound", str(error)))
+    owner, name = step.job, step.spec.compute_pool
+    made = children.steps(
+        owner,
+        (network.service(KIND, owner, name), network.policy(KIND, owner, name, defaults)),
+        pods.indexed_job(KIND, owner, step.spec, pool, step.attempt, defaults),
+        (*observed.children, *observed.foreign),
+        observed.jobs,
+        observed.pods,
+        admitted_for=step.now - step.draft.admitted_at,
+        grace=float(step.spec.termination_grace_period_seconds),
+    )
+    if made.conflict is not None:
+        taken = made.conflict
+        words = (
+            f"a {taken.kind} named {taken.meta.name} is there that is not this job's; "
+            "delete it, or give the job another name"
+        )
+        return _fail(step, _obstacle("NameConflict", words))
+    return Plan(made.delete, made.apply, made.create, status, requeue_after=made.look_after)
+
+
+def _complete(step: Step, ending: failures.Succeeded) -> Plan:
+    message = outcome_words.success(ending.final, step.spec, step.attempt)
+    status = step.draft.complete(step.spec, ending.final, message)
+    return Plan(
+        status=status.plain(), events=(Event("Normal", "Complete", wording.fit(message, _EVENT_BYTES)),)
+    )
+
+
+def _fail(step: Step, cause: Cause, causes: Sequence[Cause] = ()) -> Plan:
+    """End the attempt; what is left of its pods goes in the next pass, when the status tells why."""
+    before = step.draft.before
+    after = retries.after(
+        cause.reason,
+        attempt=step.attempt,
+        restarts=before.restarts,
+        max_restarts=step.spec.max_restarts,
+        base=float(step.spec.restart_backoff_seconds),
+        ran=step.now - step.draft.admitted_at,
+    )
+    message = outcome_words.failure(cause, step.spec, step.attempt, after)
+    if after.retry:
+        status = step.draft.again(step.spec, cause.reason, message, after, causes)
+    else:
+        status = step.draft.fail(step.spec, after.reason, message, causes)
+    event = Event("Warning", after.reason, wording.fit(message, _EVENT_BYTES))
+    return Plan(status=status.plain(), events=(event,), requeue_after=0.0 if after.retry else None)
+
+
+def _of_trouble(trouble: starting.Trouble) -> Cause:
+    cause = _obstacle(trouble.reason, trouble.message)
+    pod = trouble.pod
+    return replace(cause, rank=pod.rank, pod=pod.meta.name, node=pod.node) if pod else cause
+
+
+def _obstacle(reason: str, message: str) -> Cause:
+    return Cause(Gravity.CODE, reason, message)
+
+
+def _no_later_than(plan: Plan, seconds: float) -> Plan:
+    wait = max(0.0, seconds)
+    return replace(plan, requeue_after=wait if plan.requeue_after is None else min(wait, plan.requeue_after))

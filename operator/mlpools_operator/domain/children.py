@@ -1,0 +1,136 @@
+"""The children of an admitted attempt: what is missing, what changed, what has to go first.
+
+Service and NetworkPolicy are applied when what we build has changed. The attempt's Job is created once
+and never touched again, so a newer operator cannot disturb pods that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.failures import is_machine_gone
+from mlpools_operator.domain.holding import is_live
+from mlpools_operator.domain.observed import Child, JobChild, Meta, PodChild, Resource
+from mlpools_operator.domain.plan import Delete, Object
+
+#: How long children of an earlier job of the same name may take to be collected.
+PREDECESSOR_SECONDS = 60.0
+#: Beyond a pod's grace period: by then a kubelet that lives has killed it.
+KILL_SECONDS = 30.0
+#: Until the next look at what has to go first.
+_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The next writes for an attempt's children.
+
+    Attributes:
+        conflict: an object of somebody else has a name that we need.
+        look_after: seconds until the next look at something that is on its way out.
+    """
+
+    delete: tuple[Delete, ...] = ()
+    apply: tuple[Object, ...] = ()
+    create: tuple[Object, ...] = ()
+    conflict: Child | None = None
+    look_after: float | None = None
+
+
+def without_permission(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> tuple[Delete, ...]:
+    """Return deletions of the Jobs that run, or could, although their owner is not admitted.
+
+    A Job that has ended stays with its pods, for whoever wants to look at them.
+    """
+    return tuple(
+        _deletion(job)
+        for job in _own(owner, jobs)
+        if not job.ended and not job.meta.deleting and is_live(job, pods)
+    )
+
+
+def steps(
+    owner: Resource,
+    wanted: Sequence[Object],
+    attempt_job: Object,
+    there: Sequence[Child],
+    jobs: Sequence[JobChild],
+    pods: Sequence[PodChild],
+    *,
+    admitted_for: float,
+    grace: float,
+) -> Steps:
+    """Return what an attempt needs next.
+
+    Args:
+        owner: the job.
+        wanted: its other children, as built.
+        attempt_job: the Job of the attempt, as built.
+        there: children of these names, whoever owns them.
+        jobs: Jobs of this owner, and Jobs of others with a name that we need.
+        pods: of all attempts.
+        admitted_for: seconds since the attempt was admitted.
+        grace: seconds that a pod has between SIGTERM and SIGKILL.
+    """
+    names = {(child["kind"], child["metadata"]["name"]) for child in (*wanted, attempt_job)}
+    others = [
+        child
+        for child in (*there, *(Child("Job", job.meta) for job in jobs))
+        if (child.kind, child.meta.name) in names and child.meta.owner != owner.meta.uid
+    ]
+    for child in others:
+        if not _is_predecessor(child, owner) or admitted_for >= PREDECESSOR_SECONDS:
+            return Steps(conflict=child)
+    if others:
+        return Steps(look_after=_LOOK_SECONDS)
+    name = attempt_job["metadata"]["name"]
+    older = [job for job in _own(owner.meta, jobs) if job.meta.name != name]
+    delete = tuple(_deletion(job) for job in older if not job.meta.deleting)
+    apply = tuple(child for child in wanted if _is_due(child, there))
+    if any(job.meta.name == name for job in jobs):
+        return Steps(delete, apply)
+    attempt = attempt_job["metadata"]["labels"][naming.ATTEMPT]
+    if _may_still_run(attempt, older, pods, admitted_for - grace):
+        return Steps(delete, look_after=_LOOK_SECONDS)
+    return Steps(delete, apply, (attempt_job,))
+
+
+def _own(owner: Meta, jobs: Sequence[JobChild]) -> list[JobChild]:
+    return [job for job in jobs if job.meta.owner == owner.uid]
+
+
+def _may_still_run(attempt: str, older: Sequence[JobChild], pods: Sequence[PodChild], overdue: float) -> bool:
+    """Whether an earlier attempt might still write checkpoints.
+
+    A pod on a machine that is gone never tells that it ended, so it is waited for only as long as a
+    machine that lives would need to kill it.
+    """
+    if any(not job.ended and not job.meta.deleting and is_live(job, pods) for job in older):
+        return True
+    running = [pod for pod in pods if str(pod.attempt) != attempt and not pod.terminal]
+    return overdue < KILL_SECONDS and any(not is_machine_gone(pod) for pod in running)
+
+
+def _is_due(child: Object, there: Sequence[Child]) -> bool:
+    """Whether a child is to be applied: it is absent or was built otherwise, and is not on its way out."""
+    key = (child["kind"], child["metadata"]["name"])
+    found = next((it.meta for it in there if (it.kind, it.meta.name) == key), None)
+    if found is None:
+        return True
+    return not found.deleting and found.spec_hash != naming.spec_hash(child)
+
+
+def _is_predecessor(child: Child, owner: Resource) -> bool:
+    """Whether a child belonged to an earlier object of the owner's name, and will be collected."""
+    labels = child.meta.labels
+    return (
+        labels.get(naming.MANAGED_BY) == naming.MANAGER
+        and labels.get(naming.JOB_NAME) == naming.label_value(owner.meta.name)
+        and labels.get(naming.JOB_UID) not in ("", None, owner.meta.uid)
+    )
+
+
+def _deletion(job: JobChild) -> Delete:
+    return Delete("Job", job.meta.namespace, job.meta.name, job.meta.uid)

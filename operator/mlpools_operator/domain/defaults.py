@@ -1,0 +1,25 @@
+"""Settings of the operator that decisions need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a job gets where neither it nor its pool says otherwise.
+
+    Attributes:
+        runtime_image: image of pods.
+        operator_namespace: where the operator runs; only from there may a pod be asked for its status.
+        operator_labels: of the operator's pods.
+        cluster_domain: the end of the cluster's DNS names.
+        image_pull_policy: ``Always``, ``IfNotPresent`` or ``Never``.
+    """
+
+    runtime_image: str
+    operator_namespace: str
+    operator_labels: Mapping[str, str]
+    cluster_domain: str = "cluster.local"
+    image_pull_policy: str = "IfNotPresent"

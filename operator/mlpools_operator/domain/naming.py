@@ -1,0 +1,123 @@
+"""Names, labels and annotations of children: a pure function of their owner, never random.
+
+Names fit their place by a hash: a pod's hostname is ``<job>-<attempt>-<index>`` and has 63 characters at
+most, while a job's own name may have 253 and contain dots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mlpools_operator.api.v1alpha1 import API_VERSION
+from mlpools_operator.domain.observed import Meta
+from mlpools_operator.domain.plan import Object
+
+#: Owner of the fields that we apply.
+FIELD_MANAGER = "mlpools"
+
+_DOMAIN = "mlpools.dev"
+JOB_NAME = f"{_DOMAIN}/job-name"
+JOB_UID = f"{_DOMAIN}/job-uid"
+KIND = f"{_DOMAIN}/kind"
+ATTEMPT = f"{_DOMAIN}/attempt"
+POOL = f"{_DOMAIN}/pool"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "mlpools"
+LABELS = (JOB_NAME, JOB_UID, KIND, ATTEMPT, POOL, MANAGED_BY)
+
+SPEC_HASH = f"{_DOMAIN}/spec-hash"
+ANNOTATIONS = (SPEC_HASH,)
+
+#: Finds every child of ours.
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+
+_LABEL_LENGTH = 63
+#: Room for ``-<attempt>-<index>``: five digits each.
+_BASE_LENGTH = _LABEL_LENGTH - len("-99999-99999")
+#: A Service's name begins with a letter, a job's name may begin with a digit.
+_SERVICE_PREFIX = "tj-"
+
+
+def attempt_job(job: str, attempt: int) -> str:
+    """Return the name of an attempt's Job, such as ``arrival-delay-1``."""
+    return f"{_short(job, _BASE_LENGTH)}-{attempt}"
+
+
+def hostname(job: str, attempt: int, rank: int) -> str:
+    """Return the hostname that Kubernetes gives to a rank's pod, such as ``arrival-delay-1-0``."""
+    return f"{attempt_job(job, attempt)}-{rank}"
+
+
+def service(job: str) -> str:
+    """Return the name of a job's headless Service, which all its attempts share."""
+    return _SERVICE_PREFIX + _short(job, _LABEL_LENGTH - len(_SERVICE_PREFIX))
+
+
+def network_policy(job: str) -> str:
+    """Return the name of a job's NetworkPolicy."""
+    return service(job)
+
+
+def labels(kind: str, owner: Meta, pool: str, attempt: int | None = None) -> dict[str, str]:
+    """Return the labels of a child; those of its owner are never copied (a GitOps tool would prune it)."""
+    own = {
+        MANAGED_BY: MANAGER,
+        KIND: kind,
+        JOB_NAME: label_value(owner.name),
+        JOB_UID: owner.uid,
+        POOL: label_value(pool),
+    }
+    return own if attempt is None else {**own, ATTEMPT: str(attempt)}
+
+
+def label_value(name: str) -> str:
+    """Return an object's name as the value of a label: 63 characters at most."""
+    return name if len(name) <= _LABEL_LENGTH else _hashed(name, name, _LABEL_LENGTH)
+
+
+def owner_reference(kind: str, owner: Meta) -> dict[str, Any]:
+    """Return the reference by which the garbage collector finds a child.
+
+    It does not block the owner's deletion: that would need a right on our kinds' finalizers.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def with_hash(child: Object) -> Object:
+    """Return the object with an annotation that tells whether what we built has changed."""
+    text = json.dumps(child, sort_keys=True, separators=(",", ":"))
+    metadata = child["metadata"]
+    annotations = {**metadata.get("annotations", {}), SPEC_HASH: _digest(text, 16)}
+    return {**child, "metadata": {**metadata, "annotations": annotations}}
+
+
+def spec_hash(child: Mapping[str, Any]) -> str:
+    """Return the hash in a built object's annotation."""
+    value: str = child["metadata"]["annotations"][SPEC_HASH]
+    return value
+
+
+def _short(name: str, length: int) -> str:
+    """Return a DNS label: the name itself if it is one and fits, else its beginning and a hash."""
+    label = name.replace(".", "-")
+    return name if label == name and len(name) <= length else _hashed(label, name, length)
+
+
+def _hashed(label: str, name: str, length: int) -> str:
+    digest = _digest(name, 8)
+    return f"{label[: length - 9].rstrip('-.')}-{digest}"
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -1,0 +1,115 @@
+"""An attempt that does not get going: what is in its way, and until when that is borne.
+
+Most of it passes by itself (an autoscaler brings a machine, a pull succeeds at the second try), so a
+person is told after ``SHOW_SECONDS``, and the nodes are given back when patience ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mlpools_operator.domain.observed import JobChild, PodChild
+
+#: Before this, a hindrance is taken for the ordinary course of a start.
+SHOW_SECONDS = 5.0
+#: For the machines of the whole gang.
+CAPACITY_SECONDS = 300.0
+#: For a pod to be made at all, an image to be pulled after the first refusal, a Secret to appear.
+HINDRANCE_SECONDS = 60.0
+#: From the last pod's machine to the last container's start.
+START_SECONDS = 720.0
+
+_IMAGE = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+)
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_ABSENT = re.compile(r"(secret|configmap|couldn't find key).*(not found|in \w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps an attempt from running.
+
+    Attributes:
+        reason: of the condition ``PodsReady``, and of the failure once patience has ended.
+        shown: when a person is told.
+        until: when the attempt is given up.
+        pod: the one that it is about, if it is about one.
+    """
+
+    reason: str
+    message: str
+    shown: float
+    until: float
+    pod: PodChild | None = None
+
+
+def trouble(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Trouble | None:
+    """Return what gives an attempt up first, or None if all its pods run.
+
+    Args:
+        job: the attempt's Job.
+        pods: of this attempt only.
+        nodes: size of the gang.
+    """
+    found = [*_unmade(job, pods, nodes), *_unscheduled(job, pods), *_waiting(pods), *_slow(pods, nodes)]
+    return min(found, key=lambda it: (it.until, -1 if it.pod is None else it.pod.rank), default=None)
+
+
+def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Trouble]:
+    if len(pods) >= nodes:
+        return
+    since = max([job.meta.created, *(pod.meta.created for pod in pods)])
+    yield Trouble(
+        "PodsRefused",
+        f"Only {len(pods)} of {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
+        f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
+        since + SHOW_SECONDS,
+        since + HINDRANCE_SECONDS,
+    )
+
+
+def _unscheduled(job: JobChild, pods: Sequence[PodChild]) -> Iterator[Trouble]:
+    left = [pod for pod in pods if not pod.node and not pod.terminal]
+    if not left:
+        return
+    worst = min(left, key=lambda pod: (not pod.unschedulable, pod.rank))
+    words = f": {worst.unschedulable}" if worst.unschedulable else ""
+    yield Trouble(
+        "Unschedulable",
+        f"No machine for {len(left)} of {len(pods)} pods{words}",
+        job.meta.created + SHOW_SECONDS,
+        job.meta.created + CAPACITY_SECONDS,
+        worst,
+    )
+
+
+def _waiting(pods: Sequence[PodChild]) -> Iterator[Trouble]:
+    for pod in pods:
+        if pod.terminal or pod.waiting not in _IMAGE | _CONFIG:
+            continue
+        since = pod.scheduled or pod.meta.created
+        words = pod.waiting_message or pod.waiting
+        if pod.waiting in _IMAGE:
+            reason = "ImagePullFailed"
+        else:
+            reason = "SecretMissing" if _ABSENT.search(words) else "PodsRefused"
+        yield Trouble(reason, words, since + SHOW_SECONDS, since + HINDRANCE_SECONDS, pod)
+
+
+def _slow(pods: Sequence[PodChild], nodes: int) -> Iterator[Trouble]:
+    late = [pod for pod in pods if not pod.started and not pod.terminal]
+    if not late or len(pods) < nodes or any(not pod.scheduled for pod in pods):
+        return
+    until = max(pod.scheduled for pod in pods) + START_SECONDS
+    worst = min(late, key=lambda pod: pod.rank)
+    words = f": {worst.waiting_message}" if worst.waiting_message else ""
+    yield Trouble(
+        "StartTimeout",
+        f"{len(late)} of {nodes} containers did not start in {START_SECONDS:.0f} s{words}",
+        until,
+        until,
+        worst,
+    )

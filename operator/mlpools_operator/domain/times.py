@@ -1,0 +1,25 @@
+"""Times as the API server writes them: RFC 3339, UTC, whole seconds."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+
+def stamp(seconds: float) -> str:
+    """Return the text of a time, rounded down to a second."""
+    return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def deadline(seconds: float) -> str:
+    """Return the text of a time before which nothing may happen: rounded up, so that it is never early."""
+    return stamp(math.ceil(seconds))
+
+
+def seconds(text: str | None) -> float:
+    """Return seconds since the epoch; 0 for an absent time.
+
+    Raises:
+        ValueError: the text is not an RFC 3339 time.
+    """
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -1,0 +1,115 @@
+"""A TrainingJob: waiting for nodes, then one attempt after the other until it is done or cannot be.
+
+A pass reads the job's status and what is there, and says what to write next. It admits, or applies, or
+tells: a pass that admits writes only the status, so a crash in between can neither lose nor double a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mlpools_operator.domain import attempt, children, holding, preflight
+from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.ledger import Candidate, Verdict
+from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.training_observed import KIND, Observed
+from mlpools_operator.domain.training_status import Draft
+
+__all__ = ["KIND", "Observed", "candidate", "plan"]
+
+_NO_VERDICT = Verdict(False)
+
+
+def candidate(
+    job: Resource, jobs: Sequence[JobChild], pods: Sequence[PodChild], now: float
+) -> Candidate | None:
+    """Return the job as admission sees it; None if it holds no node and asks for none.
+
+    Args:
+        job: the TrainingJob.
+        jobs: its Jobs.
+        pods: its pods.
+        now: seconds since the epoch.
+    """
+    draft = Draft(job, now)
+    before = draft.before
+    owned = [child for child in jobs if child.meta.owner == job.meta.uid]
+    held = holding.nodes_of(owned, pods)
+    blank = Candidate(
+        uid=job.meta.uid,
+        kind=KIND,
+        namespace=job.meta.namespace,
+        name=job.meta.name,
+        nodes=0,
+        priority=0,
+        created=job.meta.created,
+        held=held,
+        attempt=before.attempt + (not draft.admitted),
+        generation=job.meta.generation,
+        blocked="Ended",
+    )
+    over = draft.ended or job.meta.deleting
+    try:
+        spec = preflight.check(job, started=before.attempt > 0)
+    except preflight.RefusedError:
+        over = True
+    if over:
+        return blank if held else None
+    progress = before.progress
+    mine = [child for child in owned if child.attempt == before.attempt]
+    return replace(
+        blank,
+        nodes=spec.nodes,
+        priority=spec.priority,
+        held=held + (spec.nodes if draft.admitted and not mine else 0),
+        admitted=draft.admitted,
+        not_before=0.0 if draft.admitted else draft.not_before,
+        blocked="",
+        percent=progress.percent if progress else None,
+        eta_seconds=progress.eta_seconds if progress else None,
+    )
+
+
+def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> Plan:
+    """Plan the next writes for a job; equal arguments give equal plans."""
+    draft = Draft(job, now)
+    if job.meta.deleting or draft.ended:
+        return Plan()
+    try:
+        spec = preflight.check(job, started=draft.before.attempt > 0)
+    except preflight.RefusedError as refused:
+        stop = children.without_permission(job.meta, observed.jobs, observed.pods)
+        event = Event("Warning", refused.reason, str(refused))
+        status = draft.fail(None, refused.reason, str(refused))
+        return Plan(delete=stop, status=status.plain(), events=(event,))
+    step = attempt.Step(job, spec, draft, now)
+    made = attempt.plan(step, observed, defaults) if draft.admitted else _plan_waiting(step, observed)
+    return replace(made, status=None) if made.status == job.status else made
+
+
+def _plan_waiting(step: attempt.Step, observed: Observed) -> Plan:
+    """Plan for a job that holds no nodes."""
+    job, spec, draft = step.job, step.spec, step.draft
+    stop = children.without_permission(job.meta, observed.jobs, observed.pods)
+    if draft.not_before > step.now:
+        return Plan(delete=stop, status=draft.keep().plain(), requeue_after=draft.not_before - step.now)
+    if observed.pool is None:
+        message = (
+            f"There is no pool {spec.compute_pool}. The job starts when there is one: "
+            "ask your administrator for it, or make a job with another computePool."
+        )
+        status = draft.queued(spec, "PoolNotFound", message, _NO_VERDICT)
+        return Plan(delete=stop, status=status.plain())
+    verdict = observed.verdict
+    if verdict is None or not verdict.holds_for(draft.before.attempt + 1, job.meta.generation):
+        return Plan(delete=stop, status=draft.keep().plain() if job.status else None)
+    if verdict.admit:
+        return Plan(delete=stop, status=draft.admit(spec).plain(), requeue_after=0.0)
+    if verdict.reason == "TooLarge" and not job.status:
+        # At the first look it is a mistake; a pool that was made smaller later may grow again.
+        event = Event("Warning", "TooLarge", verdict.message)
+        return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))
+    status = draft.queued(spec, verdict.reason, verdict.message, verdict)
+    return Plan(delete=stop, status=status.plain())
