@@ -25,7 +25,7 @@ def lint(schema: Schema, root: str) -> list[str]:
         faults += [f"{path}: {fault}." for fault in (*_shape(node), *_bounds(node), *_texts(path, node))]
         if path.endswith("[]"):
             faults += [
-                f"{inner}: a default inside list items" for inner, it in walk(node, path) if "default" in it
+                f"{inner}: a default inside list items." for inner, it in walk(node, path) if "default" in it
             ]
     return faults
 
@@ -48,7 +48,7 @@ def _shape(node: Schema) -> list[str]:
 
 def _bounds(node: Schema) -> list[str]:
     """Every list, map and string has an end, or the API server takes a rule's cost for boundless."""
-    kind = node.get("type", "string")
+    kind = "string" if node.get("x-kubernetes-int-or-string") else node.get("type", "")
     if kind == "object":
         open_ended = "additionalProperties" in node or node.get("x-kubernetes-preserve-unknown-fields")
         kind = "map" if open_ended else kind

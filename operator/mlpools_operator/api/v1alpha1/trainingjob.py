@@ -206,7 +206,8 @@ def _spec_rules() -> tuple[Rule, ...]:
     mutable = ", ".join(camel(name) for name in MUTABLE_WHILE_RUNNING)
     return (
         Rule(
-            f"!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt == 0 || ({unchanged})",
+            "!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt == 0 || "
+            f"({unchanged})",
             f"The job has started, so of its spec only {mutable} may change: make a new TrainingJob "
             "for the rest, or delete this one first.",
             path=".spec",

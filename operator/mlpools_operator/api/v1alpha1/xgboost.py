@@ -102,7 +102,8 @@ class XGBoostSpec(Model):
             ".label",
         ),
         Rule(
-            "!has(self.weight) || self.weight != self.label && !(has(self.features) && self.weight in self.features)",
+            "!has(self.weight) || self.weight != self.label && "
+            "!(has(self.features) && self.weight in self.features)",
             "weight must be a column of its own, neither the label nor one of features.",
             lambda spec: spec.weight is None or spec.weight not in (spec.label, *(spec.features or ())),
             ".weight",

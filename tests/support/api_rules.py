@@ -1,0 +1,387 @@
+"""Every rule of the API with an object that it refuses and a similar one that it lets pass.
+
+The unit tests hold the models' Python conditions to this table and check that no rule is missing from it;
+the integration tests hold the CRDs to it, in a real API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.manifests import ABSENT
+
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rule about an object by itself.
+
+    Attributes:
+        where: YAML path of the schema that carries the rule: a list's entries are ``[]``, a map's ``.*``.
+        message: of the rule, whole or the part that tells it from others.
+        refused: changes to an ordinary spec that break it.
+        accepted: changes that come near and do not.
+    """
+
+    kind: str
+    where: str
+    message: str
+    refused: Changes
+    accepted: Changes
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A rule about changes of an object.
+
+    Attributes:
+        status: of the object when it is changed.
+        refused: changes that break the rule, each of them alone.
+        accepted: changes that do not, each of them alone.
+    """
+
+    kind: str
+    where: str
+    message: str
+    status: Mapping[str, Any]
+    refused: Changes
+    accepted: Changes
+
+
+def _pool(where: str, message: str, refused: Changes, accepted: Changes) -> Case:
+    return Case("ComputePool", where, message, refused, accepted)
+
+
+def _job(where: str, message: str, refused: Changes, accepted: Changes) -> Case:
+    return Case("TrainingJob", where, message, refused, accepted)
+
+
+def _toleration(message: str, refused: Changes, accepted: Changes) -> Case:
+    return _pool("spec.tolerations[]", message, {"tolerations": [refused]}, {"tolerations": [accepted]})
+
+
+def _reserved_param(name: str, value: Any) -> Case:
+    field = "xgboost.params"
+    return _job(
+        f"spec.{field}", f"{name} is not taken in params", {f"{field}.{name}": value}, {f"{field}.gamma": 0}
+    )
+
+
+def _volume(source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Volumes of a spec that still has the one that its output needs."""
+    return [{"name": "data", "emptyDir": {}}, {"name": "more", **source}]
+
+
+def _env(variable: Mapping[str, Any]) -> Changes:
+    return {"env": [{"name": "ONE", "value": "1"}, variable]}
+
+
+POOL_RULES = (
+    _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": "0.0001"}, {"instance.cpu": "1m"}),
+    _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": 0}, {"instance.cpu": 64}),
+    _pool("spec.instance.memory", "above 0", {"instance.memory": "0Gi"}, {"instance.memory": "0.5Gi"}),
+    _pool("spec.instance.memory", "above 0", {"instance.memory": 0}, {"instance.memory": 4_000_000_000}),
+    _pool(
+        "spec.instance.ephemeralStorage",
+        "above 0",
+        {"instance.ephemeralStorage": "0"},
+        {"instance.ephemeralStorage": "20G"},
+    ),
+    _toleration("without a key", {"effect": "NoSchedule"}, {"operator": "Exists", "effect": "NoSchedule"}),
+    _toleration(
+        "Exists takes no value", {"key": "a", "operator": "Exists", "value": "b"}, {"key": "a", "value": "b"}
+    ),
+    _toleration(
+        "tolerationSeconds needs",
+        {"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5},
+        {"key": "a", "effect": "NoExecute", "tolerationSeconds": 5},
+    ),
+)
+
+_PLACE = "must be an absolute path or a file:/// URL"
+_MOUNTED = "must lie on a writable volume"
+_SEVERAL = {"train": {"parquet": {"url": "/data/a"}}, "eval-2013": {"parquet": {"url": "/data/b"}}}
+_READ_ONLY = [{"name": "data", "mountPath": "/data", "readOnly": True}]
+_URL, _URLS = "data.train.parquet.url", "data.train.parquet.urls"
+
+JOB_RULES = (
+    _job("spec", "spec.xgboost is required", {"xgboost": ABSENT}, {}),
+    _job(
+        "spec",
+        "earlyStoppingRounds needs held-out rows",
+        {"xgboost.earlyStoppingRounds": 5},
+        {"xgboost.earlyStoppingRounds": 5, "data.eval": {"parquet": {"url": "/data/eval"}}},
+    ),
+    _job(
+        "spec",
+        "must name one of volumes",
+        {"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "dat", "mountPath": "/more"}]},
+        {"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": "/more"}]},
+    ),
+    _job("spec", "output.url " + _MOUNTED, {"output.url": "file:///database"}, {"output.url": "/data"}),
+    _job("spec", "output.url " + _MOUNTED, {"volumeMounts": _READ_ONLY}, {}),
+    _job("spec", "output.url " + _MOUNTED, {"volumeMounts": ABSENT, "volumes": ABSENT}, {}),
+    _job(
+        "spec",
+        "checkpoint.url " + _MOUNTED,
+        {"checkpoint.url": "/other"},
+        {"checkpoint.url": "/data/checkpoints"},
+    ),
+    _job("spec.output.url", _PLACE, {"output.url": "s3://bucket/model"}, {"output.url": "/data/model"}),
+    _job(
+        "spec.checkpoint.url", _PLACE, {"checkpoint.url": "gs://bucket"}, {"checkpoint.url": "file:///data/c"}
+    ),
+    _job(
+        "spec.checkpoint",
+        "either everyRounds or everySeconds",
+        {"checkpoint": {"everyRounds": 5, "everySeconds": 5}},
+        {"checkpoint": {"everyRounds": 5}},
+    ),
+    _job(
+        "spec.data",
+        "an entry named train",
+        {"data": {"eval": {"parquet": {"url": "/data"}}}},
+        {"data": _SEVERAL},
+    ),
+    _job("spec.data", "lower-case letters", {"data.Eval": {"parquet": {"url": "/data"}}}, {"data": _SEVERAL}),
+    _job(
+        "spec.data",
+        "at most 63",
+        {f"data.{'e' * 64}": {"parquet": {"url": "/x"}}},
+        {f"data.{'e' * 63}": {"parquet": {"url": "/x"}}},
+    ),
+    _job("spec.data.*", "what kind of source", {"data.train": {}}, {}),
+    _job(
+        "spec.data.*.parquet",
+        "either url",
+        {_URLS: ["/data/a"]},
+        {"data.train.parquet": {"urls": ["/data/a"]}},
+    ),
+    _job("spec.data.*.parquet", "either url", {"data.train.parquet": {}}, {}),
+    _job("spec.data.*.parquet.url", _PLACE, {_URL: "file://host/data"}, {_URL: "/data/*.parquet"}),
+    _job("spec.data.*.parquet.url", _PLACE, {_URL: "data/train"}, {_URL: "/anywhere"}),
+    _job(
+        "spec.data.*.parquet.urls[]",
+        _PLACE,
+        {"data.train.parquet": {"urls": ["/a", "s3://b"]}},
+        {"data.train.parquet": {"urls": ["/a", "file:///b"]}},
+    ),
+    _job(
+        "spec.xgboost",
+        "either features or excluded",
+        {"xgboost.features": ["a"], "xgboost.excluded": ["b"]},
+        {"xgboost.excluded": ["b"]},
+    ),
+    _job(
+        "spec.xgboost",
+        "label must not be one of features",
+        {"xgboost.features": ["a", "arr_delay"]},
+        {"xgboost.features": ["a", "dep_delay"]},
+    ),
+    _job(
+        "spec.xgboost",
+        "weight must be a column of its own",
+        {"xgboost.weight": "arr_delay"},
+        {"xgboost.weight": "w"},
+    ),
+    _job(
+        "spec.xgboost",
+        "weight must be a column of its own",
+        {"xgboost.weight": "w", "xgboost.features": ["w"]},
+        {"xgboost.weight": "w", "xgboost.features": ["a"]},
+    ),
+    _reserved_param("objective", "reg:squarederror"),
+    _reserved_param("eval_metric", "rmse"),
+    _reserved_param("num_boost_round", 5),
+    _reserved_param("num_round", 5),
+    _reserved_param("n_estimators", 5),
+    _reserved_param("early_stopping_rounds", 5),
+    _reserved_param("nthread", 5),
+    _reserved_param("n_jobs", 5),
+    _reserved_param("device", "cuda"),
+    _job(
+        "spec.env[]",
+        "either value or valueFrom",
+        _env({"name": "TWO", "value": "2", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+        _env({"name": "TWO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+    ),
+    _job(
+        "spec.env[].name", "mlpools' own", _env({"name": "MLPOOLS_TASK"}), _env({"name": "NOT_MLPOOLS_TASK"})
+    ),
+    _job("spec.env[].name", "mlpools' own", _env({"name": "JOB_COMPLETION_INDEX"}), _env({"name": "JOB"})),
+    _job(
+        "spec.env[].valueFrom",
+        "exactly one of secretKeyRef",
+        _env({"name": "TWO", "valueFrom": {}}),
+        _env({"name": "TWO", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "two"}}}),
+    ),
+    _job(
+        "spec.env[].valueFrom",
+        "exactly one of secretKeyRef",
+        _env(
+            {
+                "name": "TWO",
+                "valueFrom": {
+                    "secretKeyRef": {"name": "s", "key": "a"},
+                    "configMapKeyRef": {"name": "c", "key": "a"},
+                },
+            }
+        ),
+        _env({"name": "TWO", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "a"}}}),
+    ),
+    _job(
+        "spec.envFrom[]",
+        "exactly one of configMapRef",
+        {"envFrom": [{"prefix": "A_"}]},
+        {"envFrom": [{"prefix": "A_", "secretRef": {"name": "s"}}]},
+    ),
+    _job(
+        "spec.envFrom[].prefix",
+        "mlpools' own",
+        {"envFrom": [{"prefix": "MLPOOLS_", "secretRef": {"name": "s"}}]},
+        {"envFrom": [{"prefix": "MY_", "configMapRef": {"name": "c", "optional": True}}]},
+    ),
+    _job(
+        "spec.volumes[]",
+        "A volume is exactly one of",
+        {"volumes": _volume({})},
+        {
+            "volumes": _volume(
+                {"configMap": {"name": "c", "items": [{"key": "a", "path": "a/b", "mode": 256}]}}
+            )
+        },
+    ),
+    _job(
+        "spec.volumes[]",
+        "A volume is exactly one of",
+        {"volumes": _volume({"emptyDir": {}, "secret": {"secretName": "s"}})},
+        {"volumes": _volume({"csi": {"driver": "d.csi", "volumeAttributes": {"a": "b"}}})},
+    ),
+    _job(
+        "spec.volumes[].name",
+        "mlpools' own",
+        {"volumes": [*_volume({"emptyDir": {}}), {"name": "mlpools-x", "emptyDir": {}}]},
+        {"volumes": [*_volume({"emptyDir": {}}), {"name": "my-mlpools-x", "emptyDir": {}}]},
+    ),
+    _job(
+        "spec.volumes[].emptyDir.sizeLimit",
+        "above 0",
+        {"volumes": _volume({"emptyDir": {"sizeLimit": "0"}})},
+        {"volumes": _volume({"emptyDir": {"sizeLimit": "1Gi", "medium": "Memory"}})},
+    ),
+    _job(
+        "spec.volumes[].projected.sources[]",
+        "serviceAccountToken is refused",
+        {"volumes": _volume({"projected": {"sources": [{}]}})},
+        {
+            "volumes": _volume(
+                {
+                    "projected": {
+                        "sources": [
+                            {"secret": {"name": "s"}},
+                            {"configMap": {"name": "c"}},
+                            {
+                                "downwardAPI": {
+                                    "items": [
+                                        {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+                                    ]
+                                }
+                            },
+                        ]
+                    }
+                }
+            )
+        },
+    ),
+    *(
+        _job(
+            "spec.volumeMounts[].mountPath",
+            "mounted by mlpools itself",
+            {"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": path}]},
+            {
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"},
+                    {"name": "data", "mountPath": path + "/more"},
+                ]
+            },
+        )
+        for path in ("/tmp", "/scratch", "/dev/shm")
+    ),
+)
+
+#: Rules that CEL cannot express, so that only the operator finds them.
+OPERATOR_RULES = (
+    _job(
+        "spec.xgboost.params",
+        "params takes numbers",
+        {"xgboost.params.a": {"b": 1}},
+        {"xgboost.params.a": [1, "b"]},
+    ),
+    _job(
+        "spec.xgboost.params", "params takes numbers", {"xgboost.params.a": None}, {"xgboost.params.a": True}
+    ),
+    _job(
+        "spec.xgboost.params",
+        "begins with dmlc_",
+        {"xgboost.params.DMLC_uri": "x"},
+        {"xgboost.params.uri": "x"},
+    ),
+)
+
+_ENDED = [
+    {
+        "type": "Failed",
+        "status": "True",
+        "reason": "Hung",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+]
+_PARTS_OF_A_STARTED_JOB = {
+    "nodes": 2,
+    "xgboost.rounds": 7,
+    "xgboost.params.eta": 0.2,
+    "xgboost.params.gamma": 0.2,
+    "xgboost.label": "dep_delay",
+    "data.train.parquet.url": "/data/other",
+    "data.eval": {"parquet": {"url": "/data/eval"}},
+    "output.mode": "Overwrite",
+    "checkpoint.everyRounds": 5,
+    "env": [{"name": "A", "value": "b"}],
+    "envFrom": [{"secretRef": {"name": "s"}}],
+    "volumes": [{"name": "data", "emptyDir": {}}],
+    "volumeMounts": [{"name": "data", "mountPath": "/data", "subPath": "a"}],
+    "serviceAccountName": "trainer",
+    "runtime.image": "example.com/image:1",
+}
+_ALWAYS = {
+    "priority": 5,
+    "maxRestarts": 5,
+    "restartBackoffSeconds": 5,
+    "hangTimeoutSeconds": 0,
+    "terminationGracePeriodSeconds": 5,
+}
+TRANSITIONS = (
+    Transition(
+        "TrainingJob",
+        "spec.computePool",
+        "computePool cannot be changed",
+        {},
+        {"computePool": "other"},
+        {**_PARTS_OF_A_STARTED_JOB, **_ALWAYS},
+    ),
+    Transition("TrainingJob", "", "The job has started", {"attempt": 1}, _PARTS_OF_A_STARTED_JOB, _ALWAYS),
+    Transition(
+        "TrainingJob",
+        "",
+        "The job has ended",
+        {"conditions": _ENDED},
+        {**_PARTS_OF_A_STARTED_JOB, **_ALWAYS},
+        {},
+    ),
+)
+
+CASES = (*POOL_RULES, *JOB_RULES)
