@@ -13,7 +13,7 @@ from mlpools_operator import logs
 from mlpools_operator import settings as settings_module
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.connect import ConnectError
-from mlpools_operator.cluster.kinds import OURS, WATCHED
+from mlpools_operator.cluster.kinds import WATCHED
 from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.cluster.transport import Transport
 from mlpools_operator.controller.execute import Executor
@@ -144,14 +144,15 @@ class Operator:
 
     async def _kinds_exist(self) -> None:
         """Wait for the CRDs: they may be applied together with the operator."""
-        for kind in OURS:
-            while True:
-                try:
-                    await self.cluster.listing(kind, next(iter(self.settings.namespaces), ""))
-                    break
-                except errors.ClusterError as error:
-                    logs.logger().warning("Kind %s was not served yet: %s", kind, error)
-                    await asyncio.sleep(_CRD_SECONDS)
+        while True:
+            try:
+                unknown = await self.cluster.unknown_kinds()
+                if not unknown:
+                    return
+                logs.logger().warning("Waited for the CRDs of %s.", ", ".join(sorted(unknown)))
+            except errors.ClusterError as error:
+                logs.logger().warning("The API server could not be asked: %s", error)
+            await asyncio.sleep(_CRD_SECONDS)
 
     def _listed(self, path: str) -> None:
         kind = self._collections.get(path)

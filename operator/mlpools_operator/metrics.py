@@ -60,7 +60,7 @@ class Metrics:
         )
         self.job_delay = Histogram(
             "mlpools_job_creation_seconds",
-            "From the first sight of a job to the creation of its first attempt",
+            "From a job's creation to that of its first attempt's Job",
             buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600, 3600),
             registry=self.registry,
         )

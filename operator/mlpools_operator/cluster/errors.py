@@ -64,6 +64,7 @@ _BY_CODE: dict[int, type[ClusterError]] = {
     403: Refused,
     404: NotFound,
     405: Invalid,
+    406: Invalid,
     409: Conflict,
     410: Expired,
     413: Invalid,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from mlpools_operator.cluster.errors import NotFound
 from mlpools_operator.cluster.kinds import CHILDREN, EVENT, OURS, WATCHED, KindInfo
 from mlpools_operator.cluster.transport import APPLY, Request, Transport
 from mlpools_operator.domain.naming import FIELD_MANAGER, SELECTOR
@@ -17,7 +18,7 @@ from mlpools_operator.domain.times import stamp
 #: A resourceVersion that no object ever has (etcd's first write gets 2): whatever is there, conflicts.
 NEVER = "1"
 
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAGE = 500
 _EVENT_MESSAGE_BYTES = 1024  # the API server refuses longer ones
 
@@ -175,6 +176,17 @@ class Cluster:
         """Ask for what everybody may read."""
         await self._transport.send(Request("get", "version", "/version"))
 
+    async def unknown_kinds(self) -> set[str]:
+        """Return which of our kinds the API server does not serve, or not yet."""
+        one = next(iter(OURS.values()))
+        try:
+            answer = await self._transport.send(
+                Request("get", "discovery", f"/apis/{one.group}/{one.version}")
+            )
+        except NotFound:
+            return set(OURS)
+        return set(OURS) - {resource["kind"] for resource in answer["resources"]}
+
     async def listing(self, kind: str, namespace: str = "") -> Listing:
         """List the metadata of all objects of a kind that concern us, in pages of one snapshot.
 
@@ -184,7 +196,7 @@ class Cluster:
         version, objects = "", []
         async for page in self._pages(WATCHED[kind], namespace):
             version = version or page["metadata"]["resourceVersion"]
-            for item in page["items"]:
+            for item in page["items"] or ():  # null for none
                 meta = item["metadata"]
                 objects.append(
                     Listed(meta.get("namespace", ""), meta["name"], meta["uid"], meta["resourceVersion"])
@@ -203,6 +215,9 @@ class Cluster:
                 return
             query["continue"] = token
 
-    async def _send(self, verb: str, info: KindInfo, path: str, *, subresource: str = "", **rest: Any) -> Any:
+    async def _send(
+        self, verb: str, info: KindInfo, path: str, *, subresource: str = "", **rest: Any
+    ) -> Object:
         resource = f"{info.plural}/{subresource}" if subresource else info.plural
-        return await self._transport.send(Request(verb, resource, path, **rest))
+        answer: Object = await self._transport.send(Request(verb, resource, path, **rest))
+        return answer

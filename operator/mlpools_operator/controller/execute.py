@@ -18,6 +18,7 @@ from mlpools_operator.controller import read
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.obstacles import Obstacles
 from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.domain import naming
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Delete, Event, Object, Plan
 from mlpools_operator.metrics import Metrics
@@ -83,6 +84,8 @@ class Executor:
         place = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         await self._make(key, resource, place, lambda: self._cluster.create(manifest))
         logs.about(*key).info("Created %s %s.", place.kind, place.name)
+        if manifest["metadata"].get("labels", {}).get(naming.ATTEMPT) == "1":
+            self._metrics.job_delay.observe(max(0.0, self._clock() - resource.meta.created))
 
     async def _make(
         self, key: Key, resource: Resource, place: Key, send: Callable[[], Awaitable[Object]]
@@ -122,6 +125,8 @@ class Executor:
     ) -> None:
         answer = await self._cluster.replace_status(key.kind, resource.meta, status)
         stored = self._feed.answer(key.kind, answer)
+        if _admitted(status) and not _admitted(resource.status) and status.get("attempt") == 1:
+            self._metrics.admission_wait.observe(max(0.0, self._clock() - resource.meta.created))
         for event in events:
             try:
                 await self._cluster.record(key.kind, stored.meta, event, self._clock())
@@ -129,6 +134,13 @@ class Executor:
                 continue
             except errors.ClusterError as error:  # the status says it too, and it is what counts
                 logs.about(*key).warning("Event %s was not recorded: %s", event.reason, error)
+
+
+def _admitted(status: Mapping[str, Any]) -> bool:
+    return any(
+        condition["type"] == "Admitted" and condition["status"] == "True"
+        for condition in status.get("conditions", ())
+    )
 
 
 def _of_namesake(raw: Mapping[str, Any], key: Key) -> bool:

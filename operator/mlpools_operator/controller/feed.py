@@ -83,6 +83,10 @@ class Feed:
             self._queue.add(Key(kind, owner.meta.namespace, owner.meta.name), urgent=frees)
             pool = str(owner.spec.get("computePool", ""))
         else:
+            # Its owner is gone, and a successor of the same name may wait for it to go too.
+            name = child.meta.labels.get(naming.JOB_NAME, "")
+            if change.after is None and self._store.get(Key(kind, child.meta.namespace, name)):
+                self._queue.add(Key(kind, child.meta.namespace, name))
             label = child.meta.labels.get(naming.POOL, "")
             pool = self._pool_names.get(label, label)
         if frees:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlpools_operator.controller.store import Family, Key, Store
-from mlpools_operator.domain import naming
+from mlpools_operator.domain import holding, naming
 from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
-from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.metrics import PoolFigures
 
 #: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
@@ -119,7 +119,9 @@ class Ledger:
             if isinstance(resource, Resource):
                 pool = naming.label_value(str(resource.spec.get("computePool", "")))
                 return pool, candidate_of(resource, family, self._clock())
-        return orphan(uid, family)
+        strays = holding.strays(family.jobs, family.pods, owners=())
+        members: tuple[JobChild | PodChild, ...] = (*family.jobs, *family.pods)
+        return (members[0].meta.labels.get(naming.POOL, ""), strays[0]) if strays else ("", None)
 
     def _enter(self, uid: str, pool: str, candidate: Candidate | None) -> None:
         before = self._pool_of.get(uid)
@@ -134,27 +136,6 @@ class Ledger:
         # A grant is spent once the status shows it, and void for another attempt or a changed spec.
         if candidate.admitted or book.grants.get(uid) != candidate.ticket:
             book.grants.pop(uid, None)
-
-
-def orphan(uid: str, family: Family) -> tuple[str, Candidate | None]:
-    """Return the pool of a resource that was deleted, and what its living pods still hold there."""
-    living = [pod for pod in family.pods if not pod.terminal]
-    if not living:
-        return "", None
-    labels, meta = living[0].meta.labels, living[0].meta
-    candidate = Candidate(
-        uid=uid,
-        kind=labels.get(naming.KIND, ""),
-        namespace=meta.namespace,
-        name=labels.get(naming.JOB_NAME, ""),
-        nodes=len(living),
-        priority=0,
-        created=meta.created,
-        held=len(living),
-        admitted=True,
-        attempt=living[0].attempt,
-    )
-    return labels.get(naming.POOL, ""), candidate
 
 
 def _granted(candidate: Candidate) -> Candidate:

@@ -12,11 +12,11 @@ from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import CandidateOf, Ledger
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
-from mlpools_operator.controller.store import Family, Key, Store
+from mlpools_operator.controller.store import Family, Key, Store, root_of
+from mlpools_operator.domain import naming, training
 from mlpools_operator.domain import pool as pool_policy
-from mlpools_operator.domain import training
 from mlpools_operator.domain.ledger import Candidate, Decision
-from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.observed import Child, JobChild, Resource
 from mlpools_operator.domain.plan import Plan
 
 #: A pool's status tells of all its jobs, so it would be written for each of their steps.
@@ -113,8 +113,7 @@ class Reconciler:
 
     async def _job(self, key: Key, job: Resource) -> float | None:
         uid = job.meta.uid
-        family = self._store.family(uid)
-        missing, ask_again = await self._missing_pods.words(family)
+        missing, ask_again = await self._missing_pods.words(self._store.family(uid))
         observed = self._observe(job, self._store.family(uid), missing)
         plan = self._policies.jobs[key.kind].plan(job, observed, self._clock())
         try:
@@ -125,15 +124,31 @@ class Reconciler:
 
     def _observe(self, job: Resource, family: Family, missing_pods: str) -> training.Observed:
         obstacle = self._obstacles.take(job.meta.uid)
+        others = self._namesakes(job)
         return training.Observed(
             pool=self._store.resource(Key(POOL, "", str(job.spec.get("computePool", "")))),
             verdict=self._ledger.verdict(job.meta.uid),
-            children=family.children,
-            jobs=family.jobs,
+            children=(*family.children, *others.children),
+            jobs=(*family.jobs, *others.jobs),
             pods=family.pods,
             report=self._reports.report(job.meta.uid),
             foreign=obstacle.foreign,
             refused=obstacle.refused or missing_pods,
+        )
+
+    def _namesakes(self, job: Resource) -> Family:
+        """Return what an earlier job of the same name left behind under the names of our children."""
+        space, name = job.meta.namespace, job.meta.name
+        attempt = int(job.status.get("attempt", 0))
+        places = (
+            Key("Service", space, naming.service(name)),
+            Key("NetworkPolicy", space, naming.network_policy(name)),
+            Key("Job", space, naming.attempt_job(name, attempt)),
+        )
+        found = [entry for entry in map(self._store.get, places) if entry and root_of(entry) != job.meta.uid]
+        return Family(
+            children=tuple(entry for entry in found if isinstance(entry, Child)),
+            jobs=tuple(entry for entry in found if isinstance(entry, JobChild)),
         )
 
 
