@@ -72,9 +72,7 @@ def main(argv: Sequence[str]) -> int:
         command.add_argument("--state", type=Path, help="its state folder")
         if function is up:
             command.add_argument("--audit", action="store_true", help="write logs/audit.jsonl")
-            command.add_argument(
-                "--images", type=Path, nargs="*", default=(), help="OCI archives for its nodes"
-            )
+            command.add_argument("--images", type=Path, nargs="*", default=(), help="OCI archives to import")
         if function is logs:
             command.add_argument("program", nargs="?", help="for example kube-apiserver or node1-kubelet")
             command.add_argument("--lines", type=int, default=10, help="of each (%(default)s)")

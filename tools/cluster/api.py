@@ -29,7 +29,7 @@ class Api:
         """The body of a GET.
 
         Raises:
-            OSError: the server is not there, or refuses (`urllib.error.HTTPError`).
+            OSError: the server is not there, or refuses.
         """
         request = urllib.request.Request(
             f"{self.server}{path}", headers={"Authorization": f"Bearer {self.token}"}
@@ -39,21 +39,22 @@ class Api:
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
-        with opener.open(request, timeout=timeout) as response:
-            return str(response.read().decode())
+        try:
+            with opener.open(request, timeout=timeout) as response:
+                return str(response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise OSError(f"{path} answers {error.code}") from None
 
-    def objects(self, path: str) -> list[dict[str, Any]]:
-        """The items of a list, for example of `/api/v1/nodes`."""
-        items: list[dict[str, Any]] = json.loads(self.get(path))["items"]
-        return items
+    def object(self, path: str) -> dict[str, Any]:
+        """One object or a list, for example `/api/v1/nodes/node1`."""
+        found: dict[str, Any] = json.loads(self.get(path))
+        return found
 
     def not_ready(self, path: str = "/readyz") -> str | None:
         """Why the server does not answer well yet; None when it does."""
         try:
             self.get(path)
-        except urllib.error.HTTPError as error:
-            with error:
-                return f"{path} answers {error.code}"
         except OSError as error:
             return str(error)
         return None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tools import caller
 from tools.binaries import binary
-from tools.cluster import addresses, base_image, cgroups, dns, image_store, network, storage
+from tools.cluster import addresses, cgroups, dns, image_store, network, storage
 from tools.cluster.addresses import Site, Uplink
 from tools.cluster.certificates import Leaf
 from tools.cluster.controlplane import ControlPlane
@@ -154,9 +154,7 @@ class Instance:
         for program in ("coredns", "local-path-provisioner"):
             if self._processes.find(program) is None:
                 return f"{program} does not run"
-        return next(
-            (reason for node in self.nodes if (reason := node.problem() or self._not_ready(node))), None
-        )
+        return next((reason for node in self.nodes if (reason := node.problem() or node.not_ready())), None)
 
     def import_archive(self, archive: Path) -> None:
         """Give all its nodes the images of an OCI archive."""
@@ -242,28 +240,6 @@ class Instance:
         def reason() -> str | None:
             if stopped := node.problem():
                 raise ToolError(f"{stopped} (logs: {self.state / 'logs'})")
-            return self._not_ready(node)
+            return node.not_ready()
 
         wait_for(node.name, reason, seconds=60)
-
-    def _not_ready(self, node: Node) -> str | None:
-        """Ready is what the kubelet says; that Services and names work is seen by using them."""
-        try:
-            listed = self.control.api.objects("/api/v1/nodes")
-        except OSError as error:
-            return str(error)
-        conditions = [
-            condition
-            for found in listed
-            if found["metadata"]["name"] == node.name
-            for condition in found["status"]["conditions"]
-            if condition["type"] == "Ready"
-        ]
-        if not conditions or conditions[0]["status"] != "True":
-            return conditions[0]["message"] if conditions else f"{node.name} has not registered"
-        try:
-            service = f"kubernetes.default.svc.{addresses.DNS_DOMAIN}"
-            node.inside.run(base_image.busybox(), "nslookup", service, addresses.DNS_SERVICE)
-        except ToolError as error:
-            return str(error)
-        return None

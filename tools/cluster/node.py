@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from tools.binaries import binary
-from tools.cluster import cgroups, network, node_files
+from tools.cluster import addresses, base_image, cgroups, network, node_files
 from tools.cluster.certificates import Leaf
 from tools.cluster.controlplane import ControlPlane
 from tools.cluster.image_store import ImageStore
@@ -14,6 +15,7 @@ from tools.cluster.node_files import NodeFiles
 from tools.cluster.processes import Process, Processes
 from tools.steps import ToolError, cache_dir, wait_for
 
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 PROGRAMS = ("containerd", "kubelet", "kube-proxy")
 
 
@@ -77,6 +79,39 @@ class Node:
                 return f"{program} of {self.name} does not run"
         return None
 
+    def not_ready(self) -> str | None:
+        """Why pods cannot run on it yet; None when they can.
+
+        That it says so is not enough: Services and names are tried.
+        """
+        kubelet = self._processes.find(f"{self.name}-kubelet")
+        if kubelet is None:
+            return f"the kubelet of {self.name} does not run"
+        try:
+            if reason := self._unreported(since=kubelet.started_at):
+                return reason
+            tool, name = base_image.busybox(), f"kubernetes.default.svc.{addresses.DNS_DOMAIN}"
+            self.inside.run(tool, "wget", "-qO-", f"http://127.0.0.1:{node_files.PROXY_HEALTH_PORT}/healthz")
+            self.inside.run(tool, "nslookup", name, addresses.DNS_SERVICE)
+        except (OSError, ToolError) as error:
+            return str(error)
+        return None
+
+    def _unreported(self, since: float) -> str | None:
+        """Whether the API server has heard from this kubelet that the node is ready.
+
+        What it remembers of an earlier life of the node does not count. A new node's first word is its
+        condition, that of one which comes back is its lease.
+        """
+        node = self._control.api.object(f"/api/v1/nodes/{self.name}")
+        ready = {each["type"]: each for each in node["status"].get("conditions", [])}.get("Ready")
+        if ready is None or ready["status"] != "True":
+            return ready["message"] if ready else f"{self.name} has no conditions yet"
+        if _epoch(ready["lastHeartbeatTime"]) >= int(since):  # whole seconds
+            return None
+        lease = self._control.api.object(f"{LEASES}/{self.name}")
+        return None if _epoch(lease["spec"]["renewTime"]) >= since else f"{self.name} has not reported"
+
     def import_archive(self, archive: Path) -> None:
         """Give its containerd the images of an OCI archive, unless it has them."""
         ImageStore(self.files.containerd).load(archive, node_files.SOCKET, self.inside)
@@ -123,3 +158,7 @@ class Node:
             return None
 
         wait_for(f"containerd of {self.name}", reason, seconds=30)
+
+
+def _epoch(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()

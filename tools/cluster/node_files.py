@@ -12,6 +12,7 @@ from tools.cluster.base_image import IMAGE
 from tools.cluster.certificates import Pair
 
 SOCKET = Path("/run/containerd/containerd.sock")
+PROXY_HEALTH_PORT = 10256
 CNI_PLUGINS = Path("/usr/lib/cni")
 # What a kubelet sets for the whole machine. A node is shown files that say so already.
 KERNEL_SETTINGS = {
@@ -189,6 +190,7 @@ def kube_proxy_command(program: Path, files: NodeFiles, kubeconfig: Path) -> lis
         f"--cluster-cidr={addresses.PODS}",
         f"--hostname-override={files.name}",
         "--oom-score-adj=0",
+        f"--healthz-bind-address=127.0.0.1:{PROXY_HEALTH_PORT}",
         *(f"--conntrack-{name}=0" for name in untouched),
     ]
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,12 @@ class Process:
             return None
         fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
         return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+
+    @property
+    def started_at(self) -> float:
+        """When it started, in seconds since the epoch."""
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - uptime + self.started / os.sysconf("SC_CLK_TCK")
 
     @property
     def alive(self) -> bool:
