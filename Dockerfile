@@ -19,7 +19,8 @@ ENV PATH=/opt/mlpools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
     PYTHONUNBUFFERED=1
 RUN groupadd --gid 1000 mlpools \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin mlpools \
- && python3.11 -m venv --without-pip /opt/mlpools
+ && python3.11 -m venv --without-pip /opt/mlpools \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY requirements/install.sh /opt/mlpools/requirements/
 
 FROM base AS wheel
