@@ -11,8 +11,8 @@ import pytest
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.crdgen.crd import object_schema
 from tests.support.api_rules import CASES, TRANSITIONS, Case, Transition
+from tests.support.custom_objects import CustomObjects, RefusedError
 from tests.support.manifests import ABSENT, manifest, spec
-from tests.support.objects import Objects, RefusedError
 from tools.cluster.controlplane import ControlPlane
 from tools.kubectl import Kubectl
 from tools.steps import wait_for
@@ -31,8 +31,8 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
 
 @pytest.fixture(scope="module")
-def objects(kubectl: Kubectl, control_plane: ControlPlane) -> Objects:
-    objects = Objects(control_plane)
+def objects(kubectl: Kubectl, control_plane: ControlPlane) -> CustomObjects:
+    objects = CustomObjects(control_plane)
 
     def not_served() -> str | None:
         try:
@@ -51,7 +51,7 @@ def name(case: Case | Transition) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
-def test_rule(objects: Objects, case: Case) -> None:
+def test_rule(objects: CustomObjects, case: Case) -> None:
     objects.create(manifest(case.kind, "accepted", case.accepted))
     with pytest.raises(RefusedError) as refusal:
         objects.create(manifest(case.kind, "refused", case.refused))
@@ -59,7 +59,7 @@ def test_rule(objects: Objects, case: Case) -> None:
 
 
 @pytest.fixture
-def stored(objects: Objects, request: pytest.FixtureRequest) -> Iterator[str]:
+def stored(objects: CustomObjects, request: pytest.FixtureRequest) -> Iterator[str]:
     """A TrainingJob that really exists, with the transition's status."""
     transition: Transition = request.param
     objects.create(manifest(transition.kind, "stored"), keep=True)
@@ -75,7 +75,7 @@ def stored(objects: Objects, request: pytest.FixtureRequest) -> Iterator[str]:
     indirect=["stored"],
     ids=map(name, TRANSITIONS),
 )
-def test_transition(objects: Objects, stored: str, transition: Transition) -> None:
+def test_transition(objects: CustomObjects, stored: str, transition: Transition) -> None:
     kind = transition.kind
     for path, value in transition.accepted.items():
         objects.change(kind, stored, spec(kind, {path: value}))
@@ -142,7 +142,7 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "changes", "message"), SCHEMA_RULES)
-def test_schema_rule(objects: Objects, kind: str, changes: dict[str, Any], message: str) -> None:
+def test_schema_rule(objects: CustomObjects, kind: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(RefusedError) as refusal:
         objects.create(manifest(kind, "refused", changes))
     assert message in str(refusal.value)
@@ -156,14 +156,14 @@ def test_schema_rule(objects: Objects, kind: str, changes: dict[str, Any], messa
     ],
 )
 def test_a_client_that_prunes_does_not_get_around_a_forbidden_volume(
-    objects: Objects, volume: dict[str, Any]
+    objects: CustomObjects, volume: dict[str, Any]
 ) -> None:
     changes = {"volumes": [{"name": "data", "emptyDir": {}}, volume]}
     with pytest.raises(RefusedError, match=r"refused\."):
         objects.create(manifest("TrainingJob", "refused", changes), unknown_fields="Ignore")
 
 
-def test_defaults_that_a_user_should_see_are_written(objects: Objects) -> None:
+def test_defaults_that_a_user_should_see_are_written(objects: CustomObjects) -> None:
     job = objects.create(manifest("TrainingJob", "defaults"))["spec"]
     shown = {
         "nodes": 1,
@@ -190,13 +190,13 @@ def test_defaults_that_a_user_should_see_are_written(objects: Objects) -> None:
     }
 
 
-def test_params_keep_their_types(objects: Objects) -> None:
+def test_params_keep_their_types(objects: CustomObjects) -> None:
     params = {"max_depth": 8, "eta": 0.1, "tree_method": "hist", "validate_parameters": True, "x": [1, 0]}
     made = objects.create(manifest("TrainingJob", "types", {"xgboost.params": params}))
     assert made["spec"]["xgboost"]["params"] == params
 
 
-def test_applying_the_same_manifest_again_changes_nothing(objects: Objects) -> None:
+def test_applying_the_same_manifest_again_changes_nothing(objects: CustomObjects) -> None:
     wanted = manifest("TrainingJob", "applied", {"env": [{"name": "A", "value": "b"}]})
     first = objects.apply(wanted, "argocd")
     try:
@@ -208,7 +208,7 @@ def test_applying_the_same_manifest_again_changes_nothing(objects: Objects) -> N
         objects.delete("TrainingJob", "applied")
 
 
-def test_the_interval_of_checkpoints_can_be_changed_by_applying_again(objects: Objects) -> None:
+def test_the_interval_of_checkpoints_can_be_changed_by_applying_again(objects: CustomObjects) -> None:
     objects.apply(manifest("TrainingJob", "interval"), "kubectl")
     try:
         for checkpoint in ({"everyRounds": 5}, {"everySeconds": 5}, {"keep": 1}):
@@ -235,7 +235,7 @@ def sample(schema: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_of_a_status_is_kept(objects: Objects, kind: str) -> None:
+def test_every_field_of_a_status_is_kept(objects: CustomObjects, kind: str) -> None:
     status = sample(object_schema(KINDS[kind])["properties"]["status"])
     objects.create(manifest(kind, "status"), keep=True)
     try:
@@ -244,7 +244,7 @@ def test_every_field_of_a_status_is_kept(objects: Objects, kind: str) -> None:
         objects.delete(kind, "status")
 
 
-def test_what_kubectl_shows(kubectl: Kubectl, objects: Objects) -> None:
+def test_what_kubectl_shows(kubectl: Kubectl, objects: CustomObjects) -> None:
     objects.create(manifest("TrainingJob", "shown"), keep=True)
     objects.create(manifest("ComputePool", "shown"), keep=True)
     try:
