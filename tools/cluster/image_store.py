@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tools.cluster.processes import Processes
 from tools.locks import locked
 from tools.steps import ToolError, cache_dir, step, wait_for
 
+KEPT = 3
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -69,19 +71,37 @@ class ImageStore:
         """Import an archive through the containerd that runs on this root, unless it is here."""
         if self.lacks(archive):
             with step(f"importing {', '.join(references(archive))}"), archive.open("rb") as content:
-                inside.feed(
-                    content, "ctr", f"--address={socket}", "--namespace=k8s.io", "images", "import", "-"
-                )
+                inside.feed(content, *_ctr(socket), "images", "import", "-")
             self._note.write_text(json.dumps(self.images() | references(archive), indent=2))
 
     def plant(self, target: Path) -> None:
         """Copy this idle root for a new node: hard links where the file system is the same."""
         target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_suffix(".aside")
+        shutil.rmtree(aside, ignore_errors=True)  # left by one that was killed
         links = ["--link"] if self.root.stat().st_dev == target.parent.stat().st_dev else []
-        subprocess.run(["cp", "--archive", *links, str(self.root), str(target)], check=True)
-        for changing in (*target.glob("*/*.db"), target / "imported.json"):
+        subprocess.run(["cp", "--archive", *links, str(self.root), str(aside)], check=True)
+        for changing in (*aside.glob("*/*.db"), aside / "imported.json"):
             changing.unlink()
-            shutil.copy2(self.root / changing.relative_to(target), changing)
+            shutil.copy2(self.root / changing.relative_to(aside), changing)
+        aside.rename(target)
+
+    def prune(self, socket: Path) -> None:
+        """Forget all but the newest images of each repository; containerd then frees what only they had."""
+        kept: dict[str, str] = {}
+        repositories: Counter[str] = Counter()
+        for name, digest in reversed(self.images().items()):
+            repository = name.rpartition(":")[0]
+            repositories[repository] += 1
+            if repositories[repository] <= KEPT:
+                kept[name] = digest
+            else:
+                namespaces.HERE.run(*_ctr(socket), "images", "remove", name)
+        self._note.write_text(json.dumps(dict(reversed(kept.items())), indent=2))
+
+
+def _ctr(socket: Path) -> tuple[str, ...]:
+    return ("ctr", f"--address={socket}", "--namespace=k8s.io")
 
 
 def plant_images(archives: Iterable[Path], targets: Iterable[Path]) -> None:
@@ -119,6 +139,7 @@ def _import(folder: Path, store: ImageStore, archives: list[Path]) -> None:
         wait_for("containerd of the image cache", reason, seconds=30)
         for archive in archives:
             store.load(archive, socket)
+        store.prune(socket)
     finally:
         processes.stop("containerd")
 

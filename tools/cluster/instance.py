@@ -189,10 +189,11 @@ class Instance:
     def _open(self) -> None:
         """Make the namespaces, and the address at which the host reaches them."""
         self._clear()
-        uplink = addresses.free_uplink(addresses.host_routes())
-        (self.state / "uplink").write_text(str(uplink.network))
         pid = self._namespace_processes.start("instance", PID_1, inside=new()).pid
-        network.connect_instance(self.name, uplink, pid, entrance(pid))
+        with locked(Path("/run")):  # two instances that start together must not choose the same address
+            uplink = addresses.free_uplink(addresses.host_routes())
+            (self.state / "uplink").write_text(str(uplink.network))
+            network.connect_instance(self.name, uplink, pid, entrance(pid))
         self.__dict__.pop("control", None)  # it has another address now
 
     def _clear(self) -> None:
@@ -215,7 +216,7 @@ class Instance:
                 self._wait_for(node)
 
     def _add_ons(self) -> None:
-        pki, volumes = self.control.authority.folder, self.state / "volumes"
+        pki, volumes = self.control.authority.folder, self.state / "storage"
         manifests = [*dns.manifests(), *storage.manifests(volumes)]
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
         Kubectl(self.kubeconfig).run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=items)
