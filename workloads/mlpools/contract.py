@@ -8,6 +8,8 @@ Three documents cross the border, each one JSON object with camelCase keys:
   for the job.
 * ``Final``: pod -> operator, the container's termination message. Never above ``FINAL_MAX_BYTES``.
 
+A fourth one stays inside the pod: a worker writes a ``Note`` a line to its supervisor.
+
 Both programs import this module, and the supervisor runs it inside images that are not ours: it uses
 the standard library only and works on Python 3.9. A reader ignores keys that it does not know and a
 writer never renames one, so an operator and a pod of neighbouring releases understand each other.
@@ -25,8 +27,10 @@ VERSION = 1
 
 TASK_ENV = "MLPOOLS_TASK"
 RANK_ENV = "JOB_COMPLETION_INDEX"
-#: File descriptor on which a worker writes its lines of JSON for its supervisor.
+#: File descriptor on which a worker writes its ``Note`` lines for its supervisor.
 REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
+#: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.
+LEADER_PORT_ENV = "MLPOOLS_LEADER_PORT"
 
 #: Where every supervisor serves ``GET /status``; the only port the operator asks for.
 STATUS_PORT = 8470
@@ -264,6 +268,34 @@ class Final(Document):
 
     def _size(self) -> int:
         return len(self.to_json().encode())
+
+
+@dataclasses.dataclass(frozen=True)
+class Note(Document):
+    """One line of a worker to its supervisor: what changed since the last one.
+
+    A worker writes a note only when it got further, so each of them proves that it is not hung.
+
+    Attributes:
+        final: a ``Final`` as plain JSON: the worker's own account of how it ended, its last note.
+
+    The other fields are those of ``Report``; absent means unchanged.
+    """
+
+    phase: str | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    rows_per_second: float | None = None
+    eta_seconds: float | None = None
+    metrics: dict[str, float] | None = None
+    checkpoint_step: int | None = None
+    message: str | None = None
+    final: dict[str, Any] | None = None
+
+
+def log_name(attempt: int, rank: int) -> str:
+    """Return where a rank's log lies under the output's URL."""
+    return f"logs/attempt-{attempt}/rank-{rank}.log"
 
 
 def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:

@@ -1,0 +1,161 @@
+"""Runs a gang of real supervisors and workers on this machine, as a cluster's pods would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlpools.contract import Final, Report, Task
+from mlpools.supervisor.status import ask
+
+_ROOT = Path(__file__).parents[2]
+_START = "import sys; from mlpools.supervisor.__main__ import main; sys.exit(main(sys.argv[1:] or None))"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for item in sockets:
+        item.bind(("127.0.0.1", 0))
+    ports = [item.getsockname()[1] for item in sockets]
+    for item in sockets:
+        item.close()
+    return ports
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "the condition") -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {seconds} s")
+
+
+@dataclass
+class Pod:
+    """One supervisor, in a process of its own."""
+
+    rank: int
+    port: int
+    process: subprocess.Popen[bytes]
+    termination: Path
+    log: Path
+
+    def report(self) -> Report | None:
+        try:
+            return Report.from_json(ask("127.0.0.1", self.port, "GET", "/status"))
+        except OSError:
+            return None
+
+    def step(self) -> int:
+        report = self.report()
+        return report.step if report else 0
+
+    @property
+    def final(self) -> Final:
+        return Final.from_json(self.termination.read_text())
+
+    def worker(self) -> int:
+        """Return the process id of the first worker."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(wait_for(lambda: children.read_text().split(), what="a worker")[0])
+
+    def kill(self) -> None:
+        """Kill supervisor and worker at once, as the loss of a machine does."""
+        worker = self.worker()
+        os.kill(self.process.pid, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Pods:
+    """A gang. Use it as a context manager: nothing of it outlives the test."""
+
+    task: Task
+    folder: Path
+    command: Sequence[str] = ()
+    environ: dict[str, str] = field(default_factory=dict)
+    pods: list[Pod] = field(default_factory=list)
+
+    def __enter__(self) -> Pods:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        coordinator, *self._ports = free_ports(self.task.nodes + 1)
+        self._environ = {
+            **os.environ,
+            "PYTHONPATH": str(_ROOT / "workloads"),
+            "MLPOOLS_TASK": self.task.to_json(),
+            "MLPOOLS_COORDINATOR_PORT": str(coordinator),
+            "MLPOOLS_LEADER_PORT": str(self._ports[0]),
+            "OMP_NUM_THREADS": "1",
+            **self.environ,
+        }
+        for rank in range(self.task.nodes):
+            self.pods.append(self._start(rank))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pod in self.pods:
+            if pod.process.poll() is None:
+                pod.kill()
+            pod.process.wait()
+
+    def __getitem__(self, rank: int) -> Pod:
+        return self.pods[rank]
+
+    def _start(self, rank: int) -> Pod:
+        termination, log = self.folder / f"termination-{rank}", self.folder / f"log-{rank}"
+        environ = {
+            **self._environ,
+            "JOB_COMPLETION_INDEX": str(rank),
+            "MLPOOLS_STATUS_PORT": str(self._ports[rank]),
+            "MLPOOLS_TERMINATION_LOG": str(termination),
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _START, *self.command], env=environ, stdout=output, stderr=output
+            )
+        return Pod(rank, self._ports[rank], process, termination, log)
+
+    def wait(self, seconds: float = 40.0) -> list[Final]:
+        """Wait for all pods that run and return how each ended."""
+        deadline = time.monotonic() + seconds
+        for pod in self.pods:
+            pod.process.wait(max(0.1, deadline - time.monotonic()))
+        return [pod.final for pod in self.pods if pod.termination.exists()]
+
+
+def task(output: Path, *, nodes: int = 1, **changes: Any) -> Task:
+    """Return a small task; its checkpoints lie below the output."""
+    base = Task(
+        namespace="team-a",
+        name="job",
+        uid="uid-1",
+        attempt=1,
+        nodes=nodes,
+        coordinator="127.0.0.1",
+        framework="xgboost",
+        spec={"rounds": 10, "objective": "reg:squarederror", "params": {"max_depth": 3}, "label": "y"},
+        data={},
+        output={"url": f"file://{output}", "mode": "Error"},
+        checkpoint={"url": f"file://{output}/checkpoints", "everySeconds": 300, "keep": 2},
+        hang_timeout_seconds=60,
+        grace_period_seconds=20,
+    )
+    return replace(base, **changes)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())

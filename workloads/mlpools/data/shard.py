@@ -1,0 +1,101 @@
+"""One rank's rows of one data set: read once where they fit into memory, and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mlpools.data.connector import DataConnector
+
+#: Guess for a value of variable length.
+_TEXT_BYTES = 32
+_IO = Path("/proc/self/io")
+
+
+class ShardRows:
+    """Gives the same tables as often as wanted, and knows what reading them cost.
+
+    Attributes:
+        bytes_read: what the kernel counted for this process while it was reading.
+        keep: whether rows stay in memory; the caller knows what fits.
+        seconds: spent in reading and decoding.
+    """
+
+    def __init__(
+        self, shard: DataConnector, columns: Sequence[str], *, keep: bool, alive: Callable[[], None]
+    ) -> None:
+        self._shard = shard
+        self._columns = list(columns)
+        self.keep = keep
+        self._alive = alive
+        self._kept: list[pa.Table] | None = None
+        self.bytes_read = 0
+        self.seconds = 0.0
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the shard."""
+        return self._shard.num_rows
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows in order; from memory after the first time if they are kept."""
+        if self.keep and self._kept is None:
+            self._kept = list(self._read(self._columns))
+        if self._kept is not None:
+            yield from self._kept
+        else:
+            yield from self._read(self._columns if columns is None else columns)
+
+    def release(self) -> None:
+        """Forget kept rows; whoever needed them has them in another form."""
+        self._kept = None
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        tables = self._shard.to_tables(columns)
+        while True:
+            began, before = time.monotonic(), bytes_read_so_far()
+            table = next(tables, None)
+            self.bytes_read += bytes_read_so_far() - before
+            self.seconds += time.monotonic() - began
+            if table is None:
+                return
+            self._alive()
+            yield table
+
+    def facts(self) -> dict[str, Any]:
+        """Return who read what, for the job's result."""
+        ranges = [[part.group, part.start, part.stop] for part in self._shard.ranges]
+        return {
+            "rows": self.num_rows,
+            "rowGroups": ranges,
+            "bytesRead": self.bytes_read,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def size_in_memory(connector: DataConnector, columns: Sequence[str]) -> int:
+    """Return about how many bytes the columns take once decoded."""
+    widths = (_width(connector.schema.field(name).type) for name in columns)
+    return int(connector.num_rows * sum(widths))
+
+
+def bytes_read_so_far() -> int:
+    """Return what this process has read through the kernel: ``rchar`` of its accounting."""
+    for line in _IO.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "rchar":
+            return int(value)
+    return 0
+
+
+def _width(kind: pa.DataType) -> float:
+    if pa.types.is_dictionary(kind):
+        kind = kind.index_type
+    try:
+        return float(kind.bit_width) / 8
+    except ValueError:
+        return _TEXT_BYTES

@@ -1,0 +1,79 @@
+"""Failures with a cause that a person can act on.
+
+Each has the exit code that its cause means, and a message that is one sentence: what, where, what to do.
+"""
+
+# ruff: noqa: N818 - the names are the reasons that users read in a job's status
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from mlpools.contract import Exit
+
+_SHOWN_NAMES = 20
+
+
+class JobError(Exception):
+    """A job, or a call of the library, cannot go on.
+
+    Attributes:
+        code: how a pod with this failure ends.
+    """
+
+    code = Exit.INTERNAL
+
+
+class InvalidSpec(JobError, ValueError):
+    """What was asked for makes no sense together."""
+
+    code = Exit.INVALID_SPEC
+
+
+class OutputExists(JobError):
+    """The output holds the result of another run."""
+
+    code = Exit.OUTPUT_EXISTS
+
+
+class OutputNotWritable(JobError):
+    """The output or checkpoint location refuses writing; trying again cannot help."""
+
+    code = Exit.INVALID_SPEC
+
+
+class DataNotReadable(JobError, ValueError):
+    """A file or column is missing, damaged, or of a kind that cannot be used."""
+
+    code = Exit.DATA_NOT_READABLE
+
+
+class BadHyperParameter(JobError, ValueError):
+    """A training parameter is unknown or out of its range."""
+
+    code = Exit.BAD_HYPER_PARAMETER
+
+
+class CheckpointMismatch(JobError):
+    """The checkpoint to resume from was made with other data, features or parameters."""
+
+    code = Exit.CHECKPOINT_MISMATCH
+
+
+class Preempted(JobError):
+    """The worker was told to stop, and did."""
+
+    code = Exit.PREEMPTED
+
+
+class PeerLost(JobError):
+    """Another rank does not answer any more; the cause is told by that rank or by the gang's watchdog."""
+
+    code = Exit.PEER_LOST
+
+
+def at_hand(wanted: str, names: Sequence[str], what: str) -> str:
+    """Return a sentence that helps with a misspelt name: the closest one and those there are."""
+    close = difflib.get_close_matches(wanted, names, n=1)
+    shown = ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else "")
+    return (f"Did you mean {close[0]!r}? " if close else "") + f"{what} at hand: {shown}."

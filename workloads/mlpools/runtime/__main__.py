@@ -1,0 +1,5 @@
+"""``python -m mlpools.runtime``: one worker, started by its supervisor."""
+
+from mlpools.runtime.launch import main
+
+main()

@@ -1,0 +1,89 @@
+"""One worker, from its task to its last word."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.metadata
+import os
+import platform
+import time
+import traceback
+from typing import Any, NoReturn
+
+from mlpools import __version__
+from mlpools.contract import TASK_ENV, Exit, Final, Task
+from mlpools.errors import JobError
+from mlpools.runtime.frameworks import load
+from mlpools.runtime.outputs import Outputs
+from mlpools.train.gang import Gang
+from mlpools.train.job import Job, Outcome
+from mlpools.train.reporter import Reporter
+from mlpools.train.stop import Stop
+
+_REPORTED_PACKAGES = ("numpy", "pyarrow", "xgboost", "xgboost-cpu")
+
+
+def main() -> NoReturn:
+    """Run the task that the environment holds; never returns."""
+    faulthandler.enable()
+    task = Task.from_json(os.environ[TASK_ENV])
+    stop = Stop(task.grace_period_seconds).listen()
+    job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
+    try:
+        job.leave(_work(job))
+    except JobError as error:
+        print(f"mlpools: rank {job.gang.rank}: {error}", flush=True)  # noqa: T201 - the job's log
+        job.end(error)
+    except BaseException as error:
+        text = traceback.format_exc()
+        print(text, flush=True)  # noqa: T201 - the job's log
+        job.end(JobError(f"{type(error).__name__}: {error} (unexpected; the log has more)"), text)
+
+
+def _work(job: Job) -> Final:
+    gang, task = job.gang, job.task
+    outputs = Outputs(task) if gang.leads else None
+    if outputs is not None and (result := outputs.claim()) is not None:
+        step, metrics = int(result["rounds"]), result["finalMetrics"]
+        return Final(Exit.DONE, gang.rank, step=step, metrics=metrics, outputs=outputs.urls)
+    job.reporter.lap("output")
+    run = load(task.framework)
+    job.reporter.lap("import")
+    outcome = run(job)
+    if outputs is None or outcome is None:
+        return Final(Exit.DONE, gang.rank)
+    outputs.commit(outcome.model, outcome.details, _result(job, outcome))
+    return Final(
+        Exit.DONE,
+        gang.rank,
+        step=outcome.step,
+        metrics=outcome.metrics,
+        outputs=outputs.urls,
+        checkpoint_step=outcome.checkpoint_step,
+    )
+
+
+def _result(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """Return the full report of a finished job."""
+    task = job.task
+    job.reporter.lap("finishing")
+    return {
+        **outcome.facts,
+        "finalMetrics": outcome.metrics,
+        "job": {"uid": task.uid, "namespace": task.namespace, "name": task.name, "attempt": task.attempt},
+        "framework": task.framework,
+        "worldSize": job.gang.world_size,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": job.reporter.seconds,
+        "versions": {"mlpools": __version__, "python": platform.python_version(), **_packages()},
+    }
+
+
+def _packages() -> dict[str, str]:
+    versions = {}
+    for name in _REPORTED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

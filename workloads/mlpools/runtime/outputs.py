@@ -1,0 +1,129 @@
+"""The output of a job: names, the claim on the location, and one commit of everything.
+
+====================================  =====================================================
+``owner.json``                        whose result this location holds; written first
+``model.ubj``                         the model
+``metrics.json``                      its metrics on every data set, their history, the rows
+``result.json``                       the full report; written last, so its presence means: complete
+``checkpoints/<uid>/step-<n>/``       see ``mlpools.train.checkpoints``
+``logs/attempt-<n>/rank-<r>.log``     the end of each rank's output
+====================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlpools import files
+from mlpools.contract import Task
+from mlpools.errors import InvalidSpec, OutputExists, OutputNotWritable
+from mlpools.locations import child_url, local_path
+
+OWNER = "owner.json"
+MODEL = "model.ubj"
+METRICS = "metrics.json"
+RESULT = "result.json"
+LOGS = "logs"
+
+
+class Outputs:
+    """One job's output location. Only rank 0 uses it."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._url = str(task.output["url"])
+        try:
+            self._root = local_path(self._url, "output.url")
+        except ValueError as error:
+            raise InvalidSpec(str(error)) from error
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where a user finds what, for the job's status."""
+        names = {"modelURL": MODEL, "metricsURL": METRICS, "resultURL": RESULT, "logsURL": LOGS}
+        places = {key: child_url(self._url, name) for key, name in names.items()}
+        return {**places, "checkpointURL": str(self._task.checkpoint["url"])}
+
+    def claim(self) -> dict[str, Any] | None:
+        """Take the location for this job, before any data is read.
+
+        Returns:
+            The job's own result, if an earlier attempt committed it already, else None.
+
+        Raises:
+            OutputExists: it holds another run's result and ``mode`` is ``Error``.
+            OutputNotWritable: the volume refuses.
+        """
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            if self._owner() == self._task.uid:
+                return self._own_result()
+            held = [name for name in (OWNER, MODEL, METRICS, RESULT) if (self._root / name).exists()]
+            if held and self._task.output.get("mode", "Error") == "Error":
+                raise self._exists(held[0])
+            if self._task.output.get("mode") == "Overwrite":
+                shutil.rmtree(self._root / LOGS, ignore_errors=True)
+            self._write_owner(replace=bool(held))
+        except OSError as error:
+            raise OutputNotWritable(
+                f"output.url {self._url} cannot be written: {error.strerror}. "
+                "Mount a volume there that the job's user may write to."
+            ) from error
+        return None
+
+    def commit(self, model: bytes, details: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Write model, metrics and, as the last one, the result.
+
+        With ``Overwrite`` and ``Resume`` an older result goes only now, and its ``result.json`` first.
+
+        Raises:
+            OutputNotWritable: the volume refuses.
+        """
+        if self._owner() != self._task.uid:
+            raise OutputExists(f"Another job took output.url {self._url} over while this one was training.")
+        documents = {MODEL: model, METRICS: _json(details), RESULT: _json(result)}
+        try:
+            (self._root / RESULT).unlink(missing_ok=True)
+            for name, data in documents.items():
+                files.write(self._root / name, data)
+        except OSError as error:
+            raise OutputNotWritable(f"{self._url} cannot be written: {error.strerror}.") from error
+
+    def _exists(self, name: str) -> OutputExists:
+        owner = self._read(OWNER) or {}
+        whose = f"the result of {owner['namespace']}/{owner['name']}" if owner else f"a {name}"
+        return OutputExists(
+            f"output.url {self._url} holds {whose} already. "
+            "Use another URL, or output.mode Overwrite or Resume."
+        )
+
+    def _write_owner(self, *, replace: bool) -> None:
+        task = self._task
+        owner = _json({"uid": task.uid, "namespace": task.namespace, "name": task.name})
+        try:
+            files.write(self._root / OWNER, owner, once=not replace)
+        except FileExistsError:  # another job came first by a moment
+            raise self._exists(OWNER) from None
+
+    def _own_result(self) -> dict[str, Any] | None:
+        result = self._read(RESULT)
+        return result if result and result["job"]["uid"] == self._task.uid else None
+
+    def _owner(self) -> str:
+        return str((self._read(OWNER) or {}).get("uid", ""))
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path: Path = self._root / name
+        try:
+            document: dict[str, Any] = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return document
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode()

@@ -1,0 +1,34 @@
+"""``python -m mlpools.supervisor``: runs one pod of a job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mlpools.contract import TERMINATION_LOG, Exit, Final
+from mlpools.supervisor.final import write_termination
+from mlpools.supervisor.logs import say
+from mlpools.supervisor.process import default_command
+from mlpools.supervisor.settings import Settings, SettingsError
+from mlpools.supervisor.supervise import Supervisor
+
+
+def main(command: Sequence[str] | None = None) -> int:
+    """Run the pod's task and return its exit code.
+
+    Args:
+        command: how a worker is started; tests start others than ``mlpools.runtime``.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        say(str(error))
+        final = Final(code=Exit.INTERNAL, rank=0, message=str(error))
+        write_termination(final, os.environ.get("MLPOOLS_TERMINATION_LOG", TERMINATION_LOG))
+        return int(Exit.INTERNAL)
+    return Supervisor(settings, command or default_command()).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""How a pod ended: one cause, told to the kubelet, the gang and the output volume."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from mlpools.contract import Exit, Final, Report, log_name
+from mlpools.locations import local_path
+from mlpools.supervisor.logs import say
+from mlpools.supervisor.process import Worker
+
+_SIGNALS = {
+    "SIGSEGV": "a segmentation fault in native code",
+    "SIGABRT": "an abort in native code",
+    "SIGBUS": "a bus error, often a full /dev/shm",
+    "SIGILL": "an instruction that this CPU does not have",
+    "SIGKILL": "killed from outside or by the kernel",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Circumstances:
+    """What the supervisor knows about an end besides what the worker said and how it exited.
+
+    Attributes:
+        stopping: the pod was told to stop.
+        hung: one sentence if the worker stood still too long.
+        lost: one sentence if the gang lost a rank.
+        done: rank 0 ended well, so the job's result is committed.
+        out_of_memory: the kernel killed processes of this container for memory.
+        memory: the container's limit in bytes.
+    """
+
+    stopping: bool = False
+    hung: str = ""
+    lost: str = ""
+    done: bool = False
+    out_of_memory: bool = False
+    memory: int | None = None
+
+
+def judge(workers: list[Worker], around: Circumstances, report: Report) -> Final:
+    """Return how the pod ended; of several workers the one with a cause of its own speaks."""
+    finals = [_judge_worker(worker, around, report) for worker in workers]
+    order = {Exit.DONE: 2, Exit.PEER_LOST: 1}
+    return min(finals, key=lambda final: order.get(Exit(final.code), 0))
+
+
+def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Final:
+    """Decide by what explains most: our own measures, the worker's word, then how it died."""
+    if worker.final is not None and worker.final.code not in (Exit.PEER_LOST, Exit.INTERNAL):
+        return worker.final
+    if around.hung:
+        return _final(Exit.HUNG, around.hung, report)
+    if around.stopping and worker.signal_name in ("", "SIGTERM", "SIGKILL"):
+        return _final(Exit.PREEMPTED, "The pod was told to stop.", report)
+    if around.done:
+        return _final(Exit.DONE, "", report)
+    if worker.final is not None and worker.final.code == Exit.INTERNAL:
+        return worker.final
+    crash = _crash(worker, around)
+    killed_by_us = around.lost and worker.signal_name == "SIGKILL"
+    if crash and not killed_by_us:
+        return _final(Exit.SIGNAL, crash, report)
+    message = around.lost or (worker.final.message if worker.final else "Another rank ended.")
+    return _final(Exit.PEER_LOST, message, report)
+
+
+def _crash(worker: Worker, around: Circumstances) -> str:
+    """Describe an end without a word of the worker's own, empty if it gave one."""
+    if worker.final is not None:
+        return ""
+    who = f"The process of rank {worker.rank}"
+    if worker.signal_name == "SIGKILL" and around.out_of_memory:
+        limit = f" of {around.memory / (1 << 30):.1f} GiB" if around.memory else ""
+        return f"{who} was killed by SIGKILL: the container reached its memory limit{limit}."
+    if worker.signal_name:
+        meaning = _SIGNALS.get(worker.signal_name)
+        return f"{who} was killed by {worker.signal_name}" + (f" ({meaning})." if meaning else ".")
+    return f"{who} ended with exit code {worker.exit_code} without saying why; its log has its last words."
+
+
+def _final(code: Exit, message: str, report: Report) -> Final:
+    return Final(code=code, rank=report.rank, message=message)
+
+
+def complete(final: Final, report: Report, outputs: dict[str, str]) -> Final:
+    """Fill in what the supervisor knows: who it was, how far it got and how long it took."""
+    return dataclasses.replace(
+        final,
+        rank=report.rank,
+        attempt=report.attempt,
+        step=max(final.step, report.step),
+        checkpoint_step=max(final.checkpoint_step, report.checkpoint_step),
+        metrics=final.metrics or report.metrics,
+        seconds=report.seconds,
+        outputs={**outputs, **final.outputs},
+    )
+
+
+def write_termination(final: Final, path: str) -> None:
+    """Write the termination message; the kubelet reads it when the container has ended."""
+    try:
+        Path(path).write_bytes(final.encode())
+    except OSError as error:
+        say(f"the termination message could not be written to {path}: {error.strerror}")
+
+
+def save_log(text: bytes, output_url: str, attempt: int, rank: int) -> None:
+    """Write a rank's log beside the job's result. A log that cannot be kept never changes how a job ended."""
+    try:
+        path = local_path(output_url, "output.url") / log_name(attempt, rank)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(text)
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        say(f"the log could not be kept: {error}")

@@ -1,0 +1,105 @@
+"""What a supervisor is told by its environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+from mlpools import contract
+
+
+class SettingsError(ValueError):
+    """The environment does not describe a task; the message is one sentence for a person."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One pod's place in its gang.
+
+    Attributes:
+        task: what the attempt has to do.
+        rank: node rank of this pod.
+        status_port: where this supervisor answers.
+        leader_port: where rank 0's supervisor answers.
+        coordinator_port: where rank 0's first worker opens the framework's rendezvous.
+        termination_log: where the termination message goes.
+
+    The ports and the path differ from the contract's only where several pods share one host, as in tests.
+    """
+
+    task: contract.Task
+    rank: int
+    status_port: int = contract.STATUS_PORT
+    leader_port: int = contract.STATUS_PORT
+    coordinator_port: int = contract.COORDINATOR_PORT
+    termination_log: str = contract.TERMINATION_LOG
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: something is absent or makes no sense.
+        """
+        text = environ.get(contract.TASK_ENV)
+        if not text:
+            raise SettingsError(f"{contract.TASK_ENV} is not set: only the operator starts this program.")
+        try:
+            task = contract.Task.from_json(text)
+        except contract.ContractError as error:
+            raise SettingsError(f"{contract.TASK_ENV}: {error}") from error
+        rank = _number(environ, contract.RANK_ENV, 0)
+        if rank >= task.nodes:
+            raise SettingsError(f"{contract.RANK_ENV} is {rank}, but the task has {task.nodes} node(s).")
+        status_port = _number(environ, "MLPOOLS_STATUS_PORT", contract.STATUS_PORT)
+        return cls(
+            task=task,
+            rank=rank,
+            status_port=status_port,
+            leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
+            coordinator_port=_number(environ, "MLPOOLS_COORDINATOR_PORT", contract.COORDINATOR_PORT),
+            termination_log=environ.get("MLPOOLS_TERMINATION_LOG", contract.TERMINATION_LOG),
+        )
+
+    def worker_environment(self, local_rank: int, threads: int) -> dict[str, str]:
+        """Return the environment of one worker: the pod's, torchrun's names and thread counts.
+
+        Args:
+            local_rank: 0 … ``workers_per_node`` - 1.
+            threads: CPUs for this worker. Thread counts that a user set stay as they are.
+        """
+        task = self.task
+        environ = {name: str(threads) for name in _THREAD_NAMES}
+        environ.update(os.environ)
+        environ.update(
+            {
+                "RANK": str(self.rank * task.workers_per_node + local_rank),
+                "LOCAL_RANK": str(local_rank),
+                "WORLD_SIZE": str(task.world_size),
+                "LOCAL_WORLD_SIZE": str(task.workers_per_node),
+                "GROUP_RANK": str(self.rank),
+                "MASTER_ADDR": task.coordinator,
+                "MASTER_PORT": str(self.coordinator_port),
+                contract.LEADER_PORT_ENV: str(self.leader_port),
+            }
+        )
+        return environ
+
+
+#: Libraries count the machine's CPUs, not the container's: without these they start far too many threads.
+_THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit():
+        raise SettingsError(f"{name} is {text!r}, but must be a whole number from 0.")
+    return int(text)

@@ -1,0 +1,197 @@
+"""The supervisor's loop: one thread decides, the others only bring it news."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mlpools.contract import Exit, Final, Phase
+from mlpools.locations import child_url
+from mlpools.supervisor import cgroup, gang
+from mlpools.supervisor.final import Circumstances, complete, judge, save_log, write_termination
+from mlpools.supervisor.logs import say
+from mlpools.supervisor.process import Worker
+from mlpools.supervisor.progress import Progress
+from mlpools.supervisor.settings import Settings
+from mlpools.supervisor.status import StatusServer
+
+_TICK_SECONDS = 0.5
+#: A worker that hung gets so long to write down where, before it is killed.
+_ABORT_SECONDS = 2.0
+#: The end of a pod that was told to stop takes its share of the grace period: log, message, goodbye.
+_ENDING_SHARE = 0.1
+#: After rank 0 committed the result, or another rank was lost, a worker gets so long to end by itself.
+_SETTLE_SECONDS = 1.5
+
+
+class Supervisor:
+    """One pod's supervisor, from start to exit code."""
+
+    def __init__(self, settings: Settings, command: Sequence[str]) -> None:
+        self._settings = settings
+        self._command = command
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._progress = Progress(settings.rank, settings.task.attempt)
+        self._limits = cgroup.limits()
+        self._oom_kills = cgroup.oom_kills()
+        self._verdict = gang.Verdict()
+        self._workers: list[Worker] = []
+        self._stopping = False
+        self._hung = ""
+        #: Monotonic time after which running workers are killed; None = they may go on.
+        self._kill_at: float | None = None
+
+    def run(self) -> int:
+        """Run the task to its end and return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, lambda received, _: self._events.put(("signal", received)))
+        self._server_and_gang()
+        self._start()
+        while any(worker.running for worker in self._workers):
+            self._wait()
+            self._watch()
+        self._wait_for_cause()
+        return self._end()
+
+    def _server_and_gang(self) -> None:
+        settings, task = self._settings, self._settings.task
+        routes = {
+            ("GET", "/status"): lambda _: self._progress.report().to_json(),
+            ("GET", "/healthz"): lambda _: "{}",
+        }
+        self._gang: gang.Member = gang.Alone()
+        own = gang.Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
+        if task.nodes > 1 and settings.leads:
+            leader = gang.Leader(own, task.nodes, self._heard_verdict)
+            routes["POST", "/gang"] = leader.answer
+            self._gang = leader
+        StatusServer(settings.status_port, routes)
+        if task.nodes > 1 and not settings.leads:
+            self._gang = gang.Follower(
+                own, task.nodes, task.coordinator, settings.leader_port, self._heard_verdict
+            )
+
+    def _heard_verdict(self, verdict: gang.Verdict) -> None:
+        self._events.put(("verdict", verdict))
+
+    def _start(self) -> None:
+        task = self._settings.task
+        threads = self._limits.threads(task.workers_per_node)
+        for local_rank in range(task.workers_per_node):
+            environ = self._settings.worker_environment(local_rank, threads)
+            self._workers.append(Worker(self._command, environ, self._events, int(environ["RANK"])))
+
+    def _wait(self) -> None:
+        """Take the next piece of news, or none for the length of a tick."""
+        try:
+            kind, value = self._events.get(timeout=_TICK_SECONDS)
+        except queue.Empty:
+            return
+        if kind == "note":
+            worker, note = value
+            if worker is self._workers[0]:
+                self._progress.add(note)
+        elif kind == "verdict":
+            self._take(value)
+        elif value == signal.SIGCHLD:
+            self._reap()
+        else:
+            self._stop(signal.Signals(value).name)
+
+    def _take(self, verdict: gang.Verdict) -> None:
+        if verdict.formed and not self._verdict.formed:
+            say("the gang is complete")
+        self._verdict = verdict
+        if verdict.lost:
+            say(f"the gang lost a rank. {verdict.lost}")
+            self._kill_within(0.0)
+        elif verdict.done and not self._settings.leads:
+            self._kill_within(2 * _SETTLE_SECONDS)
+        elif verdict.stopping:
+            self._stop("its gang")
+
+    def _reap(self) -> None:
+        """Collect every ended child: the workers', and as PID 1 those whose parents are gone."""
+        by_pid = {worker.pid: worker for worker in self._workers}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in by_pid:
+                by_pid[pid].ended(status)
+                bad = os.waitstatus_to_exitcode(status) != Exit.DONE
+                if bad and len(self._workers) > 1:
+                    self._kill_within(_SETTLE_SECONDS)
+
+    def _stop(self, by: str) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        say(f"told to stop by {by}; the workers stop at the next boundary")
+        self._gang.stopping()
+        self._kill_within(self._settings.task.grace_period_seconds * (1 - _ENDING_SHARE))
+        for worker in self._workers:
+            worker.send(signal.SIGTERM)
+
+    def _watch(self) -> None:
+        """Act on what time brought: hung workers and expired deadlines."""
+        now = time.monotonic()
+        limit = self._settings.task.hang_timeout_seconds
+        for worker in self._workers:
+            still = now - worker.heard
+            if limit and still > limit and worker.running and not self._hung:
+                report = self._progress.report()
+                self._hung = (
+                    f"Rank {worker.rank} made no progress for {still:.0f} s "
+                    f"(in phase {report.phase}, last finished step {report.step})."
+                )
+                say(self._hung)
+                worker.send(signal.SIGABRT)  # its fault handler writes where it stands into the log
+                self._kill_within(_ABORT_SECONDS)
+        if self._kill_at is not None and now >= self._kill_at:
+            for worker in self._workers:
+                worker.send(signal.SIGKILL)
+
+    def _kill_within(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        self._kill_at = deadline if self._kill_at is None else min(self._kill_at, deadline)
+
+    def _wait_for_cause(self) -> None:
+        """Give the gang a moment to say which rank was lost, if that is what ended the worker."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline and not self._verdict.lost and self._settings.task.nodes > 1:
+            if self._judge().code != Exit.PEER_LOST:
+                return
+            self._wait()
+
+    def _judge(self) -> Final:
+        around = Circumstances(
+            stopping=self._stopping,
+            hung=self._hung,
+            lost=self._verdict.lost,
+            done=self._verdict.done,
+            out_of_memory=cgroup.oom_kills() > self._oom_kills,
+            memory=self._limits.memory,
+        )
+        return judge(self._workers, around, self._progress.report())
+
+    def _end(self) -> int:
+        while not self._events.empty():  # the last notes
+            self._wait()
+        self._progress.enter(Phase.ENDED.value)
+        task = self._settings.task
+        outputs = {"logsURL": child_url(str(task.output["url"]), "logs")}
+        final = complete(self._judge(), self._progress.report(), outputs)
+        say(f"rank {final.rank} ended with {Exit(final.code).name}. {final.message}".rstrip())
+        write_termination(final, self._settings.termination_log)
+        for worker in self._workers:
+            save_log(worker.tail.bytes(), str(task.output["url"]), task.attempt, worker.rank)
+        self._gang.goodbye(final.code, final.message)
+        return int(final.code)

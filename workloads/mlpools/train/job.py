@@ -1,0 +1,56 @@
+"""What every framework is given, and what it gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Any, NoReturn
+
+from mlpools.contract import Final, Task
+from mlpools.errors import JobError
+from mlpools.train.gang import Gang
+from mlpools.train.reporter import Reporter
+from mlpools.train.stop import Stop
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One rank's view of the work."""
+
+    task: Task
+    gang: Gang
+    reporter: Reporter
+    stop: Stop
+
+    def end(self, error: JobError, traceback: str = "") -> NoReturn:
+        """End this process with a failure that has a cause, from any thread."""
+        self.leave(Final(code=error.code, rank=self.gang.rank, message=str(error), traceback=traceback))
+
+    def leave(self, final: Final) -> NoReturn:
+        """End this process at once: destructors of native libraries may wait for peers that are gone."""
+        self.reporter.final(final)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(final.code)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A finished training, in the hands of rank 0.
+
+    Attributes:
+        model: the model file.
+        step: finished steps.
+        metrics: the final ones, such as ``{"eval-rmse": 17.9}``.
+        details: the content of ``metrics.json``.
+        facts: what ``result.json`` says besides: rows, columns, fingerprint, who read what.
+        checkpoint_step: newest checkpoint, 0 = none.
+    """
+
+    model: bytes
+    step: int
+    metrics: dict[str, float]
+    details: dict[str, Any]
+    facts: dict[str, Any]
+    checkpoint_step: int = 0

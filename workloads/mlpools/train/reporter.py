@@ -1,0 +1,84 @@
+"""Tells the supervisor how far this worker is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mlpools.contract import REPORT_FD_ENV, Final, Note, Phase
+
+#: Steps may be much faster than anybody reads about them.
+_SECONDS_BETWEEN = 0.25
+
+
+class Reporter:
+    """Writes notes to the supervisor's pipe; without a supervisor it writes nowhere.
+
+    Attributes:
+        seconds: how long each named part of the work took, for the result.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._pipe = None if descriptor is None else os.fdopen(descriptor, "wb", buffering=0)
+        self._last = 0.0
+        self._waiting: Note | None = None
+        self._clock = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Reporter:
+        """Use the supervisor's pipe if there is one; programs that this one starts do not inherit it."""
+        text = environ.get(REPORT_FD_ENV)
+        if text is None:
+            return cls()
+        os.set_inheritable(int(text), False)
+        return cls(int(text))
+
+    def phase(self, phase: Phase) -> None:
+        """Enter a phase."""
+        self._write(Note(phase=phase.value))
+
+    def alive(self, message: str) -> None:
+        """Say that something got further that is not a step; rate-limited."""
+        self._offer(Note(message=message))
+
+    def step(self, **values: Any) -> None:
+        """Report a finished step, with fields of ``Note``; rate-limited, the newest waits its turn."""
+        self._offer(Note(**values))
+
+    def checkpoint(self, step: int) -> None:
+        """Report a committed checkpoint."""
+        self._write(Note(checkpoint_step=step))
+
+    def final(self, final: Final) -> None:
+        """Give the worker's own account of its end; the last thing it says."""
+        self.flush()
+        self._write(Note(final=final.to_dict()))
+
+    def flush(self) -> None:
+        """Write what waits."""
+        note, self._waiting = self._waiting, None
+        if note is not None:
+            self._write(note)
+
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap under a name."""
+        now = time.monotonic()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._clock, 3)
+        self._clock = now
+
+    def _offer(self, note: Note) -> None:
+        if time.monotonic() - self._last < _SECONDS_BETWEEN:
+            self._waiting = note
+            return
+        self._waiting = None
+        self._write(note)
+
+    def _write(self, note: Note) -> None:
+        self._last = time.monotonic()
+        if self._pipe is not None:
+            line = memoryview(note.to_json().encode() + b"\n")
+            while line:  # a pipe takes long lines in parts
+                line = line[self._pipe.write(line) or 0 :]

@@ -1,0 +1,148 @@
+"""XGBoost's own collective, with rank 0's tracker as the meeting point."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from xgboost import collective
+from xgboost.core import XGBoostError
+from xgboost.tracker import RabitTracker
+
+from mlpools.contract import ContractError, Phase, Report
+from mlpools.errors import PeerLost
+from mlpools.supervisor.status import ask
+from mlpools.train.job import Job
+
+_READY = frozenset({Phase.RENDEZVOUS.value, Phase.WORKING.value, Phase.FINISHING.value})
+_RETRY_SECONDS = 0.1
+#: Followers of large gangs ask less often, so that rank 0 answers a few hundred a second at most.
+_RANKS_PER_RETRY = 100
+#: XGBoost's time-outs come after the supervisor's, which can say who hung.
+_MARGIN_SECONDS = 60
+_NEVER_SECONDS = 10 * 365 * 86_400
+
+
+class Collective:
+    """Talks to the other ranks. All ranks must make the same calls in the same order.
+
+    Every method raises ``PeerLost`` when another rank is gone.
+    """
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.rank = rank
+        self.world_size = world_size
+
+    def share(self, value: Any = None) -> Any:
+        """Return rank 0's value on every rank; a value that JSON can hold."""
+        return json.loads(self._broadcast(json.dumps(value), 0))
+
+    def share_bytes(self, value: bytes) -> bytes:
+        """Return rank 0's bytes on every rank."""
+        result: bytes = self._broadcast(value, 0)
+        return result
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in rank order, on every rank."""
+        text = json.dumps(value)
+        return [json.loads(self._broadcast(text, rank)) for rank in range(self.world_size)]
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set on any rank."""
+        if self.world_size == 1:
+            return list(flags)
+        with _lost_peers():
+            values = collective.allreduce(np.array(flags, dtype=np.int8), collective.Op.MAX)
+        return [bool(value) for value in values]
+
+    def _broadcast(self, value: Any, root: int) -> Any:
+        if self.world_size == 1:
+            return value
+        with _lost_peers():
+            return collective.broadcast(value, root)
+
+
+@contextlib.contextmanager
+def meet(job: Job) -> Iterator[Collective]:
+    """Bring all ranks together: rank 0 opens the tracker, the others wait until it is there.
+
+    On an error nothing is closed in order: that would wait for peers that may be gone.
+
+    Raises:
+        PeerLost: the gang fell apart while it was meeting.
+        Preempted: a stop was asked for while waiting.
+    """
+    gang = job.gang
+    if gang.world_size == 1:
+        job.reporter.phase(Phase.RENDEZVOUS)
+        yield Collective(0, 1)
+        return
+    if gang.leads:
+        address = _own_address(gang.coordinator)
+        # Ranks follow the task ids, which sort as texts.
+        tracker = RabitTracker(gang.world_size, address, port=gang.port, sortby="task")
+        tracker.start()
+        job.reporter.phase(Phase.RENDEZVOUS)
+    else:
+        job.reporter.phase(Phase.RENDEZVOUS)
+        address = _wait_for_leader(job)
+    hang = job.task.hang_timeout_seconds
+    with _lost_peers():
+        collective.init(
+            dmlc_communicator="rabit",
+            dmlc_tracker_uri=address,
+            dmlc_tracker_port=gang.port,
+            dmlc_task_id=f"{gang.rank:06d}",
+            dmlc_timeout=hang + _MARGIN_SECONDS if hang else _NEVER_SECONDS,
+        )
+    assert collective.get_rank() == gang.rank
+    yield Collective(gang.rank, gang.world_size)
+    with _lost_peers():
+        collective.finalize()
+
+
+def _wait_for_leader(job: Job) -> str:
+    """Return rank 0's address once its tracker listens.
+
+    Rank 0's name may come up late in the DNS, and XGBoost's own retries begin with two seconds and give
+    up after a few. So its supervisor is asked, which costs nothing and tells when the tracker is open.
+    """
+    gang = job.gang
+    pause = _RETRY_SECONDS * max(1.0, gang.world_size / _RANKS_PER_RETRY)
+    while True:
+        job.stop.check()
+        with contextlib.suppress(OSError, ContractError):
+            address = _resolve(gang.coordinator)
+            report = Report.from_json(ask(address, gang.leader_port, "GET", "/status"))
+            if report.attempt == job.task.attempt and report.phase in _READY:
+                return address
+        time.sleep(pause)
+
+
+def _own_address(coordinator: str) -> str:
+    """Return the address that the other ranks reach rank 0 at.
+
+    The pod's own host name is in its hosts file from the start; its name in the DNS may come later.
+    """
+    try:
+        return str(ipaddress.ip_address(coordinator))
+    except ValueError:
+        return _resolve(socket.gethostname())
+
+
+def _resolve(name: str) -> str:
+    return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+
+
+@contextlib.contextmanager
+def _lost_peers() -> Iterator[None]:
+    try:
+        yield
+    except XGBoostError as error:
+        raise PeerLost("Another rank does not answer any more.") from error

@@ -1,0 +1,78 @@
+"""From a rank's rows to XGBoost's binned matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import xgboost as xgb
+
+from mlpools.data.columns import Batch, Columns
+from mlpools.data.shard import ShardRows
+
+
+class Batches(xgb.DataIter):  # type: ignore[misc]
+    """Hands out batches in the data contract's form.
+
+    XGBoost goes over the data four times while it builds a matrix, so converted batches stay in memory
+    if the rows would.
+
+    Attributes:
+        unknown: values of category columns that the training data does not have; they count as missing.
+    """
+
+    def __init__(self, rows: ShardRows, columns: Columns, name: str) -> None:
+        self._rows = rows
+        self._columns = columns
+        self._where = f"The data {name!r}"
+        self._kept: list[Batch] | None = None
+        self._current: Iterator[Batch] = iter(())
+        self.unknown = 0
+        super().__init__()
+
+    def reset(self) -> None:
+        """Start over."""
+        if self._kept is None and self._rows.keep:
+            self._kept = list(self._convert())
+            self._rows.release()
+        self._current = self._convert() if self._kept is None else iter(self._kept)
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        """Give XGBoost the next batch."""
+        batch = next(self._current, None)
+        if batch is None:
+            return False
+        weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
+        input_data(
+            data=batch.features,
+            label=batch.label,
+            feature_names=list(self._columns.features),
+            feature_types=list(self._columns.kinds),
+            **weight,
+        )
+        return True
+
+    def _convert(self) -> Iterator[Batch]:
+        self.unknown = 0
+        if self._rows.num_rows == 0:
+            yield self._columns.filler()
+        for table in self._rows.tables():
+            batch = self._columns.convert(table, self._where)
+            self.unknown += batch.unknown
+            yield batch
+
+
+def build(
+    batches: Batches, parameters: dict[str, Any], reference: xgb.QuantileDMatrix | None
+) -> xgb.QuantileDMatrix:
+    """Build a matrix; sets other than the training data use its bins.
+
+    A collective call: every rank builds the same sets in the same order.
+    """
+    return xgb.QuantileDMatrix(
+        batches,
+        nthread=parameters["nthread"],
+        max_bin=parameters.get("max_bin"),
+        ref=reference,
+        enable_categorical=True,
+    )

@@ -1,0 +1,176 @@
+"""What a job says about its boosting, checked before any rank has to wait for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+
+from mlpools.data.columns import Columns
+from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, JobError, PeerLost, at_hand
+
+#: Metrics of an order of all rows. XGBoost averages the ranks' own values, which is another number.
+_RANKING_METRICS = frozenset({"auc", "aucpr", "pre", "ndcg", "map", "cox-nloglik"})
+_HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
+#: Objectives that need more than a label and a weight for each row.
+_UNSUPPORTED_OBJECTIVES = ("rank:", "survival:")
+#: Parameters that would take the work away from us.
+_OURS = {
+    "process_type": "Only new models are trained here.",
+    "updater": "The tree method decides about updaters.",
+    "num_boost_round": "Set xgboost.rounds instead.",
+    "n_estimators": "Set xgboost.rounds instead.",
+    "early_stopping_rounds": "Set xgboost.earlyStoppingRounds instead.",
+}
+_NETWORK = re.compile(
+    r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
+)
+_ABOUT_DATA = re.compile(r"label|\binf\b|weight|missing", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """The ``xgboost`` section of a job's spec.
+
+    Attributes:
+        rounds: boosting rounds to finish.
+        booster: parameters for ``xgboost.Booster``; the user's own win over the section's fields.
+        label: name of the label column.
+        weight: name of the weight column, empty without.
+        features: to learn from, all others by default.
+        excluded: not to learn from.
+        patience: stop after so many rounds without a better metric; 0 = never.
+    """
+
+    rounds: int
+    booster: Mapping[str, Any]
+    label: str
+    weight: str
+    features: tuple[str, ...]
+    excluded: tuple[str, ...]
+    patience: int
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], *, threads: int) -> Parameters:
+        """Read the section as the operator hands it over."""
+        own = {
+            name: int(value) if isinstance(value, bool) else value for name, value in spec["params"].items()
+        }
+        booster = {"nthread": threads, "objective": spec["objective"], "tree_method": "hist"}
+        if spec.get("evalMetrics"):
+            booster["eval_metric"] = list(spec["evalMetrics"])
+        return cls(
+            rounds=int(spec["rounds"]),
+            booster={**booster, **own},
+            label=spec["label"],
+            weight=spec.get("weight") or "",
+            features=tuple(spec.get("features") or ()),
+            excluded=tuple(spec.get("excluded") or ()),
+            patience=int(spec.get("earlyStoppingRounds") or 0),
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made with; threads change speed only."""
+        return {
+            "params": {k: v for k, v in self.booster.items() if k != "nthread"},
+            "patience": self.patience,
+        }
+
+    def check(self, data_names: Sequence[str], world_size: int) -> None:
+        """Refuse what cannot work, or would give a wrong number without a word.
+
+        Raises:
+            InvalidSpec: fields do not fit together.
+            BadHyperParameter: a parameter is not for us.
+        """
+        if self.patience and len(data_names) < 2:
+            raise InvalidSpec("earlyStoppingRounds needs a second data set beside train, such as data.eval.")
+        for name, why in _OURS.items():
+            if name in self.booster:
+                raise BadHyperParameter(f"The parameter {name!r} cannot be set here. {why}")
+        objective = str(self.booster["objective"])
+        if objective.startswith(_UNSUPPORTED_OBJECTIVES):
+            raise BadHyperParameter(
+                f"The objective {objective!r} needs groups or bounds, which cannot be given yet."
+            )
+        if self.booster["tree_method"] not in ("hist", "auto"):
+            raise BadHyperParameter("tree_method must be hist: the others do not work on several nodes.")
+        if self.booster.get("booster", "gbtree") not in ("gbtree", "dart"):
+            raise BadHyperParameter("booster must be gbtree or dart.")
+        for metric in self.metrics:
+            if metric.partition("@")[0] in _RANKING_METRICS and world_size > 1:
+                raise BadHyperParameter(
+                    f"The metric {metric!r} depends on the order of all rows, but XGBoost only averages the "
+                    "ranks' own values. Use logloss, error or rmse, or nodes: 1."
+                )
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics asked for; empty = the objective's own."""
+        given = self.booster.get("eval_metric", [])
+        return [given] if isinstance(given, str) else [str(metric) for metric in given]
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether early stopping waits for a higher value."""
+    return metric.partition("@")[0] in _HIGHER_IS_BETTER
+
+
+def rehearse(parameters: Parameters, columns: Columns) -> None:
+    """Train one round on two rows, so that a bad parameter shows in milliseconds and before the gang forms.
+
+    Raises:
+        BadHyperParameter: XGBoost refuses, does not know or cannot honour a parameter.
+    """
+    data = np.zeros((2, len(columns.features)), dtype=np.float32)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            matrix = xgb.QuantileDMatrix(
+                data,
+                label=np.ones(2),
+                feature_names=list(columns.features),
+                feature_types=list(columns.kinds),
+                enable_categorical=True,
+            )
+            booster = xgb.Booster(dict(parameters.booster), cache=[matrix])
+            booster.update(matrix, 0)
+            booster.eval_set([(matrix, "train")], 0)
+        except (xgb.core.XGBoostError, ValueError, TypeError) as error:
+            raise BadHyperParameter(f"XGBoost refuses the parameters: {plain(error)}") from error
+    for warning in heard:
+        text = str(warning.message)
+        unknown = re.search(r'Parameters: \{ "?([^" ,}]+)', text)
+        if unknown:
+            hint = at_hand(unknown[1], _known(booster.save_config()), "Parameters")
+            raise BadHyperParameter(f"XGBoost does not know the parameter {unknown[1]!r}. {hint}")
+        if "Device is changed" in text:
+            raise BadHyperParameter(
+                "device asks for a GPU, but this node has none. Leave it out, or set cpu."
+            )
+
+
+def translate(error: xgb.core.XGBoostError) -> JobError:
+    """Return what an error of XGBoost's means: a lost peer, unusable data, or a bad parameter."""
+    if _NETWORK.search(str(error)):
+        return PeerLost("Another rank does not answer any more.")
+    kind = DataNotReadable if _ABOUT_DATA.search(plain(error)) else BadHyperParameter
+    return kind(f"XGBoost: {plain(error)}")
+
+
+def plain(error: Exception) -> str:
+    """Return an error of XGBoost's as one line without places in its source and without its stack."""
+    text = str(error).partition("Stack trace:")[0]
+    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+?:\d+: ", "", text)
+    return " ".join(text.split())[:500]
+
+
+def _known(config: str) -> list[str]:
+    """Return the names of a configuration's parameters."""
+    return sorted({name for name in re.findall(r'"(\w+)":"', config) if name != "name"})
