@@ -119,9 +119,7 @@ class Ledger:
             if isinstance(resource, Resource):
                 pool = naming.label_value(str(resource.spec.get("computePool", "")))
                 return pool, candidate_of(resource, family, self._clock())
-        strays = holding.strays(family.jobs, family.pods, owners=())
-        members: tuple[JobChild | PodChild, ...] = (*family.jobs, *family.pods)
-        return (members[0].meta.labels.get(naming.POOL, ""), strays[0]) if strays else ("", None)
+        return _stray(uid, family)
 
     def _enter(self, uid: str, pool: str, candidate: Candidate | None) -> None:
         before = self._pool_of.get(uid)
@@ -136,6 +134,30 @@ class Ledger:
         # A grant is spent once the status shows it, and void for another attempt or a changed spec.
         if candidate.admitted or book.grants.get(uid) != candidate.ticket:
             book.grants.pop(uid, None)
+
+
+def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:
+    """Return the pool of a resource that was deleted, and what its Jobs and pods still hold there.
+
+    The garbage collector needs a moment, and a pod its grace period; until then the nodes are not free.
+    """
+    held = holding.nodes_of(family.jobs, family.pods)
+    if not held:
+        return "", None
+    members: tuple[JobChild | PodChild, ...] = (*family.jobs, *family.pods)
+    meta = members[0].meta
+    candidate = Candidate(
+        uid=uid,
+        kind=meta.labels.get(naming.KIND, ""),
+        namespace=meta.namespace,
+        name=meta.labels.get(naming.JOB_NAME, meta.name),
+        nodes=0,
+        priority=0,
+        created=meta.created,
+        held=held,
+        blocked="Deleted",
+    )
+    return meta.labels.get(naming.POOL, ""), candidate
 
 
 def _granted(candidate: Candidate) -> Candidate:

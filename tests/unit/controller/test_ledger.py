@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.read import entry
+from mlpools_operator.controller.store import Family, Key, Store
+from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
+from mlpools_operator.domain.observed import Resource
+from tests.support import objects as make
+
+YES, NO = Verdict(True), Verdict(False, "WaitingForNodes")
+
+
+def simple(job: Resource, family: Family, now: float) -> Candidate | None:
+    """A candidate straight from the status: {"admitted": …, "attempt": …, "ended": …}."""
+    if job.status.get("ended"):
+        return None
+    return Candidate(
+        uid=job.meta.uid,
+        kind="TrainingJob",
+        namespace=job.meta.namespace,
+        name=job.meta.name,
+        nodes=job.spec["nodes"],
+        priority=0,
+        created=job.meta.created,
+        held=sum(not pod.terminal for pod in family.pods),
+        admitted=bool(job.status.get("admitted")),
+        attempt=job.status.get("attempt", 1),
+        generation=job.meta.generation,
+    )
+
+
+class Books:
+    """A ledger over a store, with what a test does to them."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.ledger = Ledger(self.store, {"TrainingJob": simple}, lambda: 0.0)
+        self.version = 0
+
+    def put(self, kind: str, raw: dict[str, Any]) -> None:
+        self.version += 1
+        raw["metadata"]["resourceVersion"] = str(self.version)
+        self.store.put(kind, entry(kind, raw))
+        self.ledger.touch(
+            raw["metadata"].get("labels", {}).get("mlpools.dev/job-uid") or raw["metadata"]["uid"]
+        )
+
+    def job(self, **changes: Any) -> None:
+        self.put("TrainingJob", make.job(**changes))
+
+    def decide(self, verdict: Verdict = YES) -> list[Key]:
+        verdicts = {candidate.uid: verdict for candidate in self.ledger.candidates("cpu")}
+        return self.ledger.record("cpu", Decision(verdicts))
+
+    def only(self) -> Candidate:
+        (candidate,) = self.ledger.candidates("cpu")
+        return candidate
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def test_a_grant_counts_from_the_moment_it_is_given(books: Books) -> None:
+    books.job(nodes=3)
+    assert (books.only().admitted, books.only().held) == (False, 0)
+    books.decide(YES)
+    assert (books.only().admitted, books.only().held) == (True, 3)
+
+
+def test_a_grant_is_spent_once_the_status_shows_it(books: Books) -> None:
+    books.job(nodes=3)
+    books.decide(YES)
+    books.job(nodes=3, status={"admitted": True})
+    assert (books.only().admitted, books.only().held) == (True, 0), "what it holds is told by the world now"
+    books.job(nodes=3, status={"attempt": 2})  # it failed, and asks for its second attempt
+    assert not books.only().admitted
+
+
+def test_a_grant_is_void_for_a_changed_spec(books: Books) -> None:
+    books.job(nodes=3)
+    books.decide(YES)
+    books.job(nodes=4, generation=2)
+    assert (books.only().admitted, books.only().nodes) == (False, 4)
+
+
+def test_a_grant_goes_with_its_job(books: Books) -> None:
+    books.job()
+    books.decide(YES)
+    books.store.remove("TrainingJob", "job")
+    books.ledger.touch("job")
+    assert books.ledger.candidates("cpu") == ()
+    assert books.ledger.verdict("job") is None
+
+
+def test_a_new_ledger_knows_all_but_grants(books: Books) -> None:
+    books.job(uid="a", name="a", nodes=2, status={"admitted": True})
+    books.put("Pod", make.pod("p", owner="a"))
+    again = Ledger(books.store, {"TrainingJob": simple}, lambda: 0.0)
+    again.touch("a")
+    assert again.candidates("cpu") == books.ledger.candidates("cpu")
+
+
+def test_only_those_with_news_are_to_look(books: Books) -> None:
+    books.job(uid="a", name="a")
+    books.job(uid="b", name="b")
+    assert {key.name for key in books.decide(NO)} == {"a", "b"}
+    assert books.decide(NO) == []
+    assert {key.name for key in books.decide(YES)} == {"a", "b"}
+    assert books.ledger.verdict("a") == YES
+
+
+def test_a_job_that_ended_is_no_candidate(books: Books) -> None:
+    books.job()
+    books.job(status={"ended": True})
+    assert books.ledger.candidates("cpu") == ()
+
+
+def test_pods_of_a_deleted_job_hold_their_nodes_until_they_are_gone(books: Books) -> None:
+    books.job(nodes=2)
+    books.put("Job", make.child_job("child", nodes=2))
+    books.put("Pod", make.pod("p0"))
+    books.put("Pod", make.pod("p1", rank=1))
+    for kind, uid in (("TrainingJob", "job"), ("Job", "child")):
+        books.store.remove(kind, uid)
+        books.ledger.touch("job")
+    assert (books.only().held, books.only().blocked) == (2, "Deleted")
+    books.store.remove("Pod", "p0")
+    books.ledger.touch("job")
+    assert books.only().held == 1
+    books.put("Pod", make.pod("p1", rank=1, phase="Succeeded"))
+    assert books.ledger.candidates("cpu") == ()
+
+
+def test_a_job_without_an_owner_holds_what_it_may_still_make(books: Books) -> None:
+    books.put("Job", make.child_job("child", nodes=3))
+    books.put("Pod", make.pod("p0"))
+    assert books.only().held == 3
+
+
+def test_a_job_that_moves_to_another_pool_leaves_the_first(books: Books) -> None:
+    books.job()
+    books.decide(YES)
+    books.job(pool="gpu", generation=2)
+    assert books.ledger.candidates("cpu") == ()
+    (moved,) = books.ledger.candidates("gpu")
+    assert not moved.admitted
+    assert books.ledger.verdict("job") is None
+
+
+def test_pools_with_long_names_are_told_apart(books: Books) -> None:
+    one, other = "p" * 70 + "-one", "p" * 70 + "-other"
+    books.job(pool=one)
+    assert len(books.ledger.candidates(one)) == 1
+    assert books.ledger.candidates(other) == ()
+
+
+def test_figures_tell_what_a_pool_holds(books: Books) -> None:
+    books.job(uid="a", name="a", nodes=2)
+    books.decide(YES)
+    books.job(uid="b", name="b")
+    figures = books.ledger.figures({"cpu": 4, "idle": 1})
+    assert figures["cpu"].nodes == {"max": 4, "held": 2}
+    assert figures["cpu"].jobs == {"admitted": 1, "queued": 1}
+    assert figures["idle"].nodes == {"max": 1, "held": 0}

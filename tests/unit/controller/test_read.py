@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from mlpools_operator.controller import read
+from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+from tests.support import objects as make
+
+TEN = 1795341600.0  # 2026-11-22T10:00:00Z
+
+
+def pod(**status: object) -> PodChild:
+    entry = read.entry("Pod", make.pod("p", **status))  # type: ignore[arg-type]
+    assert isinstance(entry, PodChild)
+    return entry
+
+
+def job(status: dict[str, object]) -> JobChild:
+    entry = read.entry("Job", make.child_job("j", nodes=2, status=status))
+    assert isinstance(entry, JobChild)
+    return entry
+
+
+def test_of_labels_and_annotations_only_ours_are_kept() -> None:
+    raw = make.job(
+        labels={"team": "a", "mlpools.dev/x": "1"},
+        annotations={
+            "kubectl.kubernetes.io/last-applied-configuration": "long",
+            "mlpools.dev/spec-hash": "h",
+        },
+        managedFields=[{}],
+        generation=3,
+    )
+    meta = read.meta(raw)
+    assert dict(meta.labels) == {"mlpools.dev/x": "1"}
+    assert dict(meta.annotations) == {"mlpools.dev/spec-hash": "h"}
+    assert (meta.spec_hash, meta.generation, meta.created, meta.deleting) == ("h", 3, TEN, False)
+
+
+def test_a_deletion_timestamp_is_seen() -> None:
+    assert read.meta(make.job(deletionTimestamp=make.CREATED)).deleting
+
+
+def test_only_a_controlling_owner_is_an_owner() -> None:
+    references = [{"uid": "x", "kind": "Y", "name": "y"}, {"uid": "z", "controller": True}]
+    assert read.meta(make.job(ownerReferences=references)).owner == "z"
+    assert read.meta(make.job(ownerReferences=references[:1])).owner == ""
+
+
+def test_a_resource_without_status_has_an_empty_one() -> None:
+    raw = make.job()
+    del raw["status"]
+    entry = read.entry("TrainingJob", raw)
+    assert isinstance(entry, Resource)
+    assert entry.status == {}
+
+
+def test_a_pod_that_was_just_made() -> None:
+    found = pod()
+    assert (found.phase, found.node, found.ip, found.exit_code, found.started) == (
+        "Pending",
+        "",
+        "",
+        None,
+        0.0,
+    )
+    assert (found.job, found.rank, found.attempt, found.memory_limit) == ("child", 0, 1, "4Gi")
+
+
+def test_a_pod_without_a_machine_says_so() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
+    found = pod(conditions=[condition])
+    assert (found.unschedulable, found.scheduled) == ("0/2 nodes", 0.0)
+
+
+def test_a_running_pod() -> None:
+    found = pod(
+        phase="Running",
+        podIP="10.1.0.2",
+        conditions=[
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": make.CREATED},
+            {"type": "Ready", "status": "True"},
+        ],
+        containerStatuses=[
+            {"name": "sidecar", "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
+            {"name": "main", "state": {"running": {"startedAt": make.CREATED}}},
+        ],
+    )
+    assert (found.ip, found.ready, found.waiting) == ("10.1.0.2", True, "")
+    assert (found.scheduled, found.started) == (TEN, TEN)
+
+
+def test_a_pod_that_cannot_start() -> None:
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    found = pod(containerStatuses=[{"name": "main", "state": {"waiting": waiting}}])
+    assert (found.waiting, found.waiting_message) == ("ImagePullBackOff", "no such image")
+
+
+def test_a_pod_that_failed() -> None:
+    terminated = {
+        "exitCode": 137,
+        "reason": "OOMKilled",
+        "message": "{}",
+        "startedAt": make.CREATED,
+        "finishedAt": make.CREATED,
+    }
+    found = pod(
+        phase="Failed",
+        reason="Evicted",
+        message="node ran out",
+        conditions=[
+            {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+             "lastTransitionTime": make.CREATED},
+        ],
+        containerStatuses=[{"name": "main", "state": {"terminated": terminated}}],
+    )  # fmt: skip
+    assert (found.exit_code, found.exit_reason, found.termination) == (137, "OOMKilled", "{}")
+    assert (found.finished, found.started) == (TEN, TEN)
+    assert (found.disruption, found.disrupted, found.reason) == ("EvictionByEvictionAPI", TEN, "Evicted")
+    assert found.terminal
+
+
+def test_a_disruption_that_is_over_is_none() -> None:
+    assert pod(conditions=[{"type": "DisruptionTarget", "status": "False", "reason": "x"}]).disruption == ""
+
+
+def test_a_job_ends_when_its_controller_says_so() -> None:
+    running = job({"active": 2, "ready": 1, "failed": 1})
+    assert (running.active, running.ready, running.failed, running.ended) == (2, 1, 1, "")
+    assert (running.parallelism, running.attempt) == (2, 1)
+    done = job({"succeeded": 2, "conditions": [{"type": "Complete", "status": "True"}]})
+    assert (done.ended, done.succeeded) == ("Complete", 2)
+
+
+def test_a_job_that_is_about_to_fail_tells_why_and_has_not_ended() -> None:
+    target = {"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy", "message": "code 10"}
+    failing = job({"conditions": [target]})
+    assert (failing.ended, failing.reason, failing.message) == ("", "PodFailurePolicy", "code 10")
+    failed = job(
+        {"conditions": [target, {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    )
+    assert (failed.ended, failed.reason) == ("Failed", "BackoffLimitExceeded")
+
+
+def test_labels_that_are_no_numbers_do_no_harm() -> None:
+    raw = make.pod("p")
+    raw["metadata"]["labels"]["mlpools.dev/attempt"] = "second"
+    raw["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": ""}
+    entry = read.entry("Pod", raw)
+    assert isinstance(entry, PodChild)
+    assert (entry.attempt, entry.rank) == (0, 0)
