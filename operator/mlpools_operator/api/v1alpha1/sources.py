@@ -14,9 +14,10 @@ class ParquetSource(Model):
     """Parquet files. Their row groups are dealt out to the nodes, so each file should have several."""
 
     url: StorageURL | None = None
-    """The files: a path, which may hold `*`, `?` and `[...]`, or a folder. Either this or `urls`."""
+    """A file, a folder (every *.parquet below it), or a pattern with *, ? and ** (which crosses folders).
+    Either this or urls."""
     urls: Annotated[tuple[StorageURL, ...], Field(min_length=1, max_length=256)] | None = None
-    """Several of them, read in this order. Either this or `url`."""
+    """Several of them. Either this or url."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(("url", "urls"), "Give either url (one place, which may hold *) or urls (a list)."),
