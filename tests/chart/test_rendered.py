@@ -1,0 +1,206 @@
+"""What the chart renders and refuses, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from mlpools_operator import settings
+from tools.quickstart.install import CHART
+
+pytestmark = pytest.mark.chart
+
+Manifest = dict[str, Any]
+Render = Callable[..., list[Manifest]]
+Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def one(objects: list[Manifest], kind: str, name: str = "mlpools-operator") -> Manifest:
+    (found,) = [each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name]
+    return found
+
+
+def environment(objects: list[Manifest]) -> dict[str, str]:
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def rules(objects: list[Manifest], kind: str) -> list[tuple[str, str, str]]:
+    """The operator's rights from roles of a kind, as (group, resource, verb)."""
+    return [
+        (group, resource, verb)
+        for each in objects
+        if each["kind"] == kind and each["metadata"]["name"].startswith("mlpools-operator")
+        for rule in each["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+def test_lint_has_nothing_to_say(helm: Helm) -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+
+
+def test_versions_are_the_projects(project_version: str) -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == project_version
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("loglevel=INFO", "additional properties 'loglevel' not allowed"),
+        ("image.operator.tga=1", "'/image/operator': additional properties 'tga' not allowed"),
+        ("settings.probeSecond=1", "'/settings': additional properties 'probeSecond' not allowed"),
+        ("settings.workers=0", "'/settings/workers': minimum: got 0, want 1"),
+        ("settings.probeSeconds=soon", "'/settings/probeSeconds'"),
+        ("logLevel=loud", "'/logLevel': value must be one of"),
+        ("crds.enabled=maybe", "'/crds/enabled': got string, want boolean"),
+        ("namespaces={Team}", "'/namespaces/0': 'Team' does not match pattern"),
+        ("image.runtime.digest=latest", "'/image/runtime/digest': 'latest' does not match pattern"),
+        ("image.runtime.repository=", "'/image/runtime/repository': minLength"),
+        ("networkPolicy=null", "missing property 'networkPolicy'"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_its_path(helm: Helm, value: str, said: str) -> None:
+    done = helm("template", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def schema_leaves(node: dict[str, Any], definitions: dict[str, Any], path: str = "") -> Iterator[str]:
+    node = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    if "properties" not in node:
+        yield path
+    for name, child in node.get("properties", {}).items():
+        yield from schema_leaves(child, definitions, f"{path}.{name}" if path else name)
+
+
+def test_the_readme_describes_every_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    described = set(re.findall(r"`([a-zA-Z.]+)`", (CHART / "README.md").read_text()))
+    wanted = set(schema_leaves(schema, schema["definitions"])) - {"global"}
+    assert {leaf for leaf in wanted if not leaf.startswith("resources.")} <= described
+
+
+def test_the_operator_accepts_the_settings_that_it_is_given(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every_setting = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"][
+        "properties"
+    ]
+    values = {
+        "logFormat": "text",
+        "workers": 3,
+        "clusterDomain": "example.org",
+        "probeSeconds": 0.5,
+        "progressSeconds": 1,
+        "sweepSeconds": 60,
+    }
+    assert set(values) == set(every_setting)
+    given = environment(
+        render(*(f"settings.{name}={value}" for name, value in values.items()), "namespaces={team-a,team-b}")
+    )
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    read = settings.load()
+    assert (read.log_format, read.workers, read.cluster_domain) == ("text", 3, "example.org")
+    assert (read.probe_seconds, read.progress_seconds, read.sweep_seconds) == (0.5, 1, 60)
+    assert read.namespaces == ("team-a", "team-b")
+    assert read.operator_namespace == "mlpools-system"
+
+
+def test_policies_can_name_the_operators_pods(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = render()
+    for name, value in environment(objects).items():
+        monkeypatch.setenv(name, value)
+    labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    told = settings.load().operator_labels
+    assert told.items() <= labels.items()
+    assert told == one(objects, "Service")["spec"]["selector"]
+    assert told == one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ((), "mlpools-runtime:VERSION"),
+        (("image.runtime.repository=host:5000/a/b", "image.runtime.tag=x"), "host:5000/a/b:x"),
+        (
+            ("image.runtime.tag=x", f"image.runtime.digest=sha256:{64 * 'a'}"),
+            f"mlpools-runtime@sha256:{64 * 'a'}",
+        ),
+    ],
+)
+def test_images(render: Render, project_version: str, values: tuple[str, ...], image: str) -> None:
+    assert environment(render(*values))["MLPOOLS_RUNTIME_IMAGE"] == image.replace("VERSION", project_version)
+
+
+def test_the_operator_never_sees_a_secret(render: Render) -> None:
+    for values in ((), ("namespaces={team-a}",)):
+        objects = render(*values)
+        granted = rules(objects, "ClusterRole") + rules(objects, "Role")
+        assert granted
+        assert not [right for right in granted if right[1] in {"secrets", "*"} or right[2] == "*"]
+
+
+def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Render) -> None:
+    objects = render("namespaces={team-a,team-b}")
+    assert {resource for _, resource, _ in rules(objects, "ClusterRole")} == {
+        "computepools",
+        "computepools/status",
+    }
+    bound = [each for each in objects if each["kind"] == "ClusterRoleBinding"]
+    assert [each["roleRef"]["name"] for each in bound] == ["mlpools-operator"]
+    places = {
+        (each["metadata"]["namespace"], each["metadata"]["name"])
+        for each in objects
+        if each["kind"] == "Role"
+    }
+    assert places == {
+        ("team-a", "mlpools-operator"),
+        ("team-b", "mlpools-operator"),
+        ("default", "mlpools-operator-pool-events"),
+    }
+
+
+def test_both_modes_grant_the_same_requests(render: Render) -> None:
+    everywhere = set(rules(render(), "ClusterRole"))
+    listed = render("namespaces={team-a}")
+    assert everywhere == set(rules(listed, "ClusterRole")) | set(rules(listed, "Role"))
+
+
+def test_every_definition_is_kept(render: Render) -> None:
+    definitions = [each for each in render() if each["kind"] == "CustomResourceDefinition"]
+    assert {each["spec"]["names"]["kind"] for each in definitions} >= {"ComputePool", "TrainingJob"}
+    for each in definitions:
+        assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        ("crds.enabled=false", {"CustomResourceDefinition"}),
+        ("networkPolicy.enabled=false", {"NetworkPolicy"}),
+    ],
+)
+def test_what_is_switched_off_is_not_rendered(render: Render, value: str, kinds: set[str]) -> None:
+    assert kinds <= {each["kind"] for each in render()}
+    assert not kinds & {each["kind"] for each in render(value)}
+
+
+def test_a_service_monitor_scrapes_the_service(render: Render) -> None:
+    objects = render("metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=main")
+    monitor, service = one(objects, "ServiceMonitor"), one(objects, "Service")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert monitor["metadata"]["labels"]["release"] == "main"
