@@ -46,10 +46,10 @@ def from_spec(name: str, raw: Mapping[str, Any]) -> ParquetSource:
         InvalidSpec: it names no known format, or no URL.
     """
     parquet = raw.get("parquet")
-    if not isinstance(parquet, Mapping) or not parquet.get("url"):
-        raise InvalidSpec(f"data.{name} needs parquet.url.")
-    url = parquet["url"]
-    return ParquetSource((url,) if isinstance(url, str) else tuple(url))
+    given = (parquet.get("url") or parquet.get("urls")) if isinstance(parquet, Mapping) else None
+    if not given:
+        raise InvalidSpec(f"data.{name} needs parquet.url or parquet.urls.")
+    return ParquetSource((given,) if isinstance(given, str) else tuple(given))
 
 
 def as_sources(given: DataSource | str | Sequence[DataSource | str]) -> tuple[DataSource, ...]:
