@@ -1,0 +1,182 @@
+"""The operator's loop without its I/O: the real store and ledger, the real decisions, a simulated cluster.
+
+What the real loop does by itself is up to the test here: when a change becomes known (``hear``), whose turn
+it is (``pass_pool``, ``pass_job``), and after how many writes the process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mlpools.contract import Report
+from mlpools_operator.api.v1alpha1 import KINDS
+from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflict
+from mlpools_operator.controller import read
+from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.store import Key, Store, root_of
+from mlpools_operator.domain import admission, pool, training
+from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.observed import Child, Resource
+from mlpools_operator.domain.plan import Event, Plan
+from tests.support.api_server import NEVER, Clock, Json
+from tests.support.world import World
+
+DEFAULTS = Defaults(
+    runtime_image="runtime:test",
+    operator_namespace="mlpools-system",
+    operator_labels={"app.kubernetes.io/name": "mlpools", "app.kubernetes.io/component": "operator"},
+)
+WATCHED = (*KINDS, "Job", "Pod", "Service", "NetworkPolicy")
+
+
+class Died(Exception):  # noqa: N818 - what a crash is
+    """The process died before the next write."""
+
+
+@dataclass
+class Fuse:
+    """Lets so many writes through, then kills the process; None = for ever."""
+
+    left: int | None = None
+
+    def burn(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise Died
+            self.left -= 1
+
+
+class OperatorSim:
+    """One operator process at a time over a world."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.world = world
+        self.clock = clock
+        self.writes: Counter[tuple[str, str]] = Counter()
+        self.events: list[tuple[str, Event]] = []
+        self.plans: list[tuple[Key, Plan]] = []
+        self.reports: dict[str, Report] = {}
+        self.fuse = Fuse()
+        self.restart()
+
+    def restart(self) -> None:
+        """Start anew: nothing is known but what the API server lists."""
+        self.store = Store()
+        self.ledger = Ledger(self.store, {training.KIND: _candidate}, self.clock)
+        self.store.subscribe(self._touch)
+        self.foreign: dict[str, tuple[Child, ...]] = {}
+        self.fuse = Fuse()
+        self.hear(*WATCHED)
+
+    def _touch(self, change: object) -> None:
+        for entry in (getattr(change, "before", None), getattr(change, "after", None)):
+            if entry is not None:
+                self.ledger.touch(root_of(entry))
+
+    def hear(self, *kinds: str) -> None:
+        """Get to know everything that happened to objects of some kinds."""
+        for kind in kinds:
+            there = {raw["metadata"]["uid"]: raw for raw in self.world.list(kind)}
+            for _, entry in list(self.store.all(kind)):
+                if entry.meta.uid not in there:
+                    self.store.remove(kind, entry.meta.uid)
+            for raw in there.values():
+                self.store.put(kind, read.entry(kind, raw))
+
+    def keys(self, kind: str) -> list[Key]:
+        return sorted(key for key, _ in self.store.all(kind))
+
+    def pass_pool(self, name: str) -> float | None:
+        """Look at a pool: decide who may start, and write its status."""
+        key = Key("ComputePool", "", name)
+        resource = self.store.resource(key)
+        if resource is None:
+            return None
+        candidates = self.ledger.candidates(name)
+        decision = admission.decide(resource, candidates, self.clock())
+        self.ledger.record(name, decision)
+        plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock())
+        return self._execute(key, resource, plan)
+
+    def pass_job(self, key: Key) -> float | None:
+        """Look at a job once."""
+        resource = self.store.resource(key)
+        if resource is None:
+            return None
+        family = self.store.family(resource.meta.uid)
+        observed = training.Observed(
+            pool=self.store.resource(Key("ComputePool", "", str(resource.spec["computePool"]))),
+            verdict=self.ledger.verdict(resource.meta.uid),
+            children=family.children,
+            jobs=family.jobs,
+            pods=family.pods,
+            report=self.reports.get(resource.meta.uid),
+            foreign=self.foreign.pop(resource.meta.uid, ()),
+        )
+        return self._execute(key, resource, training.plan(resource, observed, self.clock(), DEFAULTS))
+
+    def pass_all(self) -> float | None:
+        """Hear everything and look at everything once; return when the next look is due."""
+        self.hear(*WATCHED)
+        due = [self.pass_pool(key.name) for key in self.keys("ComputePool")]
+        due += [self.pass_job(key) for key in self.keys("TrainingJob")]
+        return min((wait for wait in due if wait is not None), default=None)
+
+    def _execute(self, key: Key, resource: Resource, plan: Plan) -> float | None:
+        self.plans.append((key, plan))
+        with contextlib.suppress(Conflict):
+            for target in plan.delete:
+                with contextlib.suppress(ClusterError):
+                    self._count("delete", target.kind)
+                    self.world.delete(target.kind, target.namespace, target.name, target.uid)
+                self._hear_of(target.kind, target.namespace, target.name, target.uid)
+            for manifest in plan.apply:
+                self._make(resource, manifest, lambda manifest=manifest: self._apply(manifest))
+            for manifest in plan.create:
+                self._make(resource, manifest, lambda manifest=manifest: self.world.create(manifest))
+            if plan.status is not None:
+                self._write(key, resource, plan.status)
+                self.events += [(key.name, event) for event in plan.events]
+        return plan.requeue_after
+
+    def _apply(self, manifest: Json) -> Json:
+        known = self.store.get(Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+        return self.world.apply(manifest, known.meta.resource_version if known else NEVER)
+
+    def _make(self, resource: Resource, manifest: Json, send: Callable[[], Json]) -> None:
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        self._count("create" if kind == "Job" else "apply", kind)
+        try:
+            answer = send()
+        except (AlreadyExists, Conflict):
+            answer = self.world.get(kind, metadata["namespace"], metadata["name"])
+            entry = read.entry(kind, answer)
+            if entry.meta.owner != resource.meta.uid:
+                self.foreign[resource.meta.uid] = (Child(kind, entry.meta),)
+                raise Conflict("the name is taken") from None
+        self.store.put(kind, read.entry(kind, answer))
+
+    def _write(self, key: Key, resource: Resource, status: Mapping[str, object]) -> None:
+        self._count("status", key.kind)
+        version = resource.meta.resource_version
+        answer = self.world.replace_status(key.kind, key.namespace, key.name, status, version)
+        self.store.put(key.kind, read.entry(key.kind, answer))
+
+    def _hear_of(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        try:
+            raw = self.world.get(kind, namespace, name)
+        except ClusterError:
+            self.store.remove(kind, uid)
+        else:
+            self.store.put(kind, read.entry(kind, raw))
+
+    def _count(self, verb: str, kind: str) -> None:
+        self.fuse.burn()
+        self.writes[(verb, kind)] += 1
+
+
+def _candidate(resource: Resource, family: object, now: float) -> training.Candidate | None:
+    return training.candidate(resource, family.jobs, family.pods, now)  # type: ignore[attr-defined]

@@ -1,0 +1,220 @@
+"""Plans applied to a simulated cluster: whatever happens in between, the end is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from mlpools.contract import Exit
+from tests.support.domain_run import NAMESPACE, Run
+from tests.support.operator_sim import WATCHED, Died, Fuse
+
+Fault = Callable[[Run], None]
+
+
+def test_a_good_job_costs_three_creations_three_status_writes_and_one_event() -> None:
+    run = Run()
+    run.submit("flights", nodes=2)
+    run.settle()
+    assert run.status("flights")["phase"] == "Succeeded"
+    writes = {verb_kind: n for verb_kind, n in run.operator.writes.items() if verb_kind[1] != "ComputePool"}
+    assert writes == {
+        ("apply", "Service"): 1,
+        ("apply", "NetworkPolicy"): 1,
+        ("create", "Job"): 1,
+        ("status", "TrainingJob"): 3,
+    }
+    assert [event.type for _, event in run.operator.events] == ["Normal"]
+
+
+def test_planning_again_writes_nothing() -> None:
+    run = Run()
+    run.submit("flights", nodes=2)
+    run.submit("big", nodes=3)
+    for _ in range(20):
+        run.round()
+        run.operator.pass_all()
+        run.operator.pass_all()
+        before = run.operator.writes.copy()
+        run.operator.pass_all()
+        assert run.operator.writes == before
+        run.clock.advance(1)
+
+
+def _kill(rank: int) -> Fault:
+    return lambda run: run.world.kill(run.pods("flights")[rank])
+
+
+def _user_error(run: Run) -> None:
+    run.world.kill(run.pods("flights")[1], Exit.USER_CODE, message="KeyError: 'dep_tme' in train.py line 42")
+
+
+FAULTS: dict[str, tuple[Fault, dict[str, Any]]] = {
+    "none": (lambda run: None, {"phase": "Succeeded", "attempt": 1, "restarts": 0}),
+    "killed": (_kill(1), {"phase": "Succeeded", "attempt": 2, "restarts": 1}),
+    "rank 0 killed": (_kill(0), {"phase": "Succeeded", "attempt": 2, "restarts": 1}),
+    "evicted": (
+        lambda run: run.world.evict(run.pods("flights")[0]),
+        {"phase": "Succeeded", "attempt": 2, "restarts": 0},
+    ),
+    "out of memory": (
+        lambda run: run.world.out_of_memory(run.pods("flights")[0]),
+        {"phase": "Failed", "attempt": 1, "reason": "OutOfMemory"},
+    ),
+    "user error": (_user_error, {"phase": "Failed", "attempt": 1, "reason": "UserCodeError"}),
+}
+
+
+def _run_with(fault: Fault, dies_after: int | None) -> Run:
+    """Run one job with one fault, and an operator that dies before one of its writes."""
+    run = Run()
+    run.submit("flights", nodes=2)
+    run.operator.fuse = Fuse(dies_after)
+    faulted = False
+    for _ in range(40):
+        try:
+            run.round()
+        except Died:
+            run.operator.restart()
+        if not faulted and run.status("flights").get("phase") == "Running":
+            fault(run)
+            faulted = True
+        run.clock.advance(1)
+    run.settle()
+    return run
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_crash_before_any_write_changes_nothing_about_the_end(name: str) -> None:
+    fault, expected = FAULTS[name]
+    whole = _run_with(fault, None)
+    assert expected.items() <= whole.status("flights").items()
+    for write in range(sum(whole.operator.writes.values())):
+        run = _run_with(fault, write)
+        assert expected.items() <= run.status("flights").items(), f"died before write {write}"
+        assert _children(run) == _children(whole), f"died before write {write}"
+
+
+def _children(run: Run) -> list[tuple[str, str]]:
+    return [
+        (kind, item["metadata"]["name"])
+        for kind in ("Job", "Service", "NetworkPolicy")
+        for item in run.world.list(kind)
+    ]
+
+
+ACTORS = ("job-controller", "scheduler", "kubelets", "garbage-collector", "node-lifecycle")
+JOBS = ("one", "two", "three")
+
+_turns = st.one_of(
+    st.sampled_from(ACTORS).map(lambda name: ("act", name)),
+    st.sampled_from(WATCHED).map(lambda kind: ("hear", kind)),
+    st.just(("pool", "")),
+    st.sampled_from(JOBS).map(lambda name: ("job", name)),
+    st.sampled_from(("pool", *JOBS)).flatmap(
+        lambda what: st.integers(0, 3).map(lambda writes: ("die", what, writes))
+    ),
+    st.sampled_from((1, 5, 20)).map(lambda seconds: ("wait", seconds)),
+)
+_harmless = st.lists(_turns, min_size=10, max_size=120)
+_faults = st.one_of(
+    st.tuples(st.sampled_from(("kill", "evict")), st.sampled_from(JOBS), st.integers(0, 2)),
+    st.tuples(st.sampled_from(("lose", "heal")), st.sampled_from(("node-a", "node-b"))),
+    st.tuples(st.just("delete"), st.sampled_from(JOBS)),
+    st.tuples(st.just("drop"), st.sampled_from(JOBS)),
+)
+_history = st.lists(st.one_of(_turns, _turns, _turns, _faults), min_size=10, max_size=150)
+_moderate = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def _do(run: Run, turn: tuple[Any, ...]) -> None:
+    what, *rest = turn
+    operator, world = run.operator, run.world
+    if what == "act":
+        world.actors[rest[0]]()
+    elif what == "hear":
+        operator.hear(rest[0])
+    elif what == "pool":
+        operator.pass_pool("cpu")
+    elif what == "job":
+        _pass_job(run, rest[0])
+    elif what == "die":
+        operator.fuse = Fuse(rest[1])
+        try:
+            _do(run, ("pool", "") if rest[0] == "pool" else ("job", rest[0]))
+        except Died:
+            event("the operator died between two writes")
+        operator.restart()
+    elif what == "wait":
+        run.clock.advance(rest[0])
+    else:
+        _harm(run, what, *rest)
+
+
+def _pass_job(run: Run, name: str) -> None:
+    key = next((key for key in run.operator.keys("TrainingJob") if key.name == name), None)
+    if key is not None:
+        run.operator.pass_job(key)
+
+
+def _harm(run: Run, what: str, target: str, rank: int = 0) -> None:
+    world = run.world
+    pods = world.pods(target)
+    if what == "kill" and rank < len(pods):
+        world.kill(pods[rank])
+    elif what == "evict" and rank < len(pods):
+        world.evict(pods[rank])
+    elif what == "lose":
+        world.lose(target)
+    elif what == "heal":
+        world.heal(target)
+    elif what == "delete":  # and submit again at once, under the same name
+        run.delete(target)
+        run.submit(target, **_SHAPES[target])
+    elif what == "drop":
+        for job in world.list("Job"):
+            if job["metadata"]["name"].startswith(f"{target}-"):
+                world.delete("Job", NAMESPACE, job["metadata"]["name"])
+
+
+_SHAPES: dict[str, dict[str, Any]] = {
+    "one": {"nodes": 2, "maxRestarts": 1000},
+    "two": {"nodes": 3, "maxRestarts": 1000},
+    "three": {"nodes": 1, "priority": 5, "maxRestarts": 1000},
+}
+
+
+def _play(turns: list[tuple[Any, ...]]) -> Run:
+    run = Run(max_nodes=4)
+    for name, shape in _SHAPES.items():
+        run.submit(name, **shape)
+    for turn in turns:
+        _do(run, turn)
+        run.check()
+    for machine in ("node-a", "node-b"):
+        run.world.heal(machine)
+    run.settle()
+    return run
+
+
+@given(_harmless)
+@_moderate
+def test_any_order_of_passes_crashes_and_late_events_ends_alike(turns: list[tuple[Any, ...]]) -> None:
+    run = _play(turns)
+    for name in JOBS:
+        status = run.status(name)
+        assert (status["phase"], status["attempt"], status["restarts"]) == ("Succeeded", 1, 0), name
+    assert run.world.get("ComputePool", "", "cpu")["status"]["state"] == "Idle"
+
+
+@given(_history)
+@_moderate
+def test_whatever_happens_every_job_ends_and_no_node_is_doubled(turns: list[tuple[Any, ...]]) -> None:
+    run = _play(turns)
+    for name in JOBS:
+        assert run.status(name)["phase"] == "Succeeded", name
+    assert run.world.get("ComputePool", "", "cpu")["status"]["nodes"]["active"] == 0
