@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tools.steps import ToolError
+
 SERVICES = "10.96.0.0/16"
 PODS = "10.244.0.0/16"
 API_SERVICE = "10.96.0.1"
@@ -79,10 +81,14 @@ class Uplink:
 def free_uplink(taken: Iterable[ipaddress.IPv4Network]) -> Uplink:
     """The first /30 that no route of the host touches."""
     busy = list(taken)
-    for network in UPLINKS.subnets(new_prefix=30):
-        if not any(network.overlaps(other) for other in busy):
+    first, end = int(UPLINKS.network_address), int(UPLINKS.broadcast_address)
+    while first < end:
+        network = ipaddress.IPv4Network((first, 30))
+        blocking = next((route for route in busy if route.overlaps(network)), None)
+        if blocking is None:
             return Uplink(network)
-    raise RuntimeError(f"every /30 of {UPLINKS} is taken")
+        first = int(blocking.broadcast_address) // 4 * 4 + 4
+    raise ToolError(f"Every /30 of {UPLINKS} is routed already: remove a cluster that is not needed.")
 
 
 def host_routes() -> list[ipaddress.IPv4Network]:

@@ -1,0 +1,69 @@
+"""A folder as a lock."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from tools.locks import locked
+from tools.steps import wait_for
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    inside, most, guard = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with locked(tmp_path / "lock"):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                threading.Event().wait(0.001)
+                with guard:
+                    inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Path) -> None:
+    folder, order = tmp_path / "lock", []
+    removed, held = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with locked(folder):
+            held.set()
+            removed.wait(10)
+            folder.rmdir()
+            order.append("removed")
+
+    def second() -> None:
+        held.wait(10)
+        with locked(folder):
+            order.append("held")
+            assert folder.is_dir()
+            # A third must find it taken: it is the folder's lock, not the removed one's.
+            third.start()
+            assert not entered.wait(0.2)
+
+    entered = threading.Event()
+
+    def enter() -> None:
+        with locked(folder):
+            entered.set()
+
+    third = threading.Thread(target=enter)
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    removed.set()
+    for thread in threads:
+        thread.join(10)
+    wait_for("the third", lambda: None if entered.is_set() else "it waits", seconds=5)
+    third.join(5)
+    assert order == ["removed", "held"]
