@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -97,7 +98,7 @@ async def test_the_last_schedule_counts(queue: Queue) -> None:
 async def test_delays_grow_to_a_limit_and_are_forgiven(queue: Queue) -> None:
     delays = [queue.back_off(A) for _ in range(14)]
     assert delays[0] < 0.25
-    assert all(later > earlier / 2 for earlier, later in zip(delays, delays[1:], strict=False))
+    assert all(later > earlier / 2 for earlier, later in itertools.pairwise(delays))
     assert LONGEST_DELAY / 2 <= delays[-1] <= LONGEST_DELAY
     queue.forgive(A)
     assert queue.back_off(A) < 0.25

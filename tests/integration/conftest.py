@@ -1,0 +1,107 @@
+"""A real API server with our kinds, an administrator, and operators as processes under their own account."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.bench import Bench
+from tests.support.kube import ApiError, Kube, Object, wait_for
+from tests.support.kubelet import Kubelet
+from tests.support.manifests import manifest
+from tests.support.proxy import Proxy
+from tools.binaries import binary
+from tools.cluster.controlplane import ControlPlane
+
+_ROOT = Path(__file__).parents[2]
+_NAMESPACE = "mlpools-system"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def kube(control_plane: ControlPlane) -> Kube:
+    """The API server as its administrator; our kinds are served."""
+    kube = Kube(control_plane.server, control_plane.ca, control_plane.token)
+    for path in sorted((_ROOT / "crds").glob("*.yaml")):
+        for crd in yaml.safe_load_all(path.read_text()):
+            kube.apply(crd)
+    wait_for("served kinds", lambda: _served(kube))
+    return kube
+
+
+def _served(kube: Kube) -> bool:
+    try:
+        return all(isinstance(kube.list(kind), list) for kind in ("ComputePool", "TrainingJob"))
+    except ApiError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def render() -> Callable[..., list[Object]]:
+    """Renders one template of the chart."""
+
+    def template(name: str, *values: str, release: str = "mlpools") -> list[Object]:
+        chosen = [argument for value in values for argument in ("--set", value)]
+        text = subprocess.run(
+            [binary("helm"), "template", release, _ROOT / "charts" / "mlpools", "-n", _NAMESPACE, "--kube-version=1.36.0",
+             "--show-only", f"templates/{name}", *chosen],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    return template
+
+
+@pytest.fixture(scope="session")
+def service_account(kube: Kube, render: Callable[..., list[Object]]) -> str:
+    """The operator's account with the chart's rights over the whole cluster."""
+    return grant(kube, render("rbac.yaml"))
+
+
+def grant(kube: Kube, documents: list[Object]) -> str:
+    """Apply rendered rights; return the name of their ServiceAccount."""
+    if kube.find("Namespace", _NAMESPACE) is None:
+        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
+    for document in documents:
+        kube.apply(document)
+    return next(str(it["metadata"]["name"]) for it in documents if it["kind"] == "ServiceAccount")
+
+
+@pytest.fixture
+def bench(
+    kube: Kube, control_plane: ControlPlane, service_account: str, tmp_path: Path
+) -> Iterator[Bench]:
+    """A namespace and a pool of four nodes of the test's own; what it started is stopped."""
+    number = next(_numbers)
+    namespace, pool = f"team-{number}", f"pool-{number}"
+    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    wait_for("service account", lambda: kube.find("ServiceAccount", "default", namespace))
+    kube.create(manifest("ComputePool", pool, {"maxNodes": 4}))
+    kubeconfig = control_plane.kubeconfig_for(service_account, _NAMESPACE)
+    bench = Bench(kube, Kubelet(kube, namespace), namespace, pool, tmp_path, kubeconfig)
+    yield bench
+    for operator in bench.operators:
+        operator.kill()
+    for job in kube.list("TrainingJob", namespace):
+        kube.delete("TrainingJob", job["metadata"]["name"], namespace)
+    kube.delete("ComputePool", pool)
+    kube.delete("Namespace", namespace)
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane) -> Iterator[Proxy]:
+    """A proxy before the API server, at which a test makes faults happen."""
+    proxy = Proxy(control_plane.server, control_plane.ca)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def through_proxy(bench: Bench, proxy: Proxy, control_plane: ControlPlane, service_account: str) -> Path:
+    """A kubeconfig with which the operator goes through the proxy."""
+    return proxy.kubeconfig(bench.folder, control_plane.token_for(service_account, _NAMESPACE))

@@ -1,0 +1,173 @@
+"""The API server as its administrator, for tests: plain JSON in and out, and waiting with a deadline."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import urllib3
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+#: kind -> path before the namespace, plural, whether it has a namespace.
+_PLACES: dict[str, tuple[str, str, bool]] = {
+    "ComputePool": ("/apis/mlpools.dev/v1alpha1", "computepools", False),
+    "TrainingJob": ("/apis/mlpools.dev/v1alpha1", "trainingjobs", True),
+    "Job": ("/apis/batch/v1", "jobs", True),
+    "Pod": ("/api/v1", "pods", True),
+    "Service": ("/api/v1", "services", True),
+    "Event": ("/api/v1", "events", True),
+    "Namespace": ("/api/v1", "namespaces", False),
+    "ResourceQuota": ("/api/v1", "resourcequotas", True),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
+    "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
+    "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
+    "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
+    "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
+}
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+
+
+class ApiError(Exception):
+    """The API server said no.
+
+    Attributes:
+        code: HTTP status.
+        reason: such as ``NotFound``.
+    """
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason = code, reason
+
+
+@dataclass(frozen=True)
+class Kube:
+    """A client with a token."""
+
+    server: str
+    ca: Path
+    token: str
+
+    def __post_init__(self) -> None:
+        pool = urllib3.PoolManager(ca_certs=str(self.ca), retries=False, timeout=30)
+        object.__setattr__(self, "_pool", pool)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        query: dict[str, str] | None = None,
+    ) -> Any:
+        """Send one request.
+
+        Raises:
+            ApiError: the answer is none of 2xx.
+        """
+        pool: urllib3.PoolManager = self._pool  # type: ignore[attr-defined]
+        answer = pool.request(
+            method,
+            f"{self.server}{path}" + (f"?{urlencode(query)}" if query else ""),
+            body=None if body is None else json.dumps(body),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": content_type},
+        )
+        text = answer.data.decode()
+        if answer.status >= 300:
+            try:
+                status = json.loads(text)
+            except ValueError:
+                status = {"message": text}
+            raise ApiError(answer.status, status.get("reason", ""), status.get("message", ""))
+        return json.loads(text) if text.startswith("{") else text
+
+    def create(self, manifest: Object, namespace: str = "") -> Object:
+        """POST an object, with strict validation as kubectl does."""
+        space = manifest["metadata"].get("namespace", namespace)
+        path = _path(manifest["kind"], space)
+        created: Object = self.request("POST", path, manifest, query={"fieldValidation": "Strict"})
+        return created
+
+    def apply(self, manifest: Object, namespace: str = "") -> Object:
+        """Server-side apply."""
+        meta = manifest["metadata"]
+        path = _path(manifest["kind"], meta.get("namespace", namespace), meta["name"])
+        query = {"fieldManager": "test", "force": "true"}
+        applied: Object = self.request("PATCH", path, manifest, content_type=_APPLY, query=query)
+        return applied
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object:
+        """Read an object."""
+        found: Object = self.request("GET", _path(kind, namespace, name))
+        return found
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Read an object; None where there is none."""
+        try:
+            return self.get(kind, name, namespace)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return None
+
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+        """Read all objects of a kind, by name."""
+        query = {"labelSelector": selector} if selector else {}
+        items: list[Object] = self.request("GET", _path(kind, namespace), query=query)["items"]
+        return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+    def patch(self, kind: str, name: str, change: Object, namespace: str = "", subresource: str = "") -> Object:
+        """Merge a change into an object."""
+        path = _path(kind, namespace, name, subresource)
+        patched: Object = self.request("PATCH", path, change, content_type=_MERGE)
+        return patched
+
+    def edit(self, kind: str, name: str, operations: list[Object], namespace: str = "") -> Object:
+        """Apply a JSON patch."""
+        path = _path(kind, namespace, name)
+        edited: Object = self.request("PATCH", path, operations, content_type=_JSON_PATCH)
+        return edited
+
+    def delete(self, kind: str, name: str, namespace: str = "", *, grace: int | None = None) -> None:
+        """Delete an object, dependents in the background; absent is fine."""
+        body: Object = {"propagationPolicy": "Background"}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
+        try:
+            self.request("DELETE", _path(kind, namespace, name), body)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+
+def _path(kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    root, plural, namespaced = _PLACES[kind]
+    place = f"/namespaces/{namespace}" if namespaced and namespace else ""
+    return "/".join(part for part in (f"{root}{place}/{plural}", name, subresource) if part)
+
+
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20) -> T:
+    """Return the first true value of ``look``; fail saying what was waited for.
+
+    Raises:
+        AssertionError: the deadline has passed.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"No {what} within {seconds:.0f} s."
+        time.sleep(0.05)

@@ -1,0 +1,110 @@
+"""Plays the kubelet and the scheduler: pods get a machine, start, and end as a test wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mlpools.contract import Final
+
+from tests.support.kube import Kube, Object, wait_for
+
+_RANK = "batch.kubernetes.io/job-completion-index"
+
+
+class Kubelet:
+    """The pods of one namespace."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube, self._namespace = kube, namespace
+
+    def pods(self, job: str, attempt: int, nodes: int) -> list[Object]:
+        """Return the pods of an attempt by rank, as soon as all are there."""
+        selector = f"mlpools.dev/job-name={job},mlpools.dev/attempt={attempt}"
+
+        def look() -> list[Object] | None:
+            found = self._kube.list("Pod", self._namespace, selector)
+            live = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+            return sorted(live, key=rank_of) if len(live) >= nodes else None
+
+        return wait_for(f"{nodes} pods of {job}, attempt {attempt}", look)
+
+    def run(self, pods: Sequence[Object], address: str = "127.0.0.1") -> None:
+        """Start the pods' containers: all are running and ready."""
+        now = _now()
+        for pod in pods:
+            if not pod["spec"].get("nodeName"):
+                self._bind(pod, f"node-{rank_of(pod)}")
+            status = {
+                "phase": "Running",
+                "podIP": address,
+                "podIPs": [{"ip": address}],
+                "startTime": now,
+                "conditions": [
+                    {"type": kind, "status": "True", "lastTransitionTime": now}
+                    for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+                ],
+                "containerStatuses": [_container({"running": {"startedAt": now}}, ready=True)],
+            }
+            self._write(pod, status)
+
+    def finish(self, pods: Sequence[Object], final: Final | None = None, code: int = 0) -> None:
+        """End the pods' containers; rank 0 leaves the final report."""
+        now = _now()
+        for pod in pods:
+            message = final.to_json() if final and rank_of(pod) == final.rank else ""
+            terminated = {
+                "exitCode": code,
+                "reason": "Error" if code else "Completed",
+                "message": message,
+                "startedAt": now,
+                "finishedAt": now,
+            }
+            status = {
+                "phase": "Failed" if code else "Succeeded",
+                "containerStatuses": [_container({"terminated": terminated}, ready=False)],
+            }
+            self._write(pod, status)
+
+    def collect(self) -> None:
+        """Let every pod that is being deleted go, as a kubelet does once its containers have ended."""
+        for pod in self._kube.list("Pod", self._namespace):
+            if "deletionTimestamp" in pod["metadata"]:
+                self._kube.delete("Pod", pod["metadata"]["name"], self._namespace, grace=0)
+
+    def _bind(self, pod: Object, node: str) -> None:
+        name = pod["metadata"]["name"]
+        self._kube.request(
+            "POST",
+            f"/api/v1/namespaces/{self._namespace}/pods/{name}/binding",
+            {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}},
+        )
+
+    def _write(self, pod: Object, status: Object) -> None:
+        self._kube.patch("Pod", pod["metadata"]["name"], {"status": status}, self._namespace, "status")
+
+
+def rank_of(pod: Object) -> int:
+    """Return the node rank of a pod."""
+    return int(pod["metadata"]["annotations"][_RANK])
+
+
+def succeeded(rounds: int = 10) -> Final:
+    """Return what rank 0 leaves behind when all went well."""
+    return Final(
+        code=0,
+        rank=0,
+        step=rounds,
+        metrics={"eval-rmse": 17.9},
+        outputs={"modelURL": "file:///data/model/model.ubj"},
+    )
+
+
+def _container(state: Object, *, ready: bool) -> Object:
+    status: dict[str, Any] = {"name": "main", "image": "x", "imageID": "x", "restartCount": 0}
+    return {**status, "ready": ready, "started": ready, "state": state}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
