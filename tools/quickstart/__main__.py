@@ -90,7 +90,10 @@ def summary(cluster: Kubectl, flights: data.Flights, console: Console) -> None:
     pods = cluster.list("pods", selector=f"mlpools.dev/job-name={JOB}")
     nodes = sorted({pod["spec"]["nodeName"] for pod in pods})
     rmse = status["metrics"]["eval-rmse"]
-    say = lambda text="": console.print(text, highlight=False, soft_wrap=True)  # noqa: E731
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
     say(f"\n  Model     {status['output']['modelURL']} (in the volume claim {data.CLAIM})")
     say(
         f"  Held out  {flights.eval_rows:,} flights, off by {rmse:.2f} minutes (RMSE); "

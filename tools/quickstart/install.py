@@ -9,20 +9,21 @@ from tools.kubectl import Kubectl
 CHART = Path("charts/mlpools")
 NAMESPACE = "mlpools-system"
 RELEASE = "mlpools"
+#: A person watches one job of half a minute; the default of ten is for clusters with thousands.
+PROGRESS_SECONDS = 2
 
 
-def operator(cluster: Kubectl, images: dict[str, str], *, settings: tuple[str, ...] = ()) -> None:
+def operator(cluster: Kubectl, images: dict[str, str]) -> None:
     """Install or upgrade the release and wait until the operator is ready.
 
     Args:
         cluster: where to.
         images: reference of the image by target (``operator``, ``runtime``); empty = the chart's own.
-        settings: further ``--set`` values.
 
     Raises:
         ToolError: Helm refused, or the operator did not become ready.
     """
-    values = list(settings)
+    values = [f"settings.progressSeconds={PROGRESS_SECONDS}"]
     for target, reference in images.items():
         repository, _, tag = reference.rpartition(":")
         values += [f"image.{target}.repository={repository}", f"image.{target}.tag={tag}"]
