@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 from tools.preflight import can_run_cluster
@@ -124,13 +125,13 @@ def run(stage: Stage, outcome: Outcome) -> bool:
     return True
 
 
-def _execute(command: Sequence[str], out: object, deadline: float) -> str:
+def _execute(command: Sequence[str], out: IO[str], deadline: float) -> str:
     """Run a program of the virtual environment in a process group of its own; return what went wrong."""
     program = Path(sys.executable).parent / command[0]
     process = subprocess.Popen(
         [str(program), *command[1:]],
         stdin=subprocess.DEVNULL,
-        stdout=out,  # type: ignore[arg-type]
+        stdout=out,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )

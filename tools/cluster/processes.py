@@ -28,13 +28,17 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The program with this pid; None where there is none or it is a zombie."""
+        """The program with this pid; None where there is none or it is a zombie.
+
+        A killed program's first thread may be a zombie while others still hold its port.
+        """
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             return None
         fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+        state, threads, started = fields[0], int(fields[17]), int(fields[19])
+        return None if state in "ZX" and threads <= 1 else cls(pid, started)
 
     @property
     def started_at(self) -> float:
@@ -80,7 +84,7 @@ class Processes:
         return self.state / "logs" / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str | Path], *, inside: Entrance = HERE) -> Process:
-        """Start a program in the background, its output appended to its log.
+        """Start a program in the background; the log of its run before is kept as `.log.1`.
 
         Args:
             name: What it is found by later.
@@ -88,6 +92,8 @@ class Processes:
             inside: The namespaces to run it in.
         """
         self.log(name).parent.mkdir(parents=True, exist_ok=True)
+        if self.log(name).exists():
+            self.log(name).rename(self.log(name).with_suffix(".log.1"))
         pid = self._spawn([*inside.command, "env", "-C", str(self.state), *map(str, command)], self.log(name))
         for _ in range(inside.forks):
             pid = self._child(name, pid)

@@ -9,6 +9,6 @@ of it, some hundred kilobytes.
 """
 
 from tools.images.archive import Archive
-from tools.images.build import build, version
+from tools.images.pipeline import build, version
 
 __all__ = ["Archive", "build", "version"]

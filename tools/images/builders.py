@@ -6,9 +6,8 @@ import os
 import shutil
 import ssl
 import subprocess
-import tarfile
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -119,7 +118,7 @@ class Buildah:
                 f'[storage]\ndriver = "overlay"\nrunroot = "{notes}"\ngraphroot = "{self.folder}/storage"\n'
             )
             environment = {"CONTAINERS_STORAGE_CONF": str(config), "STORAGE_DRIVER": "overlay"}
-            return _run(["unshare", "--mount", *command], self.folder, environment)
+            return _run(command, self.folder, environment, within=("unshare", "--mount"))
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,8 @@ class Engine:
         options = ("--format=oci-archive",) if self.program == "podman" else ()
         try:
             self._run("save", *options, f"--output={saved}", reference)
-            with tarfile.open(saved) as tar:
-                tar.extractall(layout, filter="data")
+            layout.mkdir()
+            _run(("tar", "-xf", str(saved), "-C", str(layout)), self.folder, {})
         finally:
             saved.unlink(missing_ok=True)
         if not (layout / "index.json").exists():
@@ -165,7 +164,7 @@ class Engine:
     def _run(self, *arguments: str) -> str:
         # Attestations would make an index of an image.
         environment = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        return _run([self.program, *arguments], self.folder, environment)
+        return _run((self.program, *arguments), self.folder, environment)
 
 
 def _answers(program: str) -> bool:
@@ -182,7 +181,9 @@ def _secrets() -> tuple[str, ...]:
     return (f"--secret=id=ca,src={bundle}",) if bundle and Path(bundle).exists() else ()
 
 
-def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+def _run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], *, within: Sequence[str] = ()
+) -> str:
     """Run a program and return what it printed; what it says besides goes to the folder's log.
 
     Raises:
@@ -191,7 +192,7 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     log = folder / "build.log"
     with log.open("w") as errors:
         done = subprocess.run(
-            command,
+            [*within, *command],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -200,7 +201,6 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
             check=False,
         )
     if done.returncode:
-        with log.open("a") as output:
-            output.write(done.stdout)
-        raise ToolError(f"{' '.join(command[:4])} failed: {last_line(log)} (log: {log})")
+        log.write_text(done.stdout + log.read_text())
+        raise ToolError(f"{' '.join(command[:2])} failed: {last_line(log)} (log: {log})")
     return done.stdout.strip()
