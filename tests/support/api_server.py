@@ -8,7 +8,7 @@ one manager. It answers with the errors that the operator's own client raises.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlpools_operator.cluster.errors import AlreadyExists, Conflict, NotFound
@@ -19,6 +19,7 @@ Place = tuple[str, str, str]
 
 #: The resourceVersion of an apply that must create the object.
 NEVER = "1"
+_APPLIED = ("labels", "annotations", "ownerReferences")
 
 
 class Clock:
@@ -35,7 +36,10 @@ class Clock:
 
 
 class ApiServer:
-    """Objects by kind, namespace and name, as plain JSON; what comes out is a copy."""
+    """Objects by kind, namespace and name, as plain JSON.
+
+    What comes out is the stored snapshot and must not be changed: a write replaces it by another.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -49,30 +53,30 @@ class ApiServer:
         return self._version
 
     def get(self, kind: str, namespace: str, name: str) -> Json:
-        return copy.deepcopy(self._find(kind, namespace, name))
+        try:
+            return self._objects[(kind, namespace, name)]
+        except KeyError:
+            raise NotFound(f"{kind} {name} not found", 404) from None
 
     def list(self, kind: str) -> list[Json]:
-        return [copy.deepcopy(item) for item in self._all(kind)]
+        return [item for place, item in sorted(self._objects.items()) if place[0] == kind]
 
     def create(self, manifest: Mapping[str, Any]) -> Json:
-        place = _place(manifest)
+        place = place_of(manifest)
         if place in self._objects:
             raise AlreadyExists(f"{place[0]} {place[2]} already exists", 409)
-        made = copy.deepcopy(dict(manifest))
-        made.pop("status", None)
         self._uids += 1
-        made["metadata"] |= {
+        identity = {
             "uid": f"uid-{self._uids:05d}",
             "generation": 1,
             "creationTimestamp": times.stamp(self.clock()),
         }
-        self._objects[place] = made
-        self._bump(made)
-        return copy.deepcopy(made)
+        made = copy.deepcopy({key: value for key, value in manifest.items() if key != "status"})
+        return self._put({**made, "metadata": {**made["metadata"], **identity}})
 
     def apply(self, manifest: Mapping[str, Any], resource_version: str = NEVER) -> Json:
         """Server-side apply by one manager; ``resource_version`` as in the operator's client."""
-        place = _place(manifest)
+        place = place_of(manifest)
         there = self._objects.get(place)
         if there is None:
             if resource_version != NEVER:
@@ -81,77 +85,80 @@ class ApiServer:
         if there["metadata"]["resourceVersion"] != resource_version:
             raise Conflict(f"{place[0]} {place[2]} is another version", 409)
         wanted = copy.deepcopy(dict(manifest))
-        for field in ("labels", "annotations", "ownerReferences"):
-            if field in wanted["metadata"]:
-                self._change(there["metadata"], field, wanted["metadata"][field], there)
-        if self._change(there, "spec", wanted.get("spec"), there):
-            there["metadata"]["generation"] += 1
-        return copy.deepcopy(there)
+        owned = {field: wanted["metadata"][field] for field in _APPLIED if field in wanted["metadata"]}
+        merged = {**there, **wanted, "metadata": {**there["metadata"], **owned}}
+        return self._change(there, merged)
 
     def replace_spec(self, kind: str, namespace: str, name: str, spec: Mapping[str, Any]) -> Json:
-        there = self._find(kind, namespace, name)
-        if self._change(there, "spec", copy.deepcopy(dict(spec)), there):
-            there["metadata"]["generation"] += 1
-        return copy.deepcopy(there)
+        there = self.get(kind, namespace, name)
+        return self._change(there, {**there, "spec": copy.deepcopy(dict(spec))})
 
     def replace_status(
         self, kind: str, namespace: str, name: str, status: Mapping[str, Any], resource_version: str = ""
     ) -> Json:
         """Write the status subresource; with a resourceVersion only onto that version."""
-        there = self._find(kind, namespace, name)
+        there = self.get(kind, namespace, name)
         if resource_version and there["metadata"]["resourceVersion"] != resource_version:
             raise Conflict(f"{kind} {name} was changed meanwhile", 409)
-        self._change(there, "status", copy.deepcopy(dict(status)), there)
-        return copy.deepcopy(there)
+        return self._change(there, {**there, "status": copy.deepcopy(dict(status))})
 
     def patch(self, kind: str, namespace: str, name: str, change: Callable[[Json], None]) -> Json:
-        """Change an object in place, whatever the version: how the simulated controllers write."""
-        there = self._find(kind, namespace, name)
-        before = copy.deepcopy(there)
-        change(there)
-        if there != before:
-            self._bump(there)
-        return copy.deepcopy(there)
+        """Change an object whatever its version: how the simulated controllers write.
+
+        ``change`` may replace fields of the spec, and anything in metadata and status.
+        """
+        there = self.get(kind, namespace, name)
+        changed = {**copy.deepcopy({**there, "spec": {}}), "spec": dict(there["spec"])}
+        change(changed)
+        return self._change(there, changed)
 
     def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
         """Delete; a pod that has a machine, and whatever has a finalizer, goes only when they let go."""
-        there = self._find(kind, namespace, name)
+        there = self.get(kind, namespace, name)
         metadata = there["metadata"]
         if uid and metadata["uid"] != uid:
             raise Conflict(f"{kind} {name} has another UID", 409)
-        graceful = kind == "Pod" and "nodeName" in there["spec"] and not is_terminal(there)
         if "deletionTimestamp" not in metadata:
-            metadata["deletionTimestamp"] = times.stamp(self.clock())
-            self._bump(there)
-        if not graceful:
+            deleted = {**metadata, "deletionTimestamp": times.stamp(self.clock())}
+            self._put({**there, "metadata": deleted})
+        if kind != "Pod" or "nodeName" not in there["spec"] or is_terminal(there):
             self.release(kind, namespace, name)
 
     def release(self, kind: str, namespace: str, name: str) -> None:
         """Remove an object that is being deleted, unless a finalizer holds it."""
-        there = self._find(kind, namespace, name)
-        if "deletionTimestamp" in there["metadata"] and not there["metadata"].get("finalizers"):
+        metadata = self.get(kind, namespace, name)["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
             del self._objects[(kind, namespace, name)]
             self._version += 1
 
-    def _find(self, kind: str, namespace: str, name: str) -> Json:
-        try:
-            return self._objects[(kind, namespace, name)]
-        except KeyError:
-            raise NotFound(f"{kind} {name} not found", 404) from None
+    def set_condition(self, item: Json, name: str, status: str = "True", **words: str) -> Json:
+        """Set one condition of an object; with the same status it keeps its words and its time."""
+        wanted = {"type": name, "status": status, **words}
+        dated = {**wanted, "lastTransitionTime": times.stamp(self.clock())}
 
-    def _all(self, kind: str) -> Iterator[Json]:
-        return (item for place, item in sorted(self._objects.items()) if place[0] == kind)
+        def change(it: Json) -> None:
+            conditions = it.setdefault("status", {}).setdefault("conditions", [])
+            same = [entry for entry in conditions if entry["type"] == name and entry["status"] == status]
+            if not same:
+                others = [entry for entry in conditions if entry["type"] != name]
+                it["status"]["conditions"] = [*others, dated]
 
-    def _change(self, parent: Json, field: str, value: Any, owner: Json) -> bool:
-        if parent.get(field) == value:
-            return False
-        parent[field] = value
-        self._bump(owner)
-        return True
+        self.patch(*place_of(item), change)
+        return wanted
 
-    def _bump(self, item: Json) -> None:
+    def _change(self, before: Json, after: Json) -> Json:
+        if before == after:
+            return before
+        if before.get("spec") != after.get("spec"):
+            generation = before["metadata"]["generation"] + 1
+            after = {**after, "metadata": {**after["metadata"], "generation": generation}}
+        return self._put(after)
+
+    def _put(self, item: Json) -> Json:
         self._version += 1
-        item["metadata"]["resourceVersion"] = str(self._version)
+        stored = {**item, "metadata": {**item["metadata"], "resourceVersion": str(self._version)}}
+        self._objects[place_of(stored)] = stored
+        return stored
 
 
 def is_terminal(pod: Mapping[str, Any]) -> bool:
@@ -165,6 +172,13 @@ def condition(item: Mapping[str, Any], name: str) -> Json:
     return next((dict(it) for it in conditions if it["type"] == name and it["status"] == "True"), {})
 
 
-def _place(manifest: Mapping[str, Any]) -> Place:
+def place_of(manifest: Mapping[str, Any]) -> Place:
+    """Return where an object is."""
     metadata = manifest["metadata"]
     return (manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def owner_of(item: Mapping[str, Any]) -> str:
+    """Return the UID of an object's controller, empty without one."""
+    references = item["metadata"].get("ownerReferences", ())
+    return next((str(ref["uid"]) for ref in references if ref.get("controller")), "")

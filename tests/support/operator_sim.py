@@ -16,9 +16,10 @@ from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflict
 from mlpools_operator.controller import read
 from mlpools_operator.controller.ledger import Ledger
-from mlpools_operator.controller.store import Key, Store, root_of
+from mlpools_operator.controller.store import Change, Family, Key, Store, root_of
 from mlpools_operator.domain import admission, pool, training
 from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
 from tests.support.api_server import NEVER, Clock, Json
@@ -71,8 +72,8 @@ class OperatorSim:
         self.fuse = Fuse()
         self.hear(*WATCHED)
 
-    def _touch(self, change: object) -> None:
-        for entry in (getattr(change, "before", None), getattr(change, "after", None)):
+    def _touch(self, change: Change) -> None:
+        for entry in (change.before, change.after):
             if entry is not None:
                 self.ledger.touch(root_of(entry))
 
@@ -134,23 +135,24 @@ class OperatorSim:
                     self.world.delete(target.kind, target.namespace, target.name, target.uid)
                 self._hear_of(target.kind, target.namespace, target.name, target.uid)
             for manifest in plan.apply:
-                self._make(resource, manifest, lambda manifest=manifest: self._apply(manifest))
+                self._make(resource, manifest, self._apply)
             for manifest in plan.create:
-                self._make(resource, manifest, lambda manifest=manifest: self.world.create(manifest))
+                self._make(resource, manifest, self.world.create)
             if plan.status is not None:
                 self._write(key, resource, plan.status)
                 self.events += [(key.name, event) for event in plan.events]
         return plan.requeue_after
 
     def _apply(self, manifest: Json) -> Json:
-        known = self.store.get(Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+        metadata = manifest["metadata"]
+        known = self.store.get(Key(manifest["kind"], metadata["namespace"], metadata["name"]))
         return self.world.apply(manifest, known.meta.resource_version if known else NEVER)
 
-    def _make(self, resource: Resource, manifest: Json, send: Callable[[], Json]) -> None:
+    def _make(self, resource: Resource, manifest: Json, send: Callable[[Json], Json]) -> None:
         kind, metadata = manifest["kind"], manifest["metadata"]
         self._count("create" if kind == "Job" else "apply", kind)
         try:
-            answer = send()
+            answer = send(manifest)
         except (AlreadyExists, Conflict):
             answer = self.world.get(kind, metadata["namespace"], metadata["name"])
             entry = read.entry(kind, answer)
@@ -178,5 +180,5 @@ class OperatorSim:
         self.writes[(verb, kind)] += 1
 
 
-def _candidate(resource: Resource, family: object, now: float) -> training.Candidate | None:
-    return training.candidate(resource, family.jobs, family.pods, now)  # type: ignore[attr-defined]
+def _candidate(resource: Resource, family: Family, now: float) -> Candidate | None:
+    return training.candidate(resource, family.jobs, family.pods, now)

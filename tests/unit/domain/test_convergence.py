@@ -58,11 +58,11 @@ FAULTS: dict[str, tuple[Fault, dict[str, Any]]] = {
     "killed": (_kill(1), {"phase": "Succeeded", "attempt": 2, "restarts": 1}),
     "rank 0 killed": (_kill(0), {"phase": "Succeeded", "attempt": 2, "restarts": 1}),
     "evicted": (
-        lambda run: run.world.evict(run.pods("flights")[0]),
+        lambda run: run.world.disrupt(run.pods("flights")[0]),
         {"phase": "Succeeded", "attempt": 2, "restarts": 0},
     ),
     "out of memory": (
-        lambda run: run.world.out_of_memory(run.pods("flights")[0]),
+        lambda run: run.world.kill(run.pods("flights")[0], reason="OOMKilled"),
         {"phase": "Failed", "attempt": 1, "reason": "OutOfMemory"},
     ),
     "user error": (_user_error, {"phase": "Failed", "attempt": 1, "reason": "UserCodeError"}),
@@ -128,7 +128,7 @@ _faults = st.one_of(
     st.tuples(st.just("drop"), st.sampled_from(JOBS)),
 )
 _history = st.lists(st.one_of(_turns, _turns, _turns, _faults), min_size=10, max_size=150)
-_moderate = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+_moderate = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _do(run: Run, turn: tuple[Any, ...]) -> None:
@@ -167,7 +167,7 @@ def _harm(run: Run, what: str, target: str, rank: int = 0) -> None:
     if what == "kill" and rank < len(pods):
         world.kill(pods[rank])
     elif what == "evict" and rank < len(pods):
-        world.evict(pods[rank])
+        world.disrupt(pods[rank])
     elif what == "lose":
         world.lose(target)
     elif what == "heal":
