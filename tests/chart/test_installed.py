@@ -129,6 +129,8 @@ def test_another_release_takes_over_only_when_told_to(
     before = living()
     with pytest.raises(ToolError, match="cannot be imported into the current release"):
         release(name="second")
+    with pytest.raises(ToolError, match="cannot be imported into the current release"):
+        release("--set", "crds.enabled=false", name="second")
     kubectl.helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait")
     release("--take-ownership", name="third")
     assert living() == before

@@ -42,7 +42,7 @@ class Layer:
 
 
 def write(layout: Path, archive: Path, reference: str, *, without: Collection[str] = ()) -> None:
-    """Pack the one image of a layout under a name; written aside, then renamed.
+    """Pack the one image of a layout under a name; written beside the layout, then renamed.
 
     Args:
         layout: the folder.
@@ -58,7 +58,7 @@ def write(layout: Path, archive: Path, reference: str, *, without: Collection[st
         manifest["config"]["digest"],
         *(one["digest"] for one in manifest["layers"]),
     ]
-    aside = archive.with_suffix(".aside")
+    aside = layout.with_name("packing.tar")
     with tarfile.open(aside, "w") as tar:
         # First, so that a reader need not skip the layers to learn the name.
         _add_json(tar, "index.json", {"schemaVersion": 2, "manifests": [described]})
