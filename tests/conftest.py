@@ -12,7 +12,7 @@ from tools.cluster.controlplane import ControlPlane
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real API server with the controllers and without nodes: Jobs make pods, and none of them runs."""
-    control = ControlPlane(tmp_path_factory.mktemp("control-plane"), controller_manager=True)
+    control = ControlPlane(tmp_path_factory.mktemp("control-plane"), controller_manager=True, audit=True)
     control.start()
     yield control
     control.stop()

@@ -24,14 +24,15 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def kube(control_plane: ControlPlane) -> Kube:
+def kube(control_plane: ControlPlane) -> Iterator[Kube]:
     """The API server as its administrator; our kinds are served."""
     kube = Kube(control_plane.server, control_plane.ca, control_plane.token)
     for path in sorted((_ROOT / "crds").glob("*.yaml")):
         for crd in yaml.safe_load_all(path.read_text()):
             kube.apply(crd)
     wait_for("served kinds", lambda: _served(kube))
-    return kube
+    yield kube
+    kube.close()
 
 
 def _served(kube: Kube) -> bool:
@@ -73,9 +74,7 @@ def grant(kube: Kube, documents: list[Object]) -> str:
 
 
 @pytest.fixture
-def bench(
-    kube: Kube, control_plane: ControlPlane, service_account: str, tmp_path: Path
-) -> Iterator[Bench]:
+def bench(kube: Kube, control_plane: ControlPlane, service_account: str, tmp_path: Path) -> Iterator[Bench]:
     """A namespace and a pool of four nodes of the test's own; what it started is stopped."""
     number = next(_numbers)
     namespace, pool = f"team-{number}", f"pool-{number}"

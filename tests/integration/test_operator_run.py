@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.bench import Bench
-from tests.support.kube import wait_for
 from tests.support.kubelet import succeeded
-from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.integration
 

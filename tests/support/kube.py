@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -51,7 +52,7 @@ class ApiError(Exception):
         self.code, self.reason = code, reason
 
 
-@dataclass(frozen=True)
+@dataclass
 class Kube:
     """A client with a token."""
 
@@ -59,9 +60,14 @@ class Kube:
     ca: Path
     token: str
 
-    def __post_init__(self) -> None:
-        pool = urllib3.PoolManager(ca_certs=str(self.ca), retries=False, timeout=30)
-        object.__setattr__(self, "_pool", pool)
+    @cached_property
+    def pool(self) -> urllib3.PoolManager:
+        """Its connections."""
+        return urllib3.PoolManager(ca_certs=str(self.ca), retries=False, timeout=30)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.pool.clear()
 
     def request(
         self,
@@ -77,8 +83,7 @@ class Kube:
         Raises:
             ApiError: the answer is none of 2xx.
         """
-        pool: urllib3.PoolManager = self._pool  # type: ignore[attr-defined]
-        answer = pool.request(
+        answer = self.pool.request(
             method,
             f"{self.server}{path}" + (f"?{urlencode(query)}" if query else ""),
             body=None if body is None else json.dumps(body),
@@ -128,7 +133,9 @@ class Kube:
         items: list[Object] = self.request("GET", _path(kind, namespace), query=query)["items"]
         return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
-    def patch(self, kind: str, name: str, change: Object, namespace: str = "", subresource: str = "") -> Object:
+    def patch(
+        self, kind: str, name: str, change: Object, namespace: str = "", subresource: str = ""
+    ) -> Object:
         """Merge a change into an object."""
         path = _path(kind, namespace, name, subresource)
         patched: Object = self.request("PATCH", path, change, content_type=_MERGE)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlpools.contract import Final
-
 from tests.support.kube import Kube, Object, wait_for
 
 _RANK = "batch.kubernetes.io/job-completion-index"
@@ -21,14 +20,18 @@ class Kubelet:
 
     def pods(self, job: str, attempt: int, nodes: int) -> list[Object]:
         """Return the pods of an attempt by rank, as soon as all are there."""
-        selector = f"mlpools.dev/job-name={job},mlpools.dev/attempt={attempt}"
 
         def look() -> list[Object] | None:
-            found = self._kube.list("Pod", self._namespace, selector)
-            live = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
-            return sorted(live, key=rank_of) if len(live) >= nodes else None
+            found = self.there(job, attempt)
+            return found if len(found) >= nodes else None
 
         return wait_for(f"{nodes} pods of {job}, attempt {attempt}", look)
+
+    def there(self, job: str, attempt: int) -> list[Object]:
+        """Return the pods of an attempt that there are now, by rank."""
+        selector = f"mlpools.dev/job-name={job},mlpools.dev/attempt={attempt}"
+        found = self._kube.list("Pod", self._namespace, selector)
+        return sorted((pod for pod in found if "deletionTimestamp" not in pod["metadata"]), key=rank_of)
 
     def run(self, pods: Sequence[Object], address: str = "127.0.0.1") -> None:
         """Start the pods' containers: all are running and ready."""

@@ -1,4 +1,4 @@
-"""A reverse proxy before the API server: counts requests, and makes faults happen at an exact one.
+"""A reverse proxy before the API server: notes requests, and makes faults happen at an exact one.
 
 The operator under test is the one that ships: nothing in it knows about faults.
 """
@@ -12,14 +12,32 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-_WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+#: What a hook answers: go on, or end the connection without an answer; else an HTTP status to answer with.
+GO_ON, HANG_UP = 0, -1
+
 _HOP = {"transfer-encoding", "content-encoding", "content-length", "connection", "host"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that is no watch.
+
+    Attributes:
+        method: of HTTP.
+        path: without the query.
+        number: how often this method and path were asked for, this time included.
+    """
+
+    method: str
+    path: str
+    number: int
 
 
 class Proxy:
@@ -27,17 +45,16 @@ class Proxy:
 
     Attributes:
         url: where it listens.
-        writes: method and path of every write so far that concerns no Event.
-        requests: number of requests by method and last word of the collection's path, watches left out.
-        before: called with a write's number, from 1, before it is forwarded.
-        after: called with it when it is stored, before the answer goes back.
+        calls: all requests so far, watches left out.
+        before: called before a request is forwarded.
+        after: called when it was carried out, before the answer goes back.
     """
 
     def __init__(self, server: str, ca: Path) -> None:
-        self.writes: list[tuple[str, str]] = []
-        self.requests: Counter[tuple[str, str]] = Counter()
-        self.before: Callable[[int], None] = lambda number: None
-        self.after: Callable[[int], None] = lambda number: None
+        self.calls: list[Call] = []
+        self.before: Callable[[Call], int] = lambda call: GO_ON
+        self.after: Callable[[Call], int] = lambda call: GO_ON
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._server, self._tls = server, ssl.create_default_context(cafile=str(ca))
         self._open = threading.Event()
         self._open.set()
@@ -45,7 +62,7 @@ class Proxy:
         self._watches: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         started = threading.Event()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(started)))
+        self._thread = threading.Thread(target=self._run, args=(started,))
         self._thread.start()
         started.wait(10)
 
@@ -53,7 +70,6 @@ class Proxy:
         """Stop listening."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
-        self._loop.close()
 
     def kubeconfig(self, folder: Path, token: str) -> Path:
         """Write a kubeconfig that leads through this proxy."""
@@ -84,6 +100,10 @@ class Proxy:
         self._expired = expired
         self._open.set()
 
+    def _run(self, started: threading.Event) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(started))
+
     def _cancel_watches(self) -> None:
         for task in self._watches:
             task.cancel()
@@ -102,25 +122,30 @@ class Proxy:
             self._session = session
             started.set()
             await self._stop.wait()
+            self._open.set()
             self._cancel_watches()
             await runner.cleanup()
+        await asyncio.sleep(0.1)  # TLS connections end a moment after their session
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
             return await self._watch(request)
-        path = request.path.rstrip("/")
-        self.requests[request.method, path] += 1
-        counts = request.method in _WRITES and "/events" not in path
-        if counts:
-            self.writes.append((request.method, path))
-            number = len(self.writes)
-            await asyncio.to_thread(self.before, number)
+        self._counts[request.method, request.path] += 1
+        call = Call(request.method, request.path, self._counts[request.method, request.path])
+        self.calls.append(call)
         body = await request.read()
-        async with self._forward(request, body) as answer:
-            content = await answer.read()
-            if counts:
-                await asyncio.to_thread(self.after, number)
-            return web.Response(status=answer.status, body=content, headers=_kept(answer.headers))
+        fault = await asyncio.to_thread(self.before, call)
+        if fault == GO_ON:
+            async with self._forward(request, body) as answer:
+                content = await answer.read()
+            fault = await asyncio.to_thread(self.after, call)
+            if fault == GO_ON:
+                return web.Response(status=answer.status, body=content, headers=_kept(answer.headers))
+        if fault != HANG_UP:
+            return web.Response(status=fault, text="a fault of the test")
+        if request.transport is not None:
+            request.transport.abort()
+        raise asyncio.CancelledError
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         await asyncio.to_thread(self._open.wait, 60)
@@ -136,6 +161,8 @@ class Proxy:
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
                     await response.write(chunk)
+        except ConnectionResetError:
+            pass  # the client went first
         except asyncio.CancelledError:
             if request.transport is not None:
                 request.transport.abort()
