@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -88,6 +89,7 @@ class Pods:
     folder: Path
     command: Sequence[str] = ()
     environ: dict[str, str] = field(default_factory=dict)
+    subreaper: bool = False  # adopt orphans, as PID 1 of a container does
     pods: list[Pod] = field(default_factory=list)
 
     def __enter__(self) -> Pods:
@@ -100,7 +102,7 @@ class Pods:
             "MLPOOLS_COORDINATOR_PORT": str(coordinator),
             "MLPOOLS_LEADER_PORT": str(self._ports[0]),
             "OMP_NUM_THREADS": "1",
-            **self.environ,
+            "PYTHONDONTWRITEBYTECODE": "",  # compiling XGBoost's imports anew costs each worker a second
         }
         for rank in range(self.task.nodes):
             self.pods.append(self._start(rank))
@@ -122,10 +124,15 @@ class Pods:
             "JOB_COMPLETION_INDEX": str(rank),
             "MLPOOLS_STATUS_PORT": str(self._ports[rank]),
             "MLPOOLS_TERMINATION_LOG": str(termination),
+            **self.environ,
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _START, *self.command], env=environ, stdout=output, stderr=output
+                [sys.executable, "-c", _START, *self.command],
+                env=environ,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_adopt_orphans if self.subreaper else None,
             )
         return Pod(rank, self._ports[rank], process, termination, log)
 
@@ -135,6 +142,10 @@ class Pods:
         for pod in self.pods:
             pod.process.wait(max(0.1, deadline - time.monotonic()))
         return [pod.final for pod in self.pods if pod.termination.exists()]
+
+
+def _adopt_orphans() -> None:
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, kept over exec
 
 
 def task(output: Path, *, nodes: int = 1, **changes: Any) -> Task:
@@ -159,3 +170,19 @@ def task(output: Path, *, nodes: int = 1, **changes: Any) -> Task:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
+
+
+def fake_worker(script: str) -> list[str]:
+    """Return the command of a worker without mlpools; the script may use ``note``, ``end`` and ``RANK``."""
+    return [sys.executable, "-I", "-S", "-c", _FAKE + script]
+
+
+_FAKE = """
+import json, os, signal, sys, time
+RANK = int(os.environ["RANK"])
+def note(**fields):
+    os.write(int(os.environ["MLPOOLS_REPORT_FD"]), json.dumps(fields).encode() + b"\\n")
+def end(code, message=""):
+    note(final={"code": code, "rank": RANK, "message": message})
+    os._exit(code)
+"""

@@ -98,9 +98,13 @@ class Document:
     """A JSON object with camelCase keys; absent values are left out."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plain JSON form, without absent and empty values."""
-        items = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        return {_camel(name): _plain(value) for name, value in items if value is not None and value != {}}
+        """Return the plain JSON form, without absent and empty values that a reader fills in again."""
+        items = ((f, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {
+            _camel(f.name): _plain(value)
+            for f, value in items
+            if value is not None and not _implied(f, value)
+        }
 
     def to_json(self) -> str:
         """Return the compact JSON text; equal documents have equal text."""
@@ -313,6 +317,10 @@ def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:
             high = middle - 1
     part = text[len(text) - low :] if keep_end else text[:low]
     return dataclasses.replace(final, **{field: part})  # type: ignore[arg-type]
+
+
+def _implied(field: dataclasses.Field[Any], value: Any) -> bool:
+    return value == {} and field.default_factory is not dataclasses.MISSING
 
 
 def _camel(name: str) -> str:

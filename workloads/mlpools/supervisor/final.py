@@ -61,8 +61,7 @@ def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Fina
     if worker.final is not None and worker.final.code == Exit.INTERNAL:
         return worker.final
     crash = _crash(worker, around)
-    killed_by_us = around.lost and worker.signal_name == "SIGKILL"
-    if crash and not killed_by_us:
+    if crash and not worker.killed:
         return _final(Exit.SIGNAL, crash, report)
     message = around.lost or (worker.final.message if worker.final else "Another rank ended.")
     return _final(Exit.PEER_LOST, message, report)

@@ -26,7 +26,7 @@ from mlpools.supervisor.status import ask
 BEAT_SECONDS = 1.0
 #: Beats of large gangs come less often, so that rank 0 answers at most so many a second.
 BEATS_PER_SECOND = 512
-LOST_SECONDS = 7.0
+LOST_SECONDS = 6.0
 _SILENT = "Rank {rank} has not been heard for {seconds:.0f} s: its pod or its network is gone."
 GOOD_ENDS = frozenset({Exit.DONE, Exit.PREEMPTED})
 
@@ -209,10 +209,10 @@ class Follower:
         self._news.set()
 
     def goodbye(self, code: int, message: str) -> None:
-        """Tell rank 0 how this rank ended. A rank 0 that never came is not waited for long."""
+        """Tell rank 0 how this rank ended, unless a rank is lost. A rank 0 that never came gets 3 s."""
         self._own = dataclasses.replace(self._own, code=code, message=message)
         self._news.set()
-        if not self._last.done:
+        if not self._last.lost:
             self._acknowledged.wait(3.0)
 
     def _beat_for_ever(self) -> None:
@@ -226,6 +226,8 @@ class Follower:
                 heard = time.monotonic()
             except (OSError, ValueError):
                 verdict = self._silence(time.monotonic() - heard)
+                if verdict.done:  # rank 0 left before it heard us; it had no need to
+                    self._acknowledged.set()
             else:
                 if own.code is not None:
                     self._acknowledged.set()

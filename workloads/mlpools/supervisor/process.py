@@ -28,6 +28,7 @@ class Worker:
         heard: monotonic time of its last note.
         final: its own account of its end, None until it gave one.
         status: its wait status, None while it runs.
+        killed: we killed it, so its signal says nothing.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Worker:
         self.heard = time.monotonic()
         self.final: Final | None = None
         self.status: int | None = None
+        self.killed = False
         self.tail = Tail()
         self._events = events
         output, child_output = os.pipe()
@@ -66,6 +68,7 @@ class Worker:
             return
         with contextlib.suppress(ProcessLookupError):
             if number == signal.SIGKILL:
+                self.killed = True
                 os.killpg(self.pid, number)
             else:
                 os.kill(self.pid, number)

@@ -94,7 +94,7 @@ class Checkpoints:
         if newest.identity != self._identity:
             raise CheckpointMismatch(
                 f"The checkpoint at step {newest.step} below {self._root} does not fit: "
-                f"{first_difference(newest.identity, self._identity)}. To start anew use another checkpoint.url."
+                f"{first_difference(newest.identity, self._identity)}. To start anew, change checkpoint.url."
             )
         return newest
 

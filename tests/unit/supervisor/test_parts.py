@@ -1,0 +1,93 @@
+"""The supervisor's parts that need no process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlpools.supervisor import cgroup
+from mlpools.supervisor.logs import Tail
+from mlpools.supervisor.settings import Settings, SettingsError
+from tests.support.pods import task
+
+
+def test_limits_of_version_2(tmp_path: Path) -> None:
+    root = tmp_path
+    (root / "cpu.max").write_text("150000 100000\n")
+    (root / "memory.max").write_text("1073741824\n")
+    (root / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
+    limits = cgroup.limits(root)
+    assert limits.memory == 1 << 30
+    assert limits.cpus == pytest.approx(1.5)
+    assert cgroup.oom_kills(root) == 2
+
+
+def test_limits_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("50000")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("2147483648")
+    (tmp_path / "memory/memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert cgroup.limits(tmp_path) == cgroup.Limits(cpus=0.5, memory=2 << 30)
+    assert cgroup.oom_kills(tmp_path) == 1
+
+
+@pytest.mark.parametrize("memory", ["max", "9223372036854771712", ""])
+def test_no_limits(tmp_path: Path, memory: str) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000")
+    (tmp_path / "memory.max").write_text(memory)
+    limits = cgroup.limits(tmp_path)
+    assert limits.memory is None
+    assert limits.cpus >= 1
+    assert cgroup.oom_kills(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "threads"), [(0.5, 1, 1), (2.0, 1, 2), (3.9, 1, 3), (8.0, 3, 2), (1.0, 4, 1)]
+)
+def test_threads_follow_the_cpus(cpus: float, workers: int, threads: int) -> None:
+    assert cgroup.Limits(cpus, None).threads(workers) == threads
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=50)), st.integers(1, 60))
+def test_a_tail_is_the_end_of_the_stream(chunks: list[bytes], limit: int) -> None:
+    tail = Tail(limit)
+    for chunk in chunks:
+        tail.add(chunk)
+    assert tail.bytes() == b"".join(chunks)[-limit:]
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    environ = {"MLPOOLS_TASK": task(tmp_path, nodes=3).to_json(), "JOB_COMPLETION_INDEX": "2"}
+    settings_ = Settings.from_environment(environ)
+    assert (settings_.rank, settings_.leads) == (2, False)
+    assert (settings_.status_port, settings_.leader_port, settings_.coordinator_port) == (8470, 8470, 29500)
+    assert settings_.termination_log == "/dev/termination-log"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"MLPOOLS_TASK": ""}, "only the operator starts"),
+        ({"MLPOOLS_TASK": "nonsense"}, "not JSON"),
+        ({"JOB_COMPLETION_INDEX": "5"}, "has 3 node"),
+        ({"JOB_COMPLETION_INDEX": "one"}, "whole number"),
+    ],
+)
+def test_a_senseless_environment_is_refused(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    environ = {"MLPOOLS_TASK": task(tmp_path, nodes=3).to_json(), "JOB_COMPLETION_INDEX": "0"}
+    with pytest.raises(SettingsError, match=words):
+        Settings.from_environment({**environ, **changes})
+
+
+def test_thread_counts_that_a_user_set_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"MLPOOLS_TASK": task(tmp_path).to_json(), "JOB_COMPLETION_INDEX": "0"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    worker = Settings.from_environment(environ).worker_environment(0, threads=3)
+    assert (worker["OMP_NUM_THREADS"], worker["MKL_NUM_THREADS"]) == ("7", "3")
