@@ -16,7 +16,7 @@ LONG = {"rounds": 300, "label": "arr_delay", "params": {"max_depth": 8, "eta": 0
 
 def checkpoint_step(training: Training, name: str) -> int:
     """Round of the newest committed checkpoint on the volume."""
-    commits = (training.output(name) / "checkpoints").glob("*/COMMIT")
+    commits = (training.output(name) / "checkpoints").glob("*/step-*/COMMIT")
     return max((int(path.parent.name.rpartition("-")[2]) for path in commits), default=0)
 
 

@@ -187,6 +187,7 @@ def _outcome(
     rows = {name: plan.num_rows for name, plan in plans.items()}
     details = {
         "rounds": progress.finished,
+        "resumedFromStep": boosting.resumed_from,
         "bestRound": best + 1,
         "metrics": metrics,
         "baseline": baseline,

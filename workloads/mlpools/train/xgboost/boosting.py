@@ -71,7 +71,13 @@ def flat(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 class Boosting:
-    """One rank's side of the training loop."""
+    """One rank's side of the training loop.
+
+    Attributes:
+        booster: the model so far.
+        progress: what of it is done.
+        resumed_from: finished rounds of the checkpoint that it began with, 0 = none.
+    """
 
     def __init__(
         self,
@@ -90,6 +96,7 @@ class Boosting:
         self._watched = ("eval" if "eval" in others else others[-1]) if parameters.patience else ""
         self.booster = xgb.Booster(dict(parameters.booster), cache=list(matrices.values()))
         self.progress = Progress()
+        self.resumed_from = 0
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
         """Continue from rank 0's checkpoint, on all ranks."""
@@ -101,6 +108,7 @@ class Boosting:
         self.booster.load_model(bytearray(model))
         self.booster.set_param(dict(self._parameters.booster))
         self.progress = Progress(**state)
+        self.resumed_from = self.progress.finished
         if self._saver is not None:
             self._saver.committed = self.progress.finished
             self._job.reporter.checkpoint(self.progress.finished)
