@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tools.binaries import binary
 from tools.cluster.controlplane import ControlPlane
 
 _ROOT = Path(__file__).parents[2]
+_CHART = _ROOT / "charts" / "mlpools"
 _NAMESPACE = "mlpools-system"
 _numbers = count(1)
 
@@ -43,53 +45,61 @@ def _served(kube: Kube) -> bool:
 
 
 @pytest.fixture(scope="session")
-def render() -> Callable[..., list[Object]]:
-    """Renders one template of the chart."""
+def rights() -> Callable[..., list[Object]]:
+    """Renders the chart's rights of the operator, with some values set."""
 
-    def template(name: str, *values: str, release: str = "mlpools") -> list[Object]:
+    def render(*values: str, release: str = "mlpools") -> list[Object]:
         chosen = [argument for value in values for argument in ("--set", value)]
+        command = ["template", release, str(_CHART), f"--namespace={_NAMESPACE}", "--kube-version=1.36.0"]
         text = subprocess.run(
-            [binary("helm"), "template", release, _ROOT / "charts" / "mlpools", "-n", _NAMESPACE, "--kube-version=1.36.0",
-             "--show-only", f"templates/{name}", *chosen],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+            [str(binary("helm")), *command, "--show-only=templates/rbac.yaml", *chosen],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
         return [document for document in yaml.safe_load_all(text) if document]
 
-    return template
+    return render
 
 
 @pytest.fixture(scope="session")
-def service_account(kube: Kube, render: Callable[..., list[Object]]) -> str:
+def service_account(kube: Kube, rights: Callable[..., list[Object]]) -> str:
     """The operator's account with the chart's rights over the whole cluster."""
-    return grant(kube, render("rbac.yaml"))
+    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
+    return kube.grant(rights())
 
 
-def grant(kube: Kube, documents: list[Object]) -> str:
-    """Apply rendered rights; return the name of their ServiceAccount."""
-    if kube.find("Namespace", _NAMESPACE) is None:
-        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
-    for document in documents:
-        kube.apply(document)
-    return next(str(it["metadata"]["name"]) for it in documents if it["kind"] == "ServiceAccount")
+@pytest.fixture(scope="session")
+def benches(
+    kube: Kube, control_plane: ControlPlane, service_account: str
+) -> Callable[[Path], AbstractContextManager[Bench]]:
+    """Makes benches: each a namespace and a pool of four nodes; what they started is stopped at their end."""
+
+    @contextmanager
+    def make(folder: Path) -> Iterator[Bench]:
+        number = next(_numbers)
+        namespace, pool = f"team-{number}", f"pool-{number}"
+        kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        wait_for("service account", lambda: kube.find("ServiceAccount", "default", namespace))
+        kube.create(manifest("ComputePool", pool, {"maxNodes": 4}))
+        kubeconfig = control_plane.kubeconfig_for(service_account, _NAMESPACE)
+        bench = Bench(kube, Kubelet(kube, namespace), namespace, pool, folder, kubeconfig)
+        yield bench
+        for operator in bench.operators:
+            operator.kill()
+        for job in kube.list("TrainingJob", namespace):
+            kube.delete("TrainingJob", job["metadata"]["name"], namespace)
+        kube.delete("ComputePool", pool)
+        kube.delete("Namespace", namespace)
+
+    return make
 
 
 @pytest.fixture
-def bench(kube: Kube, control_plane: ControlPlane, service_account: str, tmp_path: Path) -> Iterator[Bench]:
-    """A namespace and a pool of four nodes of the test's own; what it started is stopped."""
-    number = next(_numbers)
-    namespace, pool = f"team-{number}", f"pool-{number}"
-    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    wait_for("service account", lambda: kube.find("ServiceAccount", "default", namespace))
-    kube.create(manifest("ComputePool", pool, {"maxNodes": 4}))
-    kubeconfig = control_plane.kubeconfig_for(service_account, _NAMESPACE)
-    bench = Bench(kube, Kubelet(kube, namespace), namespace, pool, tmp_path, kubeconfig)
-    yield bench
-    for operator in bench.operators:
-        operator.kill()
-    for job in kube.list("TrainingJob", namespace):
-        kube.delete("TrainingJob", job["metadata"]["name"], namespace)
-    kube.delete("ComputePool", pool)
-    kube.delete("Namespace", namespace)
+def bench(benches: Callable[[Path], AbstractContextManager[Bench]], tmp_path: Path) -> Iterator[Bench]:
+    """A bench of the test's own."""
+    with benches(tmp_path) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.support.kube import Object, wait_for
 from tests.support.kubelet import succeeded
 from tests.support.operator import Operator
 from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
+from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration
 
@@ -30,64 +33,103 @@ class Write:
     part: str
     number: int = 1
 
-    def is_it(self, call: Call) -> bool:
-        return call.method == self.method and self.part in call.path and call.number == self.number
+    def is_it(self, call: Call, namespace: str, job: str) -> bool:
+        part = self.part.format(job=job)
+        return call.method == self.method and f"/namespaces/{namespace}{part}" in call.path
 
 
 WRITES = (
-    Write("admission", "PUT", "/trainingjobs/killed/status", 1),
+    Write("admission", "PUT", "/trainingjobs/{job}/status", 1),
     Write("Service", "PATCH", "/services/"),
     Write("policy", "PATCH", "/networkpolicies/"),
     Write("Job", "POST", "/jobs"),
-    Write("running", "PUT", "/trainingjobs/killed/status", 2),
-    Write("final", "PUT", "/trainingjobs/killed/status", 3),
+    Write("running", "PUT", "/trainingjobs/{job}/status", 2),
+    Write("final", "PUT", "/trainingjobs/{job}/status", 3),
     Write("event", "POST", "/events"),
 )
 
 
+class Relay:
+    """Operators one after the other: the one that follows a killed one is the next to be killed."""
+
+    def __init__(self, bench: Bench, kubeconfig: Path) -> None:
+        self.bench, self.kubeconfig = bench, kubeconfig
+        self.current = bench.operator(kubeconfig)
+
+    def replace_the_dead(self) -> None:
+        if self.current.process.poll() is not None:
+            self.current = self.bench.operator(self.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def gate(control_plane: ControlPlane) -> Iterator[Proxy]:
+    proxy = Proxy(control_plane.server, control_plane.ca)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def relay(
+    benches: Callable[[Path], AbstractContextManager[Bench]],
+    gate: Proxy,
+    control_plane: ControlPlane,
+    service_account: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Relay]:
+    folder = tmp_path_factory.mktemp("relay")
+    kubeconfig = gate.kubeconfig(folder, control_plane.token_for(service_account, "mlpools-system"))
+    with benches(folder) as bench:
+        yield Relay(bench, kubeconfig)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
-def test_killed(bench: Bench, proxy: Proxy, through_proxy: Path, write: Write, when: str) -> None:
-    first = bench.operator(through_proxy).wait_ready()
+def test_killed(gate: Proxy, relay: Relay, write: Write, when: str) -> None:
+    bench, name = relay.bench, f"{write.name.lower()}-{when}"
+    victim = relay.current.wait_ready()
+    seen = 0
 
     def kill(call: Call) -> int:
-        if not write.is_it(call) or first.process.poll() is not None:
+        nonlocal seen
+        seen += write.is_it(call, bench.namespace, name)
+        if seen != write.number or victim.process.poll() is not None:
             return GO_ON
-        first.kill()
+        victim.kill()
         return HANG_UP
 
-    setattr(proxy, when, kill)
-    bench.submit("killed", nodes=2)
-    second = _play(bench, first, through_proxy)
+    setattr(gate, when, kill)
+    bench.submit(name, nodes=2)
+    _play(relay, name, victim)
+    setattr(gate, when, lambda call: GO_ON)
 
-    second.wait_ready()
-    status = bench.phase("killed", "Succeeded")["status"]
+    relay.current.wait_ready()
+    status = bench.phase(name, "Succeeded")["status"]
     assert (status["attempt"], status["restarts"]) == (1, 0)
     assert status["metrics"] == {"eval-rmse": 17.9}
+    mine = f"mlpools.dev/job-name={name}"
     for kind in ("Job", "Service", "NetworkPolicy"):
-        assert len(bench.kube.list(kind, bench.namespace)) == 1
-    about = [event for event in bench.kube.list("Event", bench.namespace) if _is_ours(event)]
-    assert len(about) <= 1
+        assert len(bench.kube.list(kind, bench.namespace, mine)) == 1
+    assert len([event for event in bench.kube.list("Event", bench.namespace) if _about(event, name)]) <= 1
 
 
-def _play(bench: Bench, first: Operator, kubeconfig: Path) -> Operator:
-    """Be the cluster until the job is done; a second operator starts when the first has died."""
-    seconds: list[Operator] = []
+def _play(relay: Relay, name: str, victim: Operator) -> None:
+    """Be the cluster until the job is done and the victim has been replaced."""
+    bench = relay.bench
 
-    def step() -> Operator | None:
-        if not seconds and first.process.poll() is not None:
-            seconds.append(bench.operator(kubeconfig))
-        pods = bench.kubelet.there("killed", 1)
+    def step() -> bool:
+        relay.replace_the_dead()
+        pods = bench.kubelet.there(name, 1)
         phases = {pod["status"]["phase"] for pod in pods} if len(pods) == 2 else set()
-        phase = bench.job("killed").get("status", {}).get("phase")
+        phase = bench.job(name).get("status", {}).get("phase")
         if phases == {"Pending"}:
             bench.kubelet.run(pods)
         elif phases == {"Running"} and phase == "Running":
             bench.kubelet.finish(pods, succeeded())
-        return seconds[0] if seconds and phase == "Succeeded" else None
+        return relay.current is not victim and phase == "Succeeded"
 
-    return wait_for("end of the job, and of the operator at that write", step, 40)
+    wait_for("end of the job, and of the operator at that write", step, 60)
 
 
-def _is_ours(event: Object) -> bool:
-    return bool(event["involvedObject"]["kind"] == "TrainingJob")
+def _about(event: Object, name: str) -> bool:
+    involved = event["involvedObject"]
+    return (involved["kind"], involved["name"]) == ("TrainingJob", name)

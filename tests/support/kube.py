@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import urllib3
 
 Object = dict[str, Any]
+Objects = list[Object]
 T = TypeVar("T")
 
 #: kind -> path before the namespace, plural, whether it has a namespace.
@@ -127,10 +128,10 @@ class Kube:
                 raise
             return None
 
-    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> Objects:
         """Read all objects of a kind, by name."""
         query = {"labelSelector": selector} if selector else {}
-        items: list[Object] = self.request("GET", _path(kind, namespace), query=query)["items"]
+        items: Objects = self.request("GET", _path(kind, namespace), query=query)["items"]
         return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
     def patch(
@@ -141,7 +142,7 @@ class Kube:
         patched: Object = self.request("PATCH", path, change, content_type=_MERGE)
         return patched
 
-    def edit(self, kind: str, name: str, operations: list[Object], namespace: str = "") -> Object:
+    def edit(self, kind: str, name: str, operations: Objects, namespace: str = "") -> Object:
         """Apply a JSON patch."""
         path = _path(kind, namespace, name)
         edited: Object = self.request("PATCH", path, operations, content_type=_JSON_PATCH)
@@ -157,6 +158,12 @@ class Kube:
         except ApiError as error:
             if error.code != 404:
                 raise
+
+    def grant(self, documents: Objects) -> str:
+        """Apply rendered rights; return the name of their ServiceAccount."""
+        for document in documents:
+            self.apply(document)
+        return next(str(it["metadata"]["name"]) for it in documents if it["kind"] == "ServiceAccount")
 
 
 def _path(kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
