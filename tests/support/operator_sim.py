@@ -30,6 +30,7 @@ DEFAULTS = Defaults(
     operator_namespace="mlpools-system",
     operator_labels={"app.kubernetes.io/name": "mlpools", "app.kubernetes.io/component": "operator"},
 )
+LATE_SECONDS = 60.0
 WATCHED = (*KINDS, "Job", "Pod", "Service", "NetworkPolicy")
 
 
@@ -69,6 +70,7 @@ class OperatorSim:
         self.ledger = Ledger(self.store, {training.KIND: _candidate}, self.clock)
         self.store.subscribe(self._touch)
         self.foreign: dict[str, tuple[Child, ...]] = {}
+        self.heard: dict[str, float] = {}
         self.fuse = Fuse()
         self.hear(*WATCHED)
 
@@ -80,12 +82,19 @@ class OperatorSim:
     def hear(self, *kinds: str) -> None:
         """Get to know everything that happened to objects of some kinds."""
         for kind in kinds:
+            self.heard[kind] = self.clock()
             there = {raw["metadata"]["uid"]: raw for raw in self.world.list(kind)}
             for _, entry in list(self.store.all(kind)):
                 if entry.meta.uid not in there:
                     self.store.remove(kind, entry.meta.uid)
             for raw in there.values():
                 self.store.put(kind, read.entry(kind, raw))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; news are never later than ``LATE_SECONDS``, as a health check sees to it."""
+        self.clock.advance(seconds)
+        if self.clock() - min(self.heard.values()) > LATE_SECONDS:
+            self.hear(*WATCHED)
 
     def keys(self, kind: str) -> list[Key]:
         return sorted(key for key, _ in self.store.all(kind))

@@ -14,9 +14,10 @@ from mlpools_operator.domain.observed import JobChild, PodChild
 
 #: Before this, a hindrance is taken for the ordinary course of a start.
 SHOW_SECONDS = 5.0
-#: For the machines of the whole gang.
+#: For all pods to be made, and to get machines. That nothing is seen may also mean that news are late, so
+#: this has to be far longer than they ever are.
 CAPACITY_SECONDS = 300.0
-#: For a pod to be made at all, an image to be pulled after the first refusal, a Secret to appear.
+#: For an image to be pulled after the first refusal, a Secret to appear.
 HINDRANCE_SECONDS = 60.0
 #: From the last pod's machine to the last container's start.
 START_SECONDS = 720.0
@@ -67,7 +68,7 @@ def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Tro
         f"Only {len(pods)} of {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
         f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
         since + SHOW_SECONDS,
-        since + HINDRANCE_SECONDS,
+        since + CAPACITY_SECONDS,
     )
 
 

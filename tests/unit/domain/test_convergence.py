@@ -150,7 +150,7 @@ def _do(run: Run, turn: tuple[Any, ...]) -> None:
             event("the operator died between two writes")
         operator.restart()
     elif what == "wait":
-        run.clock.advance(rest[0])
+        operator.wait(rest[0])
     else:
         _harm(run, what, *rest)
 

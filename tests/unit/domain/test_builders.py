@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpools.contract import Task
+from mlpools_operator.api.v1alpha1 import parse
+from mlpools_operator.domain import network, pods
+from mlpools_operator.domain.plan import Object
+from tests.support.domain_values import UID, a_job, a_pool
+from tests.support.operator_sim import DEFAULTS
+
+
+def _build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None, attempt: int = 1) -> Object:
+    resource = a_job(**(job or {}))
+    spec = parse("TrainingJob", resource.spec)
+    offer = parse("ComputePool", a_pool(**(pool or {})).spec)
+    return pods.indexed_job("TrainingJob", resource, spec, offer, attempt, DEFAULTS)
+
+
+def _pod(built: Object) -> Object:
+    pod: Object = built["spec"]["template"]["spec"]
+    return pod
+
+
+def _container(built: Object) -> Object:
+    (container,) = _pod(built)["containers"]
+    return dict(container)
+
+
+def _variables(built: Object) -> dict[str, Any]:
+    return {it["name"]: it.get("value", it.get("valueFrom")) for it in _container(built)["env"]}
+
+
+def test_an_attempt_is_a_gang_that_is_never_mended() -> None:
+    spec = _build({"nodes": 3})["spec"]
+    assert {name: spec[name] for name in spec if name != "template"} == {
+        "completionMode": "Indexed",
+        "completions": 3,
+        "parallelism": 3,
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": "main", "operator": "NotIn", "values": [0]},
+                },
+            ]
+        },
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+    }
+    assert _pod(_build())["restartPolicy"] == "Never"
+
+
+def test_children_are_owned_labelled_and_hashed() -> None:
+    job = a_job()
+    for child in (
+        _build(),
+        network.service("TrainingJob", job, "cpu"),
+        network.policy("TrainingJob", job, "cpu", DEFAULTS),
+    ):
+        metadata = child["metadata"]
+        assert metadata["namespace"] == "team-a"
+        assert [ref["uid"] for ref in metadata["ownerReferences"]] == [UID]
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "mlpools"
+        assert re.fullmatch(r"[0-9a-f]{16}", metadata["annotations"]["mlpools.dev/spec-hash"])
+
+
+def test_a_pod_satisfies_the_restricted_pod_security_standard() -> None:
+    pod, container = _pod(_build()), _container(_build())
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not pod["automountServiceAccountToken"]
+    assert not pod["enableServiceLinks"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+
+
+def test_a_pod_requests_what_it_may_use() -> None:
+    pool = {"instance": {"cpu": 2, "memory": "4Gi", "ephemeralStorage": "8Gi", "gpus": 1}}
+    shape = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "8Gi", "nvidia.com/gpu": "1"}
+    assert _container(_build(pool=pool))["resources"] == {"requests": shape, "limits": shape}
+    volumes = {it["name"]: it for it in _pod(_build(pool=pool))["volumes"]}
+    assert volumes["mlpools-shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1228Mi"}
+    mounts = {it["mountPath"]: it["name"] for it in _container(_build(pool=pool))["volumeMounts"]}
+    assert mounts == {
+        "/tmp": "mlpools-tmp",
+        "/scratch": "mlpools-scratch",
+        "/dev/shm": "mlpools-shm",
+        "/data": "data",
+    }
+
+
+def test_the_task_tells_every_rank_what_to_do() -> None:
+    built = _build({"nodes": 2, "xgboost.rounds": 50, "checkpoint": {"everyRounds": 10}}, attempt=3)
+    task = Task.from_json(_variables(built)["MLPOOLS_TASK"])
+    assert (task.uid, task.attempt, task.nodes, task.framework) == (UID, 3, 2, "xgboost")
+    assert task.coordinator == "flights-3-0.tj-flights.team-a.svc.cluster.local"
+    assert _pod(built)["subdomain"] == "tj-flights"
+    assert task.spec["rounds"] == 50
+    assert task.spec["params"] == {"max_depth": 8, "eta": 0.1, "tree_method": "hist"}
+    assert task.checkpoint == {"url": "file:///data/model/checkpoints", "everyRounds": 10, "keep": 2}
+    assert task.output == {"url": "file:///data/model", "mode": "Error"}
+    assert task.data == {"train": {"parquet": {"url": "file:///data/train/*.parquet"}}}
+
+
+def _expand(value: str) -> str:
+    """Expand a variable as the kubelet does: ``$$`` is ``$``, ``$(NAME)`` is that variable's value."""
+    return re.sub(r"\$\$|\$\((\w+)\)", lambda it: "$" if it[0] == "$$" else "EXPANDED", value)
+
+
+@given(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable()))
+def test_the_kubelet_hands_the_task_over_as_it_is(label: str) -> None:
+    value = _variables(_build({"xgboost.label": label}))["MLPOOLS_TASK"]
+    assert json.loads(_expand(value))["spec"]["label"] == label
+
+
+def test_a_dollar_in_a_path_is_not_a_variable() -> None:
+    value = _variables(_build({"output.url": "/data/$(HOME)/$x"}))["MLPOOLS_TASK"]
+    assert json.loads(_expand(value))["output"]["url"] == "/data/$(HOME)/$x"
+
+
+def test_users_variables_come_before_ours() -> None:
+    env = [{"name": "AWS_REGION", "value": "eu"}, {"name": "PYTHONUNBUFFERED", "value": "0"}]
+    names = [it["name"] for it in _container(_build({"env": env}))["env"]]
+    assert names == ["AWS_REGION", "PYTHONUNBUFFERED", "PYTHONUNBUFFERED", "MLPOOLS_TASK"]
+
+
+@pytest.mark.parametrize(
+    ("job", "pool", "image"),
+    [("job:1", "pool:1", "job:1"), (None, "pool:1", "pool:1"), (None, None, "runtime:test")],
+)
+def test_the_image_is_the_jobs_or_the_pools_or_the_operators(
+    job: str | None, pool: str | None, image: str
+) -> None:
+    built = _build({"runtime": {"image": job}} if job else {}, {"runtime": {"image": pool}} if pool else {})
+    assert _container(built)["image"] == image
+
+
+def test_a_pool_says_where_its_pods_go() -> None:
+    pool = {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "ml", "operator": "Exists", "effect": "NoSchedule"}],
+        "runtime": {"imagePullSecrets": [{"name": "registry"}], "imagePullPolicy": "Always"},
+        "lostNodeSeconds": 7,
+    }
+    pod = _pod(_build({"serviceAccountName": "trainer"}, pool))
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["serviceAccountName"] == "trainer"
+    assert pod["containers"][0]["imagePullPolicy"] == "Always"
+    assert [(it["key"], it.get("tolerationSeconds")) for it in pod["tolerations"]] == [
+        ("ml", None),
+        ("node.kubernetes.io/not-ready", 7),
+        ("node.kubernetes.io/unreachable", 7),
+    ]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_placement_concerns_the_pods_of_one_attempt(required: bool) -> None:
+    own = {"mlpools.dev/job-uid": UID, "mlpools.dev/attempt": "1"}
+    packed = _pod(
+        _build(pool={"placement": {"strategy": "Pack", "topologyKey": "rack", "required": required}})
+    )
+    (term,) = next(iter(packed["affinity"]["podAffinity"].values()))
+    term = term if required else term["podAffinityTerm"]
+    assert term == {"topologyKey": "rack", "labelSelector": {"matchLabels": own}}
+    spread = _pod(_build(pool={"placement": {"strategy": "Spread", "required": required}}))
+    (constraint,) = spread["topologySpreadConstraints"]
+    assert constraint["labelSelector"] == {"matchLabels": own}
+    assert constraint["topologyKey"] == "kubernetes.io/hostname"
+    assert constraint["whenUnsatisfiable"] == ("DoNotSchedule" if required else "ScheduleAnyway")
+    assert not {"affinity", "topologySpreadConstraints"} & _pod(_build()).keys()
+
+
+def test_only_its_own_pods_and_the_operators_probe_get_in() -> None:
+    spec = network.policy("TrainingJob", a_job(), "cpu", DEFAULTS)["spec"]
+    own = {"matchLabels": {"mlpools.dev/job-uid": UID}}
+    assert spec["podSelector"] == own
+    assert spec["policyTypes"] == ["Ingress"]
+    peers, probe = spec["ingress"]
+    assert peers == {"from": [{"podSelector": own}]}
+    assert probe["ports"] == [{"port": 8470, "protocol": "TCP"}]
+    assert probe["from"] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mlpools-system"}},
+            "podSelector": {"matchLabels": dict(DEFAULTS.operator_labels)},
+        }
+    ]
+
+
+def test_names_of_pods_resolve_before_they_are_ready() -> None:
+    spec = network.service("TrainingJob", a_job(), "cpu")["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    assert spec["selector"] == {"mlpools.dev/job-uid": UID}
