@@ -31,7 +31,7 @@ def wait_for(what: str, check: Callable[[], str | None], *, seconds: float, ever
         ToolError: the deadline passed, with the last reason.
     """
     deadline = time.monotonic() + seconds
-    while reason := check():
+    while (reason := check()) is not None:
         if time.monotonic() > deadline:
             raise ToolError(f"{what}: not ready after {seconds:.0f} s: {reason}")
         time.sleep(every)

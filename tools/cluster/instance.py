@@ -177,7 +177,6 @@ class Instance:
         process = self._pid_1()
         if process is not None:
             process.kill()
-            wait_for(f"killing {self.name}", lambda: "it runs" if process.alive else None, seconds=30)
 
     def _pid_1(self) -> Process | None:
         return self._processes.find("instance")

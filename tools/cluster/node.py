@@ -68,7 +68,6 @@ class Node:
         process = self._pid_1()
         if process is not None:
             process.kill()
-            wait_for(f"killing {self.name}", lambda: "it runs" if process.alive else None, seconds=30)
 
     def problem(self) -> str | None:
         """Which of its programs does not run."""

@@ -14,6 +14,9 @@ from tools.cluster.certificates import Pair
 SOCKET = Path("/run/containerd/containerd.sock")
 PROXY_HEALTH_PORT = 10256
 CNI_PLUGINS = Path("/usr/lib/cni")
+# What a node keeps over a power cut, and the usual place at which it finds it: a kubelet makes sockets
+# below its folder, whose paths may not be longer than 107 characters.
+KEPT = {"kubelet": "/var/lib/kubelet", "pod-logs": "/var/log/pods"}
 # What a kubelet sets for the whole machine. A node is shown files that say so already.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
@@ -75,8 +78,8 @@ class NodeFiles:
 def root_script(files: NodeFiles, caches: Path) -> str:
     """A shell script that gives a node a root of its own.
 
-    What lies on the host is there to read, what the node writes goes to memory and is gone with it
-    (as on a machine whose /run and /var/log are); only the state folder is the host's.
+    What lies on the host is there to read; what the node writes goes to memory and is gone with it,
+    except for its folders in the state folder.
 
     Args:
         files: The node's.
@@ -93,15 +96,18 @@ def root_script(files: NodeFiles, caches: Path) -> str:
         f"mount -t tmpfs -o mode=1777 mlpools {new}/tmp",
     ]
     lines += [f"mount --rbind {folder} {new}{folder}" for folder in ("/dev", "/sys", "/proc")]
-    for folder in (caches, files.state):
-        lines += [f"mkdir -p {new}{folder}", f"mount --bind {folder} {new}{folder}"]
+    kept = {caches: caches, files.state: files.state} | {
+        files.folder / name: Path(usual) for name, usual in KEPT.items()
+    }
+    for folder, shown in kept.items():
+        lines += [f"mkdir -p {folder} {new}{shown}", f"mount --bind {folder} {new}{shown}"]
     lines += [
         f"cd {new}",
         "pivot_root . .",
         "umount -l .",
         "cd /",
         "mount --make-rshared /",
-        "mkdir -p /run/kernel /var/log/pods",
+        "mkdir /run/kernel",
     ]
     for setting, value in KERNEL_SETTINGS.items():
         shown = f"/run/kernel/{setting.replace('/', '.')}"
@@ -174,7 +180,7 @@ def kubelet_command(program: Path, files: NodeFiles, kubeconfig: Path) -> list[s
         program,
         f"--config={files.folder}/kubelet.json",
         f"--kubeconfig={kubeconfig}",
-        f"--root-dir={files.folder}/kubelet",
+        f"--root-dir={KEPT['kubelet']}",
         f"--hostname-override={files.name}",
         f"--node-ip={files.address}",
     ]

@@ -52,10 +52,15 @@ class Process:
         _reap(self.pid)
         return Process.of(self.pid) == self
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal, to this program or to nobody."""
         if self.alive:
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it and wait until it is gone: until then it holds its ports and files."""
+        self.send(signal.SIGKILL)
+        wait_for(f"killing {self.pid}", lambda: "it runs" if self.alive else None, seconds=30, every=0.01)
 
     def children(self) -> list[int]:
         """The pids of what it started."""
@@ -116,12 +121,11 @@ class Processes:
         """Ask a program to end, kill it where it does not, and forget it."""
         process = self.find(name)
         if process is not None:
-            process.kill(signal.SIGTERM)
+            process.send(signal.SIGTERM)
             try:
                 wait_for(f"stopping {name}", lambda: "it runs" if process.alive else None, seconds=seconds)
             except ToolError:
                 process.kill()
-                wait_for(f"killing {name}", lambda: "it runs" if process.alive else None, seconds=seconds)
         self._record(name).unlink(missing_ok=True)
 
     def failure(self, name: str) -> ToolError:

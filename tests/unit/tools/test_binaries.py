@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_an_unknown_tool_is_named_with_those_that_exist() -> None:
 
 
 @pytest.fixture
-def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A `go` that writes what it is asked for, or fails when the folder says so."""
     program = tmp_path / "path" / "go"
     program.parent.mkdir()

@@ -37,9 +37,10 @@ def test_a_program_is_found_by_another_run_and_stopped(processes: Processes) -> 
 
 
 def test_output_goes_to_the_log_and_the_state_folder_is_where_it_runs(processes: Processes) -> None:
-    process = processes.start("one", ["sh", "-c", "pwd; echo bad >&2"])
-    wait_for("one", lambda: "it runs" if process.alive else None, seconds=10)
-    assert processes.log("one").read_text() == f"{processes.state}\nbad\n"
+    processes.start("one", ["sh", "-c", "pwd; echo bad >&2; exec sleep 60"])
+    log = processes.log("one")
+    wait_for("its output", lambda: None if "bad" in log.read_text() else "none", seconds=10)
+    assert log.read_text() == f"{processes.state}\nbad\n"
 
 
 def test_a_pid_that_is_meanwhile_another_program_s_is_left_alone(processes: Processes) -> None:
