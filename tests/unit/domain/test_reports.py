@@ -63,7 +63,7 @@ def test_whatever_a_pod_reports_becomes_valid_progress_or_none(raw: dict[str, An
     assert progress is None or (progress.step > 0 and len(progress.metrics) <= 16)
 
 
-_leavings = {key: _junk for key in ("message", "step", "metrics", "outputs", "checkpointStep")}
+_leavings = dict.fromkeys(("message", "step", "metrics", "outputs", "checkpointStep"), _junk)
 
 
 @given(st.fixed_dictionaries({"code": st.just(0), "rank": st.just(0), **_leavings}))
