@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,15 @@ def test_a_name_that_does_not_exist_is_denied_at_once_and_not_remembered(
 @pytest.mark.e2e(seconds=10)
 def test_a_node_s_power_is_cut_and_it_comes_back(pair: tuple[Instance, Instance]) -> None:
     instance = pair[1]
+    kubectl = Kubectl(instance.kubeconfig)
+    killed = datetime.now(UTC)
     instance.kill_node(2)
     assert instance.problem() == "node2 is not up"
     instance.restart_node(2)
     assert instance.problem() is None
+    lease = kubectl.get("lease", "node2", "kube-node-lease")
+    assert lease is not None
+    assert datetime.fromisoformat(lease["spec"]["renewTime"]) > killed
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -204,7 +210,6 @@ def test_a_node_s_power_is_cut_and_it_comes_back(pair: tuple[Instance, Instance]
             "containers": [{"name": "main", "image": IMAGE, "command": ["true"]}],
         },
     }
-    kubectl = Kubectl(instance.kubeconfig)
     kubectl.apply(json.dumps(pod))
     kubectl.run("wait", "pod/after", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
 

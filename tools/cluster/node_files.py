@@ -95,7 +95,7 @@ def root_script(files: NodeFiles, caches: Path) -> str:
         f"mount -t tmpfs -o mode=0755 mlpools {new}/run",
         f"mount -t tmpfs -o mode=1777 mlpools {new}/tmp",
     ]
-    lines += [f"mount --rbind {folder} {new}{folder}" for folder in ("/dev", "/sys", "/proc")]
+    lines += [f"mount --rbind {kernels} {new}{kernels}" for kernels in ("/dev", "/sys", "/proc")]
     kept = {caches: caches, files.state: files.state} | {
         files.folder / name: Path(usual) for name, usual in KEPT.items()
     }
