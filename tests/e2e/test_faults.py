@@ -35,7 +35,7 @@ def test_a_killed_pod_costs_at_most_the_rounds_since_the_checkpoint(training: Tr
     training.cluster.run(
         "exec", victim["metadata"]["name"], "-c", "main", "--", "python", "-c",
         "import os, signal; [os.kill(int(p), signal.SIGKILL) for p in os.listdir('/proc') if p.isdigit()"
-        " and b'mlpools.runtime' in open(f'/proc/{p}/cmdline', 'rb').read()]",
+        " and b'-m\\0mlpools.runtime' in open(f'/proc/{p}/cmdline', 'rb').read()]",
     )  # fmt: skip
     status = training.ended("killed")
     assert condition(status, "Complete")["status"] == "True", status

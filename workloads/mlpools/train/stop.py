@@ -30,9 +30,13 @@ class Stop:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda *_: self._requested.set())
+        signal.signal(signal.SIGTERM, lambda *_: self.request())
         threading.Thread(target=self._hear, args=(reading,), daemon=True).start()
         return self
+
+    def request(self) -> None:
+        """Ask for a stop."""
+        self._requested.set()
 
     @property
     def requested(self) -> bool:
@@ -55,7 +59,7 @@ class Stop:
     def _hear(self, reading: int) -> None:
         while os.read(reading, 1) != bytes([signal.SIGTERM]):
             pass
-        self._requested.set()
+        self.request()
         timer = threading.Timer(self._late_after, lambda: self._late() if self._late else None)
         timer.daemon = True
         timer.start()

@@ -138,8 +138,8 @@ def _matrices(
     matrices: dict[str, xgb.QuantileDMatrix] = {}
     unknown = {}
     for name, shard in rows.items():
-        batches = Batches(shard, columns, name)
-        matrices[name] = build(batches, dict(parameters.booster), matrices.get("train"))
+        batches = Batches(shard, columns, parameters, name)
+        matrices[name] = build(batches, parameters, matrices.get("train"))
         if batches.unknown:
             unknown[name] = batches.unknown
         job.reporter.alive(f"The data {name!r} is in memory.")
@@ -185,22 +185,18 @@ def _outcome(
         mlpools_data=json.dumps(identity["data"], sort_keys=True),
     )
     rows = {name: plan.num_rows for name, plan in plans.items()}
-    details = {
+    summary = {
         "rounds": progress.finished,
-        "resumedFromStep": boosting.resumed_from,
         "bestRound": best + 1,
         "metrics": metrics,
         "baseline": baseline,
         "rows": rows,
-        "history": progress.history,
     }
+    details = {**summary, "history": progress.history}
     files = {name: [[file.name, len(file.group_rows)] for file in plan.files] for name, plan in plans.items()}
     facts = {
-        "rounds": progress.finished,
-        "bestRound": best + 1,
-        "metrics": metrics,
-        "baseline": baseline,
-        "rows": rows,
+        **summary,
+        "resumedFromStep": boosting.resumed_from,
         "columns": json.loads(columns.to_json()),
         "fingerprint": identity["data"],
         "files": files,

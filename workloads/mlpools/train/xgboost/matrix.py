@@ -9,6 +9,7 @@ import xgboost as xgb
 
 from mlpools.data.columns import Batch, Columns
 from mlpools.data.shard import ShardRows
+from mlpools.train.xgboost.parameters import Parameters
 
 
 class Batches(xgb.DataIter):  # type: ignore[misc]
@@ -21,8 +22,9 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         unknown: values of category columns that the training data does not have; they count as missing.
     """
 
-    def __init__(self, rows: ShardRows, columns: Columns, name: str) -> None:
+    def __init__(self, rows: ShardRows, columns: Columns, parameters: Parameters, name: str) -> None:
         self._rows = rows
+        self._parameters = parameters
         self._columns = columns
         self._where = f"The data {name!r}"
         self._kept: list[Batch] | None = None
@@ -58,12 +60,13 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
             yield self._columns.filler()
         for table in self._rows.tables():
             batch = self._columns.convert(table, self._where)
+            self._parameters.check_labels(batch.label, self._where)
             self.unknown += batch.unknown
             yield batch
 
 
 def build(
-    batches: Batches, parameters: dict[str, Any], reference: xgb.QuantileDMatrix | None
+    batches: Batches, parameters: Parameters, reference: xgb.QuantileDMatrix | None
 ) -> xgb.QuantileDMatrix:
     """Build a matrix; sets other than the training data use its bins.
 
@@ -71,8 +74,8 @@ def build(
     """
     return xgb.QuantileDMatrix(
         batches,
-        nthread=parameters["nthread"],
-        max_bin=parameters.get("max_bin"),
+        nthread=parameters.booster["nthread"],
+        max_bin=parameters.booster.get("max_bin"),
         ref=reference,
         enable_categorical=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ _OURS = {
 _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
 )
-_ABOUT_DATA = re.compile(r"label|\binf\b|weight|missing", re.IGNORECASE)
+_ABOUT_DATA = re.compile(r"label|\binf\b|weight", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,30 @@ class Parameters:
                     f"The metric {metric!r} depends on the order of all rows, but XGBoost only averages the "
                     "ranks' own values. Use logloss, error or rmse, or nodes: 1."
                 )
+
+    def check_labels(self, labels: np.ndarray, where: str) -> None:
+        """Refuse labels that the objective has no meaning for; XGBoost's own words do not name the column.
+
+        Raises:
+            DataNotReadable: with the column and the range that was found.
+        """
+        low, high = self._label_range()
+        if len(labels) and (labels.min() < low or labels.max() > high):
+            allowed = f"{low:g} and more" if high == math.inf else f"{low:g} to {high:g}"
+            raise DataNotReadable(
+                f"{where}: the label column {self.label!r} has values from {labels.min():g} "
+                f"to {labels.max():g}, but {self.booster['objective']} takes {allowed}."
+            )
+
+    def _label_range(self) -> tuple[float, float]:
+        objective = str(self.booster["objective"])
+        if objective.startswith("binary:"):
+            return 0, 1
+        if objective.startswith("multi:"):
+            return 0, int(self.booster.get("num_class", 1)) - 1
+        if objective.startswith(("count:", "reg:gamma", "reg:tweedie")):
+            return 0, math.inf
+        return -math.inf, math.inf
 
     @property
     def metrics(self) -> list[str]:
