@@ -110,8 +110,8 @@ def root_script(files: NodeFiles, caches: Path) -> str:
         "mkdir /run/kernel",
     ]
     for setting, value in KERNEL_SETTINGS.items():
-        shown = f"/run/kernel/{setting.replace('/', '.')}"
-        lines.append(f"echo {value} > {shown} && mount --bind {shown} /proc/sys/{setting}")
+        file = f"/run/kernel/{setting.replace('/', '.')}"
+        lines.append(f"echo {value} > {file} && mount --bind {file} /proc/sys/{setting}")
     return "\n".join(["set -eu", *lines, ""])
 
 
