@@ -148,7 +148,7 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, kept over exec
 
 
-def task(output: Path, *, nodes: int = 1, **changes: Any) -> Task:
+def task(output: Path, /, *, nodes: int = 1, **changes: Any) -> Task:
     """Return a small task; its checkpoints lie below the output."""
     base = Task(
         namespace="team-a",

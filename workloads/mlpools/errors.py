@@ -72,6 +72,11 @@ class PeerLost(JobError):
     code = Exit.PEER_LOST
 
 
+def one_line(error: BaseException) -> str:
+    """Return a library's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
 def at_hand(wanted: str, names: Sequence[str], what: str) -> str:
     """Return a sentence that helps with a misspelt name: the closest one and those there are."""
     close = difflib.get_close_matches(wanted, names, n=1)

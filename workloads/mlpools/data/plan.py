@@ -20,7 +20,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from mlpools.data.sources import ParquetSource, list_files
-from mlpools.errors import DataNotReadable
+from mlpools.errors import DataNotReadable, one_line
 
 #: One read of a file's end gets most footers whole.
 _TAIL_BYTES = 1 << 16
@@ -143,12 +143,13 @@ def _read_footer(system: pa.fs.FileSystem, path: str, size: int) -> tuple[str, p
             length = int.from_bytes(tail[-8:-4], "little") + 8
             if length > len(tail) and length <= size - len(_MAGIC):
                 tail = file.read_at(length, size - length)
-        footer = tail[-length:]
-        meta = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
     except OSError as error:
-        raise DataNotReadable(f"{path} cannot be read: {error}") from error
-    except pa.ArrowException as error:
-        raise DataNotReadable(f"{path} is damaged: {error}") from error
+        raise DataNotReadable(f"{path} cannot be read: {one_line(error)}") from error
+    footer = tail[-length:]
+    try:
+        meta = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    except (OSError, pa.ArrowException) as error:
+        raise DataNotReadable(f"{path} is damaged: {one_line(error)}") from error
     return hashlib.sha256(footer).hexdigest(), meta
 
 

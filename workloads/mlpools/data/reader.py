@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from mlpools.data.plan import Plan, PlannedFile
 from mlpools.data.sharding import RowRange
-from mlpools.errors import DataNotReadable
+from mlpools.errors import DataNotReadable, one_line
 
 #: Row groups above this many bytes in memory are read in buffered pieces: several times less peak memory
 #: at the same speed.
@@ -47,7 +47,7 @@ def _open(file: PlannedFile) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise DataNotReadable(f"{file.path} is not there; is the data mounted on every node?") from error
     except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{file.path} cannot be read: {error}") from error
+        raise DataNotReadable(f"{file.path} cannot be read: {one_line(error)}") from error
     if reader.metadata.num_row_groups != len(file.group_rows):
         raise DataNotReadable(f"{file.path} was replaced while the job was starting.")
     return reader
@@ -71,7 +71,7 @@ def _read_group(
             if position >= part.stop:
                 return
     except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{file.path}, row group {index}, is damaged: {error}") from error
+        raise DataNotReadable(f"{file.path}, row group {index}, is damaged: {one_line(error)}") from error
 
 
 def _cast(table: pa.Table, schema: pa.Schema, file: PlannedFile) -> pa.Table:
@@ -82,5 +82,5 @@ def _cast(table: pa.Table, schema: pa.Schema, file: PlannedFile) -> pa.Table:
             try:
                 table = table.set_column(i, field, table.column(i).cast(field.type))
             except pa.ArrowException as error:
-                raise DataNotReadable(f"{file.path}, column {field.name!r}: {error}") from error
+                raise DataNotReadable(f"{file.path}, column {field.name!r}: {one_line(error)}") from error
     return table

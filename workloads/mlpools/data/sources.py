@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.errors import DataNotReadable, InvalidSpec, one_line
 from mlpools.locations import local_path
 
 _WILD = frozenset("*?[")
@@ -71,7 +71,7 @@ def list_files(source: ParquetSource) -> tuple[pa.fs.FileSystem, list[tuple[str,
             path = str(local_path(url, "data url"))
             files = _match(system, path) if _WILD & set(path) else _expand(system, path)
         except (OSError, ValueError) as error:
-            raise DataNotReadable(f"{url} cannot be listed: {error}") from error
+            raise DataNotReadable(f"{url} cannot be listed: {one_line(error)}") from error
         if not files:
             raise DataNotReadable(
                 f"{url} is not there or holds no Parquet file; check the path and the mount."

@@ -30,7 +30,7 @@ def main() -> NoReturn:
     stop = Stop(task.grace_period_seconds).listen()
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
     try:
-        job.leave(_work(job))
+        job.leave(work(job))
     except JobError as error:
         print(f"mlpools: rank {job.gang.rank}: {error}", flush=True)  # noqa: T201 - the job's log
         job.end(error)
@@ -40,7 +40,12 @@ def main() -> NoReturn:
         job.end(JobError(f"{type(error).__name__}: {error} (unexpected; the log has more)"), text)
 
 
-def _work(job: Job) -> Final:
+def work(job: Job) -> Final:
+    """Claim the output, train, commit, and return how this rank ended.
+
+    Raises:
+        JobError: with a cause.
+    """
     gang, task = job.gang, job.task
     outputs = Outputs(task) if gang.leads else None
     if outputs is not None and (result := outputs.claim()) is not None:

@@ -28,6 +28,8 @@ _OURS = {
     "n_estimators": "Set xgboost.rounds instead.",
     "early_stopping_rounds": "Set xgboost.earlyStoppingRounds instead.",
 }
+_REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
+_REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
 _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
 )
@@ -153,22 +155,21 @@ def rehearse(parameters: Parameters, columns: Columns) -> None:
     Raises:
         BadHyperParameter: XGBoost refuses, does not know or cannot honour a parameter.
     """
-    data = np.zeros((2, len(columns.features)), dtype=np.float32)
+    matrix = xgb.QuantileDMatrix(
+        np.zeros((2, len(columns.features)), dtype=np.float32),
+        label=np.ones(2),
+        feature_names=list(columns.features),
+        feature_types=list(columns.kinds),
+        enable_categorical=True,
+    )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            matrix = xgb.QuantileDMatrix(
-                data,
-                label=np.ones(2),
-                feature_names=list(columns.features),
-                feature_types=list(columns.kinds),
-                enable_categorical=True,
-            )
-            booster = xgb.Booster(dict(parameters.booster), cache=[matrix])
-            booster.update(matrix, 0)
-            booster.eval_set([(matrix, "train")], 0)
-        except (xgb.core.XGBoostError, ValueError, TypeError) as error:
-            raise BadHyperParameter(f"XGBoost refuses the parameters: {plain(error)}") from error
+            booster = _one_round(parameters.booster, matrix)
+        except _REFUSALS as error:
+            name = _guilty(parameters.booster, matrix)
+            which = f"the parameter {name!r}" if name else "the parameters"
+            raise BadHyperParameter(f"XGBoost refuses {which}: {plain(error)}") from error
     for warning in heard:
         text = str(warning.message)
         unknown = re.search(r'Parameters: \{ "?([^" ,}]+)', text)
@@ -176,9 +177,25 @@ def rehearse(parameters: Parameters, columns: Columns) -> None:
             hint = at_hand(unknown[1], _known(booster.save_config()), "Parameters")
             raise BadHyperParameter(f"XGBoost does not know the parameter {unknown[1]!r}. {hint}")
         if "Device is changed" in text:
-            raise BadHyperParameter(
-                "device asks for a GPU, but this node has none. Leave it out, or set cpu."
-            )
+            raise BadHyperParameter("device asks for a GPU, but this node has none. Leave it out or set cpu.")
+
+
+def _one_round(parameters: Mapping[str, Any], matrix: xgb.QuantileDMatrix) -> xgb.Booster:
+    booster = xgb.Booster(dict(parameters), cache=[matrix])
+    booster.update(matrix, 0)
+    booster.eval_set([(matrix, "train")], 0)
+    return booster
+
+
+def _guilty(parameters: Mapping[str, Any], matrix: xgb.QuantileDMatrix) -> str:
+    """Return the parameter without which all is well: XGBoost's messages often do not name it."""
+    for name in parameters:
+        try:
+            _one_round({key: value for key, value in parameters.items() if key != name}, matrix)
+        except _REFUSALS:
+            continue
+        return name
+    return ""
 
 
 def translate(error: xgb.core.XGBoostError) -> JobError:

@@ -1,0 +1,287 @@
+"""One rank in this process: early stopping, checkpoints, parameters, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import mlpools.train.xgboost as trainer
+from mlpools.contract import Exit, Final
+from mlpools.errors import (
+    BadHyperParameter,
+    CheckpointMismatch,
+    DataNotReadable,
+    InvalidSpec,
+    JobError,
+    OutputExists,
+    OutputNotWritable,
+    Preempted,
+)
+from mlpools.runtime.frameworks import load
+from mlpools.runtime.launch import work
+from mlpools.train.gang import Gang
+from mlpools.train.job import Job
+from mlpools.train.reporter import Reporter
+from mlpools.train.stop import Stop
+from mlpools.train.xgboost.parameters import Parameters
+from tests.support.flights import flights, spec, write_flights
+from tests.support.pods import read_json, task
+
+
+class StopAt(Reporter):
+    """Asks for a stop while a round is being reported."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self.stop = Stop(60)
+        self._rounds = rounds
+
+    def step(self, **values: Any) -> None:
+        if values["step"] == self._rounds:
+            self.stop.request()
+
+
+class Fixture:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "out"
+        self.data = write_flights(folder / "in", 1_000)
+
+    def run(self, stop_at: int = 0, **changes: Any) -> Final:
+        fields = {"spec": spec(), "data": self.data, **changes}
+        reporter = StopAt(stop_at)
+        return work(Job(task(self.output, **fields), Gang(), reporter, reporter.stop))
+
+    def model(self) -> bytes:
+        return (self.output / "model.ubj").read_bytes()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Fixture:
+    return Fixture(tmp_path)
+
+
+def output(here: Fixture, mode: str = "Error") -> dict[str, str]:
+    return {"url": str(here.output), "mode": mode}
+
+
+def test_early_stopping_remembers_the_best_round(here: Fixture) -> None:
+    final = here.run(spec=spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5}))
+    metrics = read_json(here.output / "metrics.json")
+    curve = metrics["history"]["eval"]["rmse"]
+    assert metrics["bestRound"] == curve.index(min(curve)) + 1
+    assert metrics["rounds"] == final.step == metrics["bestRound"] + 5 < 500
+    assert final.metrics["eval-rmse"] == min(curve)
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 11])
+def test_a_stop_anywhere_gives_the_same_model_and_the_same_early_stop(
+    here: Fixture, tmp_path: Path, stop_at: int
+) -> None:
+    stopping = spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5})
+    here.run(spec=stopping)
+    other = Fixture(tmp_path / "other")
+    with pytest.raises(Preempted, match=f"after round {stop_at}"):
+        other.run(stop_at, spec=stopping)
+    other.run(spec=stopping, attempt=2)
+    assert other.model() == here.model()
+    assert (other.output / "metrics.json").read_bytes() == (here.output / "metrics.json").read_bytes()
+
+
+def test_a_metric_where_higher_is_better_stops_at_the_highest(here: Fixture) -> None:
+    table = flights(600)
+    label = pa.array([1 if delay > 15 else 0 for delay in table["arr_delay"].to_pylist()])
+    path = here.folder / "binary.parquet"
+    pq.write_table(table.set_column(4, "arr_delay", label), path)
+    source = {"parquet": {"url": str(path)}}
+    here.run(
+        data={"train": source, "eval": source},
+        spec=spec(
+            objective="binary:logistic", evalMetrics=["logloss", "auc"], earlyStoppingRounds=3, rounds=60
+        ),
+    )
+    metrics = read_json(here.output / "metrics.json")
+    curve = metrics["history"]["eval"]["auc"]
+    assert curve[metrics["bestRound"] - 1] == max(curve)
+    assert set(metrics["metrics"]["eval"]) == {"logloss", "auc"}
+
+
+def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: Fixture) -> None:
+    final = here.run(checkpoint={"url": str(here.folder / "saved"), "everyRounds": 6, "keep": 2})
+    assert sorted(path.name for path in (here.folder / "saved/uid-1").iterdir()) == [
+        "step-000000012",
+        "step-000000018",
+    ]
+    assert final.checkpoint_step == 18
+
+
+def test_a_damaged_checkpoint_is_passed_over(here: Fixture) -> None:
+    where = {"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 3}
+    with pytest.raises(Preempted):
+        here.run(12, checkpoint=where)
+    newest = here.folder / "saved/uid-1/step-000000012/model.ubj"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    (here.folder / "saved/uid-1/step-000000010/COMMIT").unlink()
+    with pytest.raises(Preempted, match="after round 7,"):
+        here.run(7, checkpoint=where)
+
+
+def test_changed_data_starts_over(here: Fixture) -> None:
+    with pytest.raises(Preempted):
+        here.run(12)
+    here.data = write_flights(here.folder / "in", 1_200)
+    with pytest.raises(Preempted, match="after round 2"):
+        here.run(2)
+
+
+def test_another_jobs_checkpoint_is_used_only_on_request_and_if_it_fits(here: Fixture) -> None:
+    with pytest.raises(Preempted):
+        here.run(9)
+    more = spec(params={"max_depth": 6, "eta": 0.2})
+    with pytest.raises(CheckpointMismatch, match=r'params was .*"max_depth": 4.* and is .*"max_depth": 6'):
+        here.run(uid="uid-2", output=output(here, "Resume"), spec=more)
+    with pytest.raises(Preempted, match="after round 11,"):
+        here.run(11, uid="uid-3", output=output(here, "Resume"))
+    with pytest.raises(Preempted, match="after round 2,"):
+        here.run(2, uid="uid-4", output=output(here, "Overwrite"))
+
+
+def test_the_result_of_another_run_is_not_touched(here: Fixture) -> None:
+    here.run()
+    before = {path: path.read_bytes() for path in here.output.rglob("*") if path.is_file()}
+    with pytest.raises(OutputExists, match="holds the result of team-a/job already"):
+        here.run(uid="uid-2", data={"train": {"parquet": {"url": "/never/read"}}})
+    assert {path: path.read_bytes() for path in here.output.rglob("*") if path.is_file()} == before
+
+
+def test_files_of_nobody_are_not_touched_either(here: Fixture) -> None:
+    here.output.mkdir()
+    (here.output / "model.ubj").write_bytes(b"precious")
+    with pytest.raises(OutputExists, match=r"holds a model\.ubj"):
+        here.run()
+
+
+def test_overwrite_replaces_the_old_result_only_when_the_new_one_is_there(here: Fixture) -> None:
+    here.run()
+    old = here.model()
+    with pytest.raises(DataNotReadable):
+        here.run(uid="uid-2", output=output(here, "Overwrite"), spec=spec(label="nothing"))
+    assert here.model() == old
+    here.run(uid="uid-2", output=output(here, "Overwrite"), spec=spec(rounds=3))
+    assert here.model() != old
+    assert read_json(here.output / "result.json")["job"]["uid"] == "uid-2"
+
+
+def test_an_attempt_after_the_commit_only_reports_it(here: Fixture) -> None:
+    first = here.run()
+    written = (here.output / "result.json").stat().st_mtime_ns
+    second = here.run(attempt=2, data={"train": {"parquet": {"url": "/gone/since"}}})
+    assert (second.code, second.metrics, second.step) == (Exit.DONE, first.metrics, 20)
+    assert (here.output / "result.json").stat().st_mtime_ns == written
+
+
+def test_data_that_does_not_fit_into_memory_gives_the_same_model(
+    here: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.run()
+    model = here.model()
+    monkeypatch.setattr(trainer, "_DECODED_SHARE", -1.0)
+    monkeypatch.setattr(trainer.cgroup, "limits", lambda: trainer.cgroup.Limits(1.0, 1 << 30))
+    here.run(uid="uid-2", output=output(here, "Overwrite"))
+    assert here.model() == model
+    [rank] = read_json(here.output / "result.json")["ranks"]
+    size = sum(path.stat().st_size for path in (here.folder / "in/train").iterdir())
+    assert rank["data"]["train"]["bytesRead"] > 3 * size
+
+
+def test_weights_count(here: Fixture) -> None:
+    table = flights(400).append_column("w", pa.array([2.0] * 400))
+    pq.write_table(table, here.folder / "weighted.parquet")
+    here.run(
+        data={"train": {"parquet": {"url": str(here.folder / "weighted.parquet")}}}, spec=spec(weight="w")
+    )
+    model = here.model()
+    import xgboost as xgb
+
+    booster = xgb.Booster()
+    booster.load_model(bytearray(model))
+    assert json.loads(booster.get_dump(with_stats=True, dump_format="json")[0])["cover"] == 800
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"max_dept": 3}, "does not know the parameter 'max_dept'. Did you mean 'max_depth'"),
+        ({"max_depth": -1}, "value -1 for Parameter max_depth"),
+        ({"eta": "fast"}, "XGBoost refuses the parameter 'eta'"),
+        ({"tree_method": "exact"}, "tree_method must be hist"),
+        ({"booster": "gblinear"}, "booster must be"),
+        ({"process_type": "update"}, "'process_type' cannot be set"),
+        ({"n_estimators": 5}, r"Set xgboost\.rounds"),
+        ({"objective": "rank:ndcg"}, "'rank:ndcg' needs groups"),
+        ({"objective": "reg:nothing"}, "Unknown objective function"),
+        ({"eval_metric": "nonsense"}, "Unknown metric function nonsense"),
+        ({"device": "cuda"}, "asks for a GPU"),
+    ],
+)
+def test_bad_parameters_are_named(here: Fixture, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadHyperParameter, match=words) as caught:
+        here.run(spec=spec(params=params))
+    assert caught.value.code == Exit.BAD_HYPER_PARAMETER
+    assert "\n" not in str(caught.value)
+    assert "/workspace" not in str(caught.value)
+
+
+def test_early_stopping_without_a_second_set_is_refused(here: Fixture) -> None:
+    with pytest.raises(InvalidSpec, match=r"needs a second data set.*data\.eval"):
+        here.run(spec=spec(earlyStoppingRounds=3), data={"train": here.data["train"]})
+
+
+@pytest.mark.parametrize("metric", ["auc", "aucpr", "ndcg@5"])
+def test_metrics_of_order_are_refused_on_several_ranks_only(metric: str) -> None:
+    parameters = Parameters.from_spec(spec(evalMetrics=[metric]), threads=1)
+    parameters.check(["train", "eval"], world_size=1)
+    with pytest.raises(BadHyperParameter, match="order of all rows"):
+        parameters.check(["train", "eval"], world_size=2)
+
+
+def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: Fixture) -> None:
+    with pytest.raises(DataNotReadable, match=r"'arr_delay' has values from .* binary:logistic takes 0 to 1"):
+        here.run(spec=spec(objective="binary:logistic"))
+
+
+def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: Fixture) -> None:
+    path = here.folder / "two.parquet"
+    pq.write_table(flights(2), path)
+    job = Job(
+        task(here.output, nodes=3, spec=spec(), data={"train": {"parquet": {"url": str(path)}}}),
+        Gang(rank=0, world_size=3),
+        Reporter(),
+        Stop(60),
+    )
+    with pytest.raises(DataNotReadable, match=r"2 row\(s\) for 3 ranks"):
+        work(job)
+
+
+def test_an_output_that_cannot_be_written_is_said(here: Fixture) -> None:
+    here.output.write_text("a file")
+    with pytest.raises(OutputNotWritable, match=r"output\.url .*/out cannot be written"):
+        here.run()
+    with pytest.raises(InvalidSpec, match="only files on a mounted volume"):
+        here.run(output={"url": "s3://bucket/out"})
+
+
+def test_an_unknown_framework_is_said() -> None:
+    with pytest.raises(InvalidSpec, match=r"no framework 'xgbost'\. Did you mean 'xgboost'"):
+        load("xgbost")
+
+
+def test_every_failure_has_a_code_of_its_own_reason() -> None:
+    kinds = [kind for kind in JobError.__subclasses__() if kind.__module__ == "mlpools.errors"]
+    assert len(kinds) == 8
+    assert all(kind.code != Exit.DONE for kind in kinds)
