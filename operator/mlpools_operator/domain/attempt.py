@@ -54,14 +54,14 @@ def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
     uid = step.job.meta.uid
     job = next((it for it in observed.jobs if it.meta.name == name and it.meta.owner == uid), None)
     own = [pod for pod in observed.pods if pod.attempt == step.attempt]
-    if _was_removed(step, job, own):
-        return _fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
     grace = float(step.spec.termination_grace_period_seconds)
     ending = failures.judge(job, own, step.spec.nodes, grace, step.now)
     if isinstance(ending, failures.Succeeded):
         return _complete(step, ending)
     if isinstance(ending, failures.Failed):
         return _fail(step, ending.cause, ending.causes)
+    if _was_removed(step, job, own):
+        return _fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
     if isinstance(ending, failures.Undecided):
         return Plan(status=step.draft.keep().plain(), requeue_after=ending.until - step.now)
     if step.draft.running:
@@ -120,6 +120,8 @@ def _with_children(
         admitted_for=step.now - step.draft.admitted_at,
         grace=float(step.spec.termination_grace_period_seconds),
     )
+    if made.conflict is not None and step.draft.running:
+        return Plan(status=status)  # a gang that has found itself needs no names any more
     if made.conflict is not None:
         taken = made.conflict
         words = (

@@ -51,6 +51,17 @@ def without_permission(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[Pod
     )
 
 
+def never_ending(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> tuple[Delete, ...]:
+    """Return deletions of the Jobs of a job that has ended which would go on for ever, holding nodes.
+
+    Once a pod has ended, the Job controller stops the others by itself, and what they left can be looked
+    at; but if all of them wait, for an image that never comes or a volume, it waits too.
+    """
+    ended = {pod.job for pod in pods if pod.terminal}
+    waiting = [job for job in jobs if job.meta.uid not in ended]
+    return without_permission(owner, waiting, pods)
+
+
 def steps(
     owner: Resource,
     wanted: Sequence[Object],

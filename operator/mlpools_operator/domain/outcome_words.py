@@ -19,7 +19,7 @@ def failure(cause: Cause, spec: TrainingJobSpec, attempt: int, after: Next) -> s
     first = "" if after.reason == cause.reason else f"{cause.reason}: "
     logs = ""
     if cause.rank is not None and cause.exit_code is not None:
-        place = pods.logs_url(spec, attempt, cause.rank)
+        place = pods.log_url(spec, attempt, cause.rank)
         logs = f"Logs: {place} " if wording.fit(place, _PLACE_BYTES) == place else ""
     resume = _resume(cause, after)
     text = f"{first}{_who(cause)}{said} {logs}{after.words}{resume}"

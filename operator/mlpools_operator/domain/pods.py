@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task
+from mlpools.contract import STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task, log_name
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
 from mlpools_operator.domain import naming, network, placement, quantities
 from mlpools_operator.domain.defaults import Defaults
@@ -68,10 +68,14 @@ def checkpoint_url(spec: TrainingJobSpec) -> str:
     return spec.checkpoint.url or f"{spec.output.url.rstrip('/')}/checkpoints"
 
 
-def logs_url(spec: TrainingJobSpec, attempt: int, rank: int | None = None) -> str:
-    """Return where the logs of an attempt lie, or the log of one of its ranks."""
-    folder = f"{spec.output.url.rstrip('/')}/logs/attempt-{attempt}"
-    return folder if rank is None else f"{folder}/rank-{rank}.log"
+def logs_url(spec: TrainingJobSpec) -> str:
+    """Return the folder with the logs of all attempts and ranks."""
+    return f"{spec.output.url.rstrip('/')}/logs"
+
+
+def log_url(spec: TrainingJobSpec, attempt: int, rank: int) -> str:
+    """Return the log of one rank."""
+    return f"{spec.output.url.rstrip('/')}/{log_name(attempt, rank)}"
 
 
 def _failure_rules() -> list[Object]:

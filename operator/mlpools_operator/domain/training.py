@@ -75,8 +75,10 @@ def candidate(
 def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> Plan:
     """Plan the next writes for a job; equal arguments give equal plans."""
     draft = Draft(job, now)
-    if job.meta.deleting or draft.ended:
+    if job.meta.deleting:
         return Plan()
+    if draft.ended:
+        return Plan(delete=children.never_ending(job.meta, observed.jobs, observed.pods))
     try:
         spec = preflight.check(job, started=draft.before.attempt > 0)
     except preflight.RefusedError as refused:
@@ -107,7 +109,7 @@ def _plan_waiting(step: attempt.Step, observed: Observed) -> Plan:
         return Plan(delete=stop, status=draft.keep().plain() if job.status else None)
     if verdict.admit:
         return Plan(delete=stop, status=draft.admit(spec).plain(), requeue_after=0.0)
-    if verdict.reason == "TooLarge" and not job.status:
+    if verdict.reason == "TooLarge" and draft.before.reason in ("", "PoolNotFound"):
         # At the first look it is a mistake; a pool that was made smaller later may grow again.
         event = Event("Warning", "TooLarge", verdict.message)
         return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))

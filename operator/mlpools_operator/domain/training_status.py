@@ -97,7 +97,7 @@ class Draft:
             attempt=attempt,
             start_time=self.before.start_time or times.stamp(self._now),
             output=self._output(
-                logs_url=reports.url(pods.logs_url(spec, attempt)),
+                logs_url=reports.url(pods.logs_url(spec)),
                 checkpoint_url=reports.url(pods.checkpoint_url(spec)),
             ),
         )

@@ -111,6 +111,8 @@ def test_too_large_fails_at_the_first_look_and_waits_later() -> None:
     verdict = Verdict(False, "TooLarge", "Needs 5 nodes, but pool cpu has at most 4.")
     job = _after(a_job(), _plan(a_job(), verdict=verdict))
     assert (job.status["phase"], job.status["reason"]) == ("Failed", "TooLarge")
+    early = _after(a_job(), _plan(a_job(), pool=None, verdict=None))
+    assert _after(early, _plan(early, verdict=verdict)).status["phase"] == "Failed"
     queued = _after(a_job(), _plan(a_job(), verdict=Verdict(False, "WaitingForNodes", "…", 1)))
     assert _after(queued, _plan(queued, verdict=verdict)).status["phase"] == "Queued"
 
@@ -238,6 +240,23 @@ def test_trouble_is_told_after_a_moment_and_given_up_after_a_while() -> None:
     assert over.status["nodeSeconds"] == 600
 
 
+def test_a_job_that_fails_while_its_pods_wait_for_ever_gives_its_nodes_back() -> None:
+    pulling: dict[str, Any] = {"phase": "Pending", "ready": False, "started": 0.0}
+    pulling["waiting"] = "ImagePullBackOff"
+    pods = (a_pod(0, **pulling), a_pod(1, **pulling))
+    there: dict[str, Any] = {"jobs": (a_job_child(),), "pods": pods, "children": _own_children()}
+    job = _after(_admitted(maxRestarts=0), _plan(_admitted(maxRestarts=0), NOW + 60, **there))
+    assert (job.status["phase"], job.status["reason"]) == ("Failed", "RestartsExhausted")
+    assert [it.name for it in _plan(job, NOW + 61, **there).delete] == ["flights-1"]
+    assert _plan(job, NOW + 61, **{**there, "pods": (ended(0, Exit.USER_CODE), pods[1])}) == Plan()
+
+
+def test_a_name_that_is_taken_does_not_stop_what_runs() -> None:
+    stranger = _namesake("Service", "tj-flights", labels={}, owner="")
+    plan = _plan(_running(), jobs=(a_job_child(),), pods=RUNNING_PODS, children=(stranger,))
+    assert plan == Plan()
+
+
 def test_one_write_tells_that_all_pods_run() -> None:
     there: dict[str, Any] = {"jobs": (a_job_child(),), "children": _own_children()}
     waiting = a_pod(1, phase="Pending", ready=False, started=0.0)
@@ -285,7 +304,7 @@ def test_a_finished_job_has_its_results_and_never_changes_again() -> None:
     assert _conditions(job)["Complete"] == ("True", "Succeeded")
     assert job.status["metrics"] == {"eval-rmse": 17.93}
     assert job.status["output"]["modelURL"] == outputs["modelURL"]
-    assert job.status["output"]["logsURL"] == "file:///data/model/logs/attempt-1"
+    assert job.status["output"]["logsURL"] == "file:///data/model/logs"
     assert job.status["nodeSeconds"] == 120
     assert [(event.type, event.reason) for event in plan.events] == [("Normal", "Complete")]
     assert plan.events[0].message == (
@@ -368,6 +387,8 @@ def test_a_job_whose_attempt_somebody_deleted_starts_again() -> None:
     job, _ = _end(_running(), jobs=())
     assert (job.status["phase"], job.status["reason"]) == ("Restarting", "Preempted")
     assert "Its Job flights-1 was deleted." in _message(job, "Admitted")
+    won, _ = _end(_running(), ended(0, Exit.DONE), ended(1, Exit.DONE), jobs=())
+    assert won.status["phase"] == "Succeeded"
 
 
 def test_a_settling_failure_changes_nothing_yet() -> None:
