@@ -59,8 +59,11 @@ def _holder(holder: Candidate) -> str:
 
 
 def _remedy(candidate: Candidate, free: int, holders: Sequence[Candidate]) -> str:
-    """Return what would let the job start sooner: a larger pool, or as few nodes as come free at once."""
+    """Return what would let the job start sooner: a larger pool, or as few nodes as come free at once.
+
+    After the first attempt a job's nodes cannot be changed any more.
+    """
     smaller = max([free, *(_nodes_of(holder) for holder in holders)])
-    if 0 < smaller < candidate.nodes:
+    if 0 < smaller < candidate.nodes and candidate.attempt == 1:
         return f"To start sooner, raise the pool's maxNodes or use nodes: {smaller}."
     return "To start sooner, raise the pool's maxNodes."
