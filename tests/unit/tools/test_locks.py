@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from tools.locks import locked
 from tools.steps import wait_for
 
@@ -67,3 +69,8 @@ def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Pa
     wait_for("the third", lambda: None if entered.is_set() else "it waits", seconds=5)
     third.join(5)
     assert order == ["removed", "held"]
+
+
+def test_what_fails_inside_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="mine"), locked(tmp_path / "lock"):
+        raise FileNotFoundError("mine")
