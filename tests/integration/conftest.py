@@ -48,9 +48,9 @@ def _served(kube: Kube) -> bool:
 def rights() -> Callable[..., list[Object]]:
     """Renders the chart's rights of the operator, with some values set."""
 
-    def render(*values: str, release: str = "mlpools") -> list[Object]:
+    def render(*values: str) -> list[Object]:
         chosen = [argument for value in values for argument in ("--set", value)]
-        command = ["template", release, str(_CHART), f"--namespace={_NAMESPACE}", "--kube-version=1.36.0"]
+        command = ["template", "mlpools", str(_CHART), f"--namespace={_NAMESPACE}", "--kube-version=1.36.0"]
         text = subprocess.run(
             [str(binary("helm")), *command, "--show-only=templates/rbac.yaml", *chosen],
             check=True,

@@ -56,8 +56,6 @@ class Proxy:
         self.after: Callable[[Call], int] = lambda call: GO_ON
         self._counts: Counter[tuple[str, str]] = Counter()
         self._server, self._tls = server, ssl.create_default_context(cafile=str(ca))
-        self._open = threading.Event()
-        self._open.set()
         self._expired = False
         self._watches: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
@@ -88,7 +86,7 @@ class Proxy:
 
     def cut_watches(self) -> None:
         """End all watches and let no new one through."""
-        self._open.clear()
+        self._loop.call_soon_threadsafe(self._open.clear)
         self._loop.call_soon_threadsafe(self._cancel_watches)
 
     def resume_watches(self, *, expired: bool) -> None:
@@ -98,7 +96,7 @@ class Proxy:
             expired: each that wants to go on gets 410 first, as after a compaction, and must list anew.
         """
         self._expired = expired
-        self._open.set()
+        self._loop.call_soon_threadsafe(self._open.set)
 
     def _run(self, started: threading.Event) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -109,7 +107,8 @@ class Proxy:
             task.cancel()
 
     async def _serve(self, started: threading.Event) -> None:
-        self._stop = asyncio.Event()
+        self._stop, self._open = asyncio.Event(), asyncio.Event()
+        self._open.set()
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -122,7 +121,6 @@ class Proxy:
             self._session = session
             started.set()
             await self._stop.wait()
-            self._open.set()
             self._cancel_watches()
             await runner.cleanup()
         await asyncio.sleep(0.1)  # TLS connections end a moment after their session
@@ -148,7 +146,7 @@ class Proxy:
         raise asyncio.CancelledError
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        await asyncio.to_thread(self._open.wait, 60)
+        await self._open.wait()
         if self._expired and request.query.get("resourceVersion"):
             gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             return web.json_response({"type": "ERROR", "object": gone})

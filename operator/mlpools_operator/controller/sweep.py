@@ -7,7 +7,7 @@ list does not contain leaves the store, unless it is newer than the list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
@@ -46,14 +46,30 @@ class Sweeper:
         """
         missing = set(WATCHED)
         while missing:
-            listings = {kind: await self._list(kind) for kind in sorted(missing)}
-            for _ in range(_SYNC_LOOKS):
-                missing = {kind for kind, lists in listings.items() if not self._complete(kind, lists)}
-                if not missing:
-                    break
-                await asyncio.sleep(_SYNC_SECONDS)
+            try:
+                listings = {kind: await self._list(kind) for kind in sorted(missing)}
+            except errors.ClusterError as error:
+                logs.logger().warning(
+                    "Existing objects could not be listed, trying again in %.0f s: %s", _RETRY_SECONDS, error
+                )
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            missing = await self._still_missing(listings)
         self._gaps.clear()
         self._gap.clear()
+
+    async def _still_missing(self, listings: Mapping[str, list[Listing]]) -> set[str]:
+        """Give the watches a while to bring what was listed; return the kinds that are not complete.
+
+        What was deleted before the watch began never comes, so the lists have to be made again then.
+        """
+        missing = set(listings)
+        for _ in range(_SYNC_LOOKS):
+            missing = {kind for kind in missing if not self._complete(kind, listings[kind])}
+            if not missing:
+                break
+            await asyncio.sleep(_SYNC_SECONDS)
+        return missing
 
     async def run(self, seconds: float) -> None:
         """Sweep after gaps, and at least every so many seconds, until cancelled."""
