@@ -11,7 +11,7 @@ from tests.support.training import Object, Training, until
 from tools.cluster.instance import Instance
 from tools.quickstart.follow import condition
 
-LONG = {"rounds": 300, "label": "arr_delay", "params": {"max_depth": 8, "eta": 0.05}}
+LONG = {"rounds": 160, "label": "arr_delay", "params": {"max_depth": 8, "eta": 0.05}}
 
 
 def checkpoint_step(training: Training, name: str) -> int:
@@ -42,7 +42,7 @@ def test_a_killed_pod_costs_at_most_the_rounds_since_the_checkpoint(training: Tr
     assert status["attempt"] == 2
     assert status["restarts"] == 1
     assert resumed_at(training, "killed") >= saved
-    assert xgb.Booster(model_file=training.output("killed") / "model.ubj").num_boosted_rounds() == 300
+    assert xgb.Booster(model_file=training.output("killed") / "model.ubj").num_boosted_rounds() == 160
 
 
 @pytest.mark.e2e(seconds=150)
