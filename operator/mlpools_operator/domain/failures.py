@@ -24,7 +24,8 @@ SETTLE_SECONDS = 10.0
 _MACHINE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 #: The kubelet evicts for the node's sake ("was low on resource") or for the pod's own limit ("exceeds").
 _OWN_LIMIT = re.compile(r"exceed", re.IGNORECASE)
-_JOB_POD = re.compile(r"\bpod \S+?/(?P<pod>\S+)")
+#: In the Job controller's words; a pod's name is ``<job>-<attempt>-<rank>-<random>``.
+_JOB_POD = re.compile(r"\bpod \S+?/(?P<pod>\S+-(?P<rank>\d+)-\w+)", re.IGNORECASE)
 _JOB_EXIT = re.compile(r"\bexit code (?P<code>\d+)")
 _SIGNAL_BASE = 128
 
@@ -58,7 +59,7 @@ class Cause:
 
     Attributes:
         at: when, in seconds since the epoch; 0 if nobody knows.
-        rank: node rank; None if only the Job tells of the pod.
+        rank: node rank; None if it is about no pod, or about one that nobody knows any more.
         checkpoint_step: newest checkpoint that the pod knew of; 0 = none.
     """
 
@@ -233,7 +234,6 @@ def _of_job(job: JobChild | None) -> Cause | None:
         return None
     named = _JOB_POD.search(job.message)
     code = _JOB_EXIT.search(job.message)
-    pod = named["pod"] if named else ""
     if "DisruptionTarget" in job.message:
         found = Cause(Gravity.MACHINE, "Preempted", "it was evicted, and is gone")
     elif code is not None and int(code["code"]) in REASONS:
@@ -243,7 +243,12 @@ def _of_job(job: JobChild | None) -> Cause | None:
         found = Cause(Gravity.CRASH, "WorkerCrashed", _exit_in_words(int(code["code"])))
     else:
         return None
-    return replace(found, pod=pod, exit_code=int(code["code"]) if code else None)
+    return replace(
+        found,
+        rank=int(named["rank"]) if named else None,
+        pod=named["pod"] if named else "",
+        exit_code=int(code["code"]) if code else None,
+    )
 
 
 def _unexplained(job: JobChild | None) -> Cause:

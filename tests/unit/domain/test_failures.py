@@ -180,14 +180,22 @@ def test_the_job_tells_of_a_pod_that_is_gone(message: str, reason: str) -> None:
     ending = _judge([], ended="Failed", message=message)
     assert isinstance(ending, Failed)
     assert ending.cause.reason == reason
+    if _NAME in message:
+        assert (ending.cause.rank, ending.cause.pod) == (2, "flights-1-2-abcde")
     if message:
         with_peers = _judge([ended(0, Exit.PEER_LOST)], ended="Failed", message=message)
         assert isinstance(with_peers, Failed)
         assert with_peers.cause.reason == (reason if _NAME in message else "PeerLost")
 
 
-def test_the_job_adds_nothing_about_a_pod_that_is_there() -> None:
-    message = f"Container main for pod {_NAME} failed with exit code 22 matching FailJob rule at index 1"
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"Container main for pod {_NAME} failed with exit code 22 matching FailJob rule at index 1",
+        f"Pod {_NAME} has condition DisruptionTarget matching FailJob rule at index 0",
+    ],
+)
+def test_the_job_adds_nothing_about_a_pod_that_is_there(message: str) -> None:
     ending = _judge([ended(2, Exit.PEER_LOST)], ended="Failed", message=message)
     assert isinstance(ending, Failed)
     assert len(ending.causes) == 1
