@@ -1,0 +1,1 @@
+"""Measurements, one command each (`make bench-…`); results in `bench/results/NAME.json`."""
