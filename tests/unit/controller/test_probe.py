@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from mlpools.contract import Report
+from mlpools_operator.controller.probe import Probe, checked
+from mlpools_operator.controller.queue import Queue
+from mlpools_operator.controller.read import entry
+from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.metrics import Metrics
+from tests.support import objects as make
+
+JOB = Key("TrainingJob", "team", "job")
+
+
+class Gang:
+    """A running job whose rank 0 answers what a test wants."""
+
+    def __init__(self) -> None:
+        self.store, self.queue, self.metrics = Store(), Queue(), Metrics()
+        self.now = 100.0
+        self.answer: Any = Report("Working", step=1).to_json()
+        self.asked = 0
+        self.put("TrainingJob", make.job())
+        self.pod(phase="Running", podIP="127.0.0.1")
+
+    def put(self, kind: str, raw: dict[str, Any]) -> None:
+        self.store.put(kind, entry(kind, raw))
+
+    def pod(self, version: int = 1, **status: Any) -> None:
+        self.put("Pod", make.pod("p", version, **status))
+
+    def report(self, **fields: Any) -> None:
+        self.answer = Report(**{"phase": "Working", "attempt": 1, **fields}).to_json()
+
+    @asynccontextmanager
+    async def probe(self) -> AsyncIterator[Rounds]:
+        async def status(_: web.Request) -> web.Response:
+            self.asked += 1
+            if isinstance(self.answer, int):
+                return web.Response(status=self.answer)
+            return web.Response(text=self.answer)
+
+        app = web.Application()
+        app.router.add_get("/status", status)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        probe = Probe(
+            self.store, self.queue, self.metrics, progress_seconds=10, clock=lambda: self.now, port=port
+        )
+        async with aiohttp.ClientSession() as session:
+            yield Rounds(probe, session)
+        await runner.cleanup()
+
+    async def handed(self) -> bool:
+        """Whether the job was queued; it is taken off the queue."""
+        if not len(self.queue):
+            return False
+        key = await self.queue.get()
+        self.queue.done(key)
+        assert key == JOB
+        return True
+
+
+class Rounds:
+    def __init__(self, probe: Probe, session: aiohttp.ClientSession) -> None:
+        self.probe, self._session = probe, session
+
+    async def round(self) -> Report | None:
+        await self.probe.round(self._session)
+        return self.probe.report("job")
+
+
+@pytest.fixture
+def gang() -> Gang:
+    return Gang()
+
+
+async def test_the_first_report_is_handed_on_at_once(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        report = await probe.round()
+    assert report is not None
+    assert report.step == 1
+    assert await gang.handed()
+
+
+async def test_later_ones_are_handed_on_now_and_then(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        await gang.handed()
+        gang.report(step=2)
+        gang.now += 9
+        assert (await probe.round() or Report("")).step == 1
+        assert not await gang.handed()
+        gang.now += 1
+        assert (await probe.round() or Report("")).step == 2
+        assert await gang.handed()
+
+
+async def test_the_same_again_is_no_news(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        await gang.handed()
+        gang.now += 60
+        gang.report(step=1, age_seconds=60.0, eta_seconds=3.0)
+        await probe.round()
+        assert not await gang.handed()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        500,
+        "",
+        "no json",
+        "[]",
+        "{}",
+        json.dumps({"phase": 3}),
+        json.dumps({"phase": "Working", "step": "many"}),
+        json.dumps({"phase": "Working", "metrics": []}),
+        '{"phase": "Working", "etaSeconds": NaN}',
+        "x" * 100_000,
+    ],
+)
+async def test_an_answer_that_is_no_report_does_no_harm(gang: Gang, answer: Any) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        await gang.handed()
+        gang.answer, gang.now = answer, gang.now + 60
+        assert (await probe.round() or Report("")).step == 1
+        assert not await gang.handed()
+
+
+async def test_nobody_at_home_does_no_harm(gang: Gang) -> None:
+    gang.pod(2, phase="Running", podIP="127.255.255.254")
+    async with gang.probe() as probe:
+        assert await probe.round() is None
+
+
+async def test_an_earlier_attempts_words_are_not_the_jobs(gang: Gang) -> None:
+    gang.report(step=9, attempt=2)
+    async with gang.probe() as probe:
+        assert await probe.round() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phase": "Pending"},
+        {"phase": "Succeeded", "podIP": "127.0.0.1"},
+        {"phase": "Running"},
+    ],
+)
+async def test_only_running_pods_are_asked(gang: Gang, change: dict[str, Any]) -> None:
+    gang.pod(2, **change)
+    async with gang.probe() as probe:
+        await probe.round()
+    assert gang.asked == 0
+
+
+async def test_other_ranks_and_pods_without_a_job_are_not_asked(gang: Gang) -> None:
+    gang.put("Pod", make.pod("r1", rank=1, phase="Running", podIP="127.0.0.1"))
+    gang.put("Pod", make.pod("x", owner="unknown", phase="Running", podIP="127.0.0.1"))
+    async with gang.probe() as probe:
+        await probe.round()
+    assert gang.asked == 1
+
+
+async def test_the_report_goes_with_the_pod(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        gang.pod(2, phase="Succeeded", podIP="127.0.0.1")
+        assert await probe.round() is None
+
+
+async def test_a_bounded_number_is_asked_at_a_time(gang: Gang) -> None:
+    for number in range(200):
+        gang.put("TrainingJob", make.job(f"j{number}", f"u{number}"))
+        gang.put("Pod", make.pod(f"p{number}", owner=f"u{number}", phase="Running", podIP="127.0.0.1"))
+    async with gang.probe() as probe:
+        await asyncio.wait_for(probe.round(), 20)
+    assert gang.asked == 201
+
+
+def test_what_a_status_could_not_hold_is_left_out() -> None:
+    metrics = {f"m{number}": float(number) for number in range(40)}
+    report = checked(Report("Working", metrics={"nan": float("nan"), **metrics}, message="x" * 2000))
+    assert len(report.metrics) == 16
+    assert "nan" not in report.metrics
+    assert len(report.message) == 512
