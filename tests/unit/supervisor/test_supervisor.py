@@ -65,8 +65,9 @@ def test_a_log_that_cannot_be_kept_changes_nothing(tmp_path: Path) -> None:
     assert "the log could not be kept" in output
 
 
-def test_a_worker_that_stands_still_is_hung(tmp_path: Path) -> None:
-    script = "note(phase='Working', step=4); time.sleep(60)"
+@pytest.mark.parametrize("still", ["time.sleep(60)", "os.kill(os.getpid(), signal.SIGSTOP)"])
+def test_a_worker_that_stands_still_is_hung(tmp_path: Path, still: str) -> None:
+    script = f"note(phase='Working', step=4); {still}"
     final, _, code = run_one(tmp_path, script, hang_timeout_seconds=1)
     assert final.code == code == Exit.HUNG
     assert "Rank 0 made no progress" in final.message
