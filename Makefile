@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 
 ##@ Use
-run: $(VENV)/ready ## Start a real cluster, install mlpools, train a model and follow it (CONTEXT=name: on that cluster)
+run: $(VENV)/ready ## Start a real cluster, install mlpools, train a model (on your cluster: CONTEXT=name REGISTRY=place)
 	@$(RUN) -m tools.quickstart $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
 
 down: $(VENV)/ready ## Remove the cluster that `make run` made, and nothing else

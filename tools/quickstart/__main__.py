@@ -1,7 +1,7 @@
 """`make run`: from a bare machine to a trained model, every step with what it does and how long it took.
 
-python -m tools.quickstart                     a cluster on this machine
-python -m tools.quickstart --context NAME      a cluster that you have; nothing but mlpools is installed
+python -m tools.quickstart                                      a cluster on this machine
+python -m tools.quickstart --context NAME --registry REGISTRY   a cluster that you have
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from tools.quickstart.follow import follow
 from tools.steps import ToolError, cache_dir
 
 JOB = "arrival-delay"
-#: Where a registry's images are looked for when `--registry` does not say.
-PUBLISHED = "ghcr.io/mlpools"
 
 
 @dataclass
@@ -70,7 +68,16 @@ def local_cluster(name: str, state: Path | None, watch: Stopwatch) -> tuple[Kube
 
 
 def existing_cluster(context: str, registry: str) -> tuple[Kubectl, dict[str, str]]:
-    """The user's cluster; its nodes pull the images from a registry."""
+    """The user's cluster; its nodes pull the images from a registry.
+
+    Raises:
+        ToolError: it is not said from which registry.
+    """
+    if not registry:
+        raise ToolError(
+            f"The nodes of {context} must pull the images from somewhere: build and push them as README.md "
+            f"shows, then `make run CONTEXT={context} REGISTRY=registry.example.com/ml`."
+        )
     version = images.version()
     references = {target: f"{registry}/mlpools-{target}:{version}" for target in ("operator", "runtime")}
     return Kubectl(context=context, prefer_own=True), references
@@ -144,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--context", help="a context of your kubeconfig, instead of a cluster on this machine"
     )
-    parser.add_argument("--registry", default=PUBLISHED, help="where that cluster finds the images")
+    parser.add_argument("--registry", default="", help="where that cluster's nodes pull the images from")
     parser.add_argument("--name", default="dev", help="of the cluster on this machine")
     parser.add_argument("--state", type=Path, help="where it keeps its state")
     parser.add_argument("--json", help="write the seconds of each stage to this file")
