@@ -34,6 +34,7 @@ from tools.locks import locked
 from tools.steps import ToolError, step, wait_for
 
 NODES = 2
+KUBELET_ATTEMPTS = 5
 
 
 def default_state(name: str) -> Path:
@@ -237,9 +238,16 @@ class Instance:
             self._processes.start(name, command, inside=self.inside)
 
     def _wait_for(self, node: Node) -> None:
-        def reason() -> str | None:
-            if stopped := node.problem():
-                raise ToolError(f"{stopped} (logs: {self.state / 'logs'})")
-            return node.not_ready()
+        """Wait for a node; a kubelet that finds containerd not ready yet ends, and is started again."""
+        attempts = iter(range(KUBELET_ATTEMPTS))
 
-        wait_for(node.name, reason, seconds=60)
+        def reason() -> str | None:
+            stopped = node.problem()
+            if stopped is None:
+                return node.not_ready()
+            if next(attempts, None) is None:
+                raise ToolError(f"{stopped} (logs: {self.state / 'logs'})")
+            node.start(self.inside)
+            return stopped
+
+        wait_for(node.name, reason, seconds=90)

@@ -13,7 +13,7 @@ from tools.cluster.image_store import ImageStore
 from tools.cluster.namespaces import PID_1, Entrance, entrance, new
 from tools.cluster.node_files import NodeFiles
 from tools.cluster.processes import Process, Processes
-from tools.steps import ToolError, cache_dir, wait_for
+from tools.steps import ToolError, cache_dir, last_line, wait_for
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 PROGRAMS = ("containerd", "kubelet", "kube-proxy")
@@ -70,12 +70,14 @@ class Node:
             process.kill()
 
     def problem(self) -> str | None:
-        """Which of its programs does not run."""
+        """Which of its programs does not run, and its last words."""
         if self._pid_1() is None:
             return f"{self.name} is not up"
         for program in PROGRAMS:
             if self._processes.find(f"{self.name}-{program}") is None:
-                return f"{program} of {self.name} does not run"
+                log = self._processes.log(f"{self.name}-{program}")
+                words = last_line(log) if log.exists() else "it was not started"
+                return f"{program} of {self.name} does not run: {words}"
         return None
 
     def not_ready(self) -> str | None:
