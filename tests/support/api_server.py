@@ -75,12 +75,13 @@ class ApiServer:
         return self._put({**made, "metadata": {**made["metadata"], **identity}})
 
     def apply(self, manifest: Mapping[str, Any], resource_version: str = NEVER) -> Json:
-        """Server-side apply by one manager; ``resource_version`` as in the operator's client."""
+        """Server-side apply by one manager; ``resource_version`` as in the operator's client.
+
+        Where there is no object, one is made whatever the version: that is what API servers do.
+        """
         place = place_of(manifest)
         there = self._objects.get(place)
         if there is None:
-            if resource_version != NEVER:
-                raise Conflict(f"{place[0]} {place[2]} is not there", 409)
             return self.create(manifest)
         if there["metadata"]["resourceVersion"] != resource_version:
             raise Conflict(f"{place[0]} {place[2]} is another version", 409)

@@ -35,40 +35,16 @@ class Kubelet:
 
     def run(self, pods: Sequence[Object], address: str = "127.0.0.1") -> None:
         """Start the pods' containers: all are running and ready."""
-        now = _now()
         for pod in pods:
             if not pod["spec"].get("nodeName"):
                 self._bind(pod, f"node-{rank_of(pod)}")
-            status = {
-                "phase": "Running",
-                "podIP": address,
-                "podIPs": [{"ip": address}],
-                "startTime": now,
-                "conditions": [
-                    {"type": kind, "status": "True", "lastTransitionTime": now}
-                    for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
-                ],
-                "containerStatuses": [_container({"running": {"startedAt": now}}, ready=True)],
-            }
-            self._write(pod, status)
+            self._write(pod, running(_now(), address))
 
     def finish(self, pods: Sequence[Object], final: Final | None = None, code: int = 0) -> None:
-        """End the pods' containers; rank 0 leaves the final report."""
-        now = _now()
+        """End the pods' containers; the rank that the final report is of leaves it behind."""
         for pod in pods:
-            message = final.to_json() if final and rank_of(pod) == final.rank else ""
-            terminated = {
-                "exitCode": code,
-                "reason": "Error" if code else "Completed",
-                "message": message,
-                "startedAt": now,
-                "finishedAt": now,
-            }
-            status = {
-                "phase": "Failed" if code else "Succeeded",
-                "containerStatuses": [_container({"terminated": terminated}, ready=False)],
-            }
-            self._write(pod, status)
+            words = final.to_json() if final and rank_of(pod) == final.rank else ""
+            self._write(pod, ended(_now(), code, words))
 
     def collect(self) -> None:
         """Let every pod that is being deleted go, as a kubelet does once its containers have ended."""
@@ -102,6 +78,34 @@ def succeeded(rounds: int = 10) -> Final:
         metrics={"eval-rmse": 17.9},
         outputs={"modelURL": "file:///data/model/model.ubj"},
     )
+
+
+def running(now: str, address: str = "127.0.0.1") -> Object:
+    """Return the status of a pod whose container runs and is ready."""
+    conditions = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    return {
+        "phase": "Running",
+        "podIP": address,
+        "podIPs": [{"ip": address}],
+        "startTime": now,
+        "conditions": [{"type": kind, "status": "True", "lastTransitionTime": now} for kind in conditions],
+        "containerStatuses": [_container({"running": {"startedAt": now}}, ready=True)],
+    }
+
+
+def ended(now: str, code: int, words: str = "", reason: str = "") -> Object:
+    """Return the status of a pod whose container has ended and left some words behind."""
+    terminated = {
+        "exitCode": code,
+        "reason": reason or ("Error" if code else "Completed"),
+        "message": words,
+        "startedAt": now,
+        "finishedAt": now,
+    }
+    return {
+        "phase": "Failed" if code else "Succeeded",
+        "containerStatuses": [_container({"terminated": terminated}, ready=False)],
+    }
 
 
 def _container(state: Object, *, ready: bool) -> Object:

@@ -45,10 +45,11 @@ def load() -> client.Configuration:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(client_configuration=configuration)
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
     except (config.ConfigException, OSError) as error:
+        reason = str(error).rstrip(".")
         raise ConnectError(
-            f"No access to a Kubernetes cluster: {error}. Run in a pod, or set KUBECONFIG to a file."
+            f"No access to a Kubernetes cluster: {reason}. Run in a pod, or set KUBECONFIG to a file."
         ) from error
     # Retries belong to the queue, which knows what else is urgent.
     configuration.retries = False
