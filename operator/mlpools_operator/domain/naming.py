@@ -26,10 +26,8 @@ ATTEMPT = f"{_DOMAIN}/attempt"
 POOL = f"{_DOMAIN}/pool"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "mlpools"
-LABELS = (JOB_NAME, JOB_UID, KIND, ATTEMPT, POOL, MANAGED_BY)
 
 SPEC_HASH = f"{_DOMAIN}/spec-hash"
-ANNOTATIONS = (SPEC_HASH,)
 
 #: Finds every child of ours.
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
