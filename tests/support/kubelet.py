@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from mlpools.contract import Final
-from tests.support.kube import Kube, Object, wait_for
+from tests.support.kube import ApiError, Kube, Object, wait_for
 
 _RANK = "batch.kubernetes.io/job-completion-index"
 
@@ -40,11 +41,21 @@ class Kubelet:
                 self._bind(pod, f"node-{rank_of(pod)}")
             self._write(pod, running(_now(), address))
 
-    def finish(self, pods: Sequence[Object], final: Final | None = None, code: int = 0) -> None:
+    def finish(
+        self, pods: Sequence[Object], final: Final | None = None, code: int = 0, reason: str = ""
+    ) -> None:
         """End the pods' containers; the rank that the final report is of leaves it behind."""
         for pod in pods:
             words = final.to_json() if final and rank_of(pod) == final.rank else ""
-            self._write(pod, ended(_now(), code, words))
+            self._write(pod, ended(_now(), code, words, reason))
+
+    def terminate(self, final: Final) -> None:
+        """End every pod that is being deleted with a last report, and let it go."""
+        for pod in self._kube.list("Pod", self._namespace):
+            if "deletionTimestamp" in pod["metadata"] and pod["status"]["phase"] in ("Pending", "Running"):
+                with contextlib.suppress(ApiError):  # it went by itself
+                    self._write(pod, ended(_now(), final.code, final.to_json()))
+        self.collect()
 
     def collect(self) -> None:
         """Let every pod that is being deleted go, as a kubelet does once its containers have ended."""
