@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.support.bench import Bench
 from tests.support.kube import Kube, Object, wait_for
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
-from tests.support.proxy import GO_ON, Call, Proxy
+from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
 from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration
@@ -177,6 +178,83 @@ def test_a_status_is_never_written_over_what_was_not_seen(
     assert operator.requests()["update", "trainingjobs/status", "409"] == 1
     assert not [line for line in operator.lines() if line["level"] in ("warning", "error")], "It is no news."
     assert len(bench.kubelet.there("edited", 1)) == 3
+
+
+@pytest.mark.parametrize("kind", ["services", "networkpolicies", "jobs"])
+def test_a_lost_answer_is_no_obstacle(bench: Bench, proxy: Proxy, through_proxy: Path, kind: str) -> None:
+    bench.operator(through_proxy).wait_ready()
+
+    def first_write(call: Call) -> bool:
+        wanted = f"/{bench.namespace}/{kind}" in call.path
+        return wanted and call.method != "GET" and call.number == 1
+
+    def cut(call: Call) -> int:
+        if first_write(call):
+            proxy.cut_watches()  # else they tell that the write was carried out
+        return GO_ON
+
+    def asked() -> bool:
+        one = f"/{bench.namespace}/{kind}/"
+        return any(call.method == "GET" and one in call.path for call in proxy.calls)
+
+    proxy.before, proxy.after = cut, lambda call: HANG_UP if first_write(call) else GO_ON
+    bench.submit("unheard")
+    wait_for("look at who has the name", asked)
+    proxy.resume_watches(expired=False)
+    status = end_well(bench, "unheard")["status"]
+    assert (status["attempt"], status["restarts"]) == (1, 0)
+
+
+def test_nothing_is_decided_before_everything_is_known(
+    bench: Bench, proxy: Proxy, through_proxy: Path
+) -> None:
+    first = bench.operator(through_proxy).wait_ready()
+    bench.submit("steady")
+    pods = run(bench, "steady")
+    assert first.stop() == 0
+    before = bench.job("steady")
+
+    release = threading.Event()
+    held = []
+
+    def hold(call: Call) -> int:
+        if call.watcher and call.method == "GET" and call.path.endswith(("/jobs", "/pods")):
+            held.append(call)
+            release.wait(20)
+        return GO_ON
+
+    proxy.before = hold
+    second = bench.operator(through_proxy)
+    wait_for("lists of Jobs and pods", lambda: len(held) == 2)
+    wait_for("word that it is not ready", lambda: "not complete" in second.get("/readyz")[1])
+    wait_for("lists of its own", lambda: second.requests().get(("list", "trainingjobs", "200")))
+    assert bench.job("steady") == before
+    release.set()
+    second.wait_ready()
+    bench.kubelet.finish(pods, succeeded())
+    assert bench.phase("steady", "Succeeded")["status"]["attempt"] == 1
+
+
+def test_a_node_is_given_once_though_its_admission_is_still_being_written(
+    bench: Bench, proxy: Proxy, through_proxy: Path
+) -> None:
+    release = threading.Event()
+
+    def hold(call: Call) -> int:
+        if call.path.endswith("/trainingjobs/first/status") and call.number == 1:
+            release.wait(20)
+        return GO_ON
+
+    proxy.before = hold
+    bench.operator(through_proxy).wait_ready()
+    bench.submit("first", nodes=3)
+    wait_for("admission", lambda: any(call.path.endswith("/first/status") for call in proxy.calls))
+    bench.submit("second", nodes=3, priority=100)
+    bench.phase("second", "Queued")
+    assert "status" not in bench.job("first")
+    release.set()
+    bench.phase("first", "Starting")
+    assert bench.job("second")["status"]["phase"] == "Queued"
 
 
 def test_an_operator_waits_for_its_kinds(bench: Bench, proxy: Proxy, through_proxy: Path) -> None:

@@ -33,11 +33,13 @@ class Call:
         method: of HTTP.
         path: without the query.
         number: how often this method and path were asked for, this time included.
+        watcher: whether a watch asks, with the list that it begins with.
     """
 
     method: str
     path: str
     number: int
+    watcher: bool = False
 
 
 class Proxy:
@@ -129,7 +131,9 @@ class Proxy:
         if request.query.get("watch") == "true":
             return await self._watch(request)
         self._counts[request.method, request.path] += 1
-        call = Call(request.method, request.path, self._counts[request.method, request.path])
+        number = self._counts[request.method, request.path]
+        watcher = request.headers.get("User-Agent", "").endswith("-watch")
+        call = Call(request.method, request.path, number, watcher)
         self.calls.append(call)
         body = await request.read()
         fault = await asyncio.to_thread(self.before, call)
