@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlpools.runtime.launch import work
@@ -20,11 +22,19 @@ from tests.support.pods import task
 README = Path(__file__).parents[3] / "examples" / "quickstart" / "README.md"
 
 
+def give_unknown_category(path: Path) -> None:
+    table = pq.read_table(path)
+    carriers = ["unseen", *table["carrier"].to_pylist()[1:]]
+    place = table.column_names.index("carrier")
+    pq.write_table(table.set_column(place, "carrier", pa.array(carriers)), path)
+
+
 def test_the_readme_reads_the_model_and_finds_its_metric(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
     data = write_flights(tmp_path, 1_000)
+    give_unknown_category(tmp_path / "eval.parquet")
     stopping = spec(rounds=60, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 4})
     work(Job(task(tmp_path, spec=stopping, data=data), Gang(), Reporter(), Stop(60)))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
