@@ -19,7 +19,10 @@ from mlpools.contract import Final, Report, Task
 from mlpools.supervisor.status import ask
 
 _ROOT = Path(__file__).parents[2]
-_START = "import sys; from mlpools.supervisor.__main__ import main; sys.exit(main(sys.argv[1:] or None))"
+_START = (
+    "import sys, time; time.sleep(float(sys.argv[1]))\n"
+    "from mlpools.supervisor.__main__ import main; sys.exit(main(sys.argv[2:] or None))"
+)
 
 
 def free_ports(count: int) -> list[int]:
@@ -90,6 +93,7 @@ class Pods:
     command: Sequence[str] = ()
     environ: dict[str, str] = field(default_factory=dict)
     subreaper: bool = False  # adopt orphans, as PID 1 of a container does
+    late: dict[int, float] = field(default_factory=dict)  # rank -> seconds until its pod starts
     pods: list[Pod] = field(default_factory=list)
 
     def __enter__(self) -> Pods:
@@ -128,7 +132,7 @@ class Pods:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _START, *self.command],
+                [sys.executable, "-c", _START, str(self.late.get(rank, 0.0)), *self.command],
                 env=environ,
                 stdout=output,
                 stderr=output,

@@ -56,6 +56,7 @@ def test_listed_features_keep_their_order() -> None:
         ({"excluded": []}, DataNotReadable, r"Column 'when' is timestamp\[us\].*put it under excluded"),
         ({"features": ["when"]}, DataNotReadable, "take it from features"),
         ({"features": ["hour", "arr_delay"]}, InvalidSpec, "label 'arr_delay' is also listed"),
+        ({"features": ["hour", "hour"]}, InvalidSpec, "'hour' is listed twice"),
         ({"label": "carrier"}, DataNotReadable, "Column 'carrier' is string"),
         (
             {"excluded": [name for name in TRAIN.names if name != "arr_delay"]},

@@ -14,7 +14,7 @@ texts = st.text(max_size=300) | st.text(alphabet='\\"\n\x00é🙂', min_size=1_0
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     texts,
     texts,

@@ -255,6 +255,22 @@ def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: Fix
         here.run(spec=spec(objective="binary:logistic"))
 
 
+def test_what_xgboost_cannot_take_is_a_matter_of_the_data(here: Fixture) -> None:
+    def train(**columns: list[float]) -> None:
+        pq.write_table(pa.table({**columns, "arr_delay": [1.0, 2.0]}), here.folder / "odd.parquet")
+        here.run(data={"train": {"parquet": {"url": str(here.folder / "odd.parquet")}}})
+
+    with pytest.raises(DataNotReadable, match="inf"):
+        train(x=[1.0, float("inf")])
+    with pytest.raises(DataNotReadable, match=r"refuses the columns: .*feature_names"):
+        train(**{"x[0]": [1.0, 2.0]})
+
+
+def test_the_log_tells_a_person_how_far_it_is(here: Fixture, capfd: pytest.CaptureFixture[str]) -> None:
+    here.run()
+    assert "mlpools: round 20 of 20, train-rmse" in capfd.readouterr().out
+
+
 def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: Fixture) -> None:
     path = here.folder / "two.parquet"
     pq.write_table(flights(2), path)

@@ -172,6 +172,8 @@ def choose(
     for what, names in (("label", [label]), ("weight", [weight] if weight else []), ("feature", features)):
         for name in names:
             _field(train, name, "train", what)
+    for name in {name for name in features if features.count(name) > 1}:
+        raise InvalidSpec(f"The feature {name!r} is listed twice.")
     if label in features:
         raise InvalidSpec(
             f"The label {label!r} is also listed under features; a model would learn to copy it."

@@ -20,6 +20,7 @@ class ShardRows:
     """Gives the same tables as often as wanted, and knows what reading them cost.
 
     Attributes:
+        alive: called for every table read; a reader of the tables may call it too.
         bytes_read: what the kernel counted for this process while it was reading.
         keep: whether rows stay in memory; the caller knows what fits.
         seconds: spent in reading and decoding.
@@ -31,7 +32,7 @@ class ShardRows:
         self._shard = shard
         self._columns = list(columns)
         self.keep = keep
-        self._alive = alive
+        self.alive = alive
         self._kept: list[pa.Table] | None = None
         self.bytes_read = 0
         self.seconds = 0.0
@@ -63,7 +64,7 @@ class ShardRows:
             self.seconds += time.monotonic() - began
             if table is None:
                 return
-            self._alive()
+            self.alive()
             yield table
 
     def facts(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.gang import Gang
 from mlpools.train.job import Job, Outcome
-from mlpools.train.reporter import Reporter
+from mlpools.train.reporter import Reporter, log
 from mlpools.train.stop import Stop
 
 _REPORTED_PACKAGES = ("numpy", "pyarrow", "xgboost", "xgboost-cpu")
@@ -32,11 +32,11 @@ def main() -> NoReturn:
     try:
         job.leave(work(job))
     except JobError as error:
-        print(f"mlpools: rank {job.gang.rank}: {error}", flush=True)  # noqa: T201 - the job's log
+        log(f"rank {job.gang.rank}: {error}")
         job.end(error)
     except BaseException as error:
         text = traceback.format_exc()
-        print(text, flush=True)  # noqa: T201 - the job's log
+        log(f"rank {job.gang.rank}: {text}")
         job.end(JobError(f"{type(error).__name__}: {error} (unexpected; the log has more)"), text)
 
 

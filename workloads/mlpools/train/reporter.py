@@ -13,6 +13,11 @@ from mlpools.contract import REPORT_FD_ENV, Final, Note, Phase
 _SECONDS_BETWEEN = 0.25
 
 
+def log(text: str) -> None:
+    """Write a line into the job's log, where a person looks for it."""
+    print(f"mlpools: {text}", flush=True)  # noqa: T201
+
+
 class Reporter:
     """Writes notes to the supervisor's pipe; without a supervisor it writes nowhere.
 

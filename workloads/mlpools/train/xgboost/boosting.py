@@ -14,12 +14,14 @@ import xgboost as xgb
 from mlpools.errors import Preempted
 from mlpools.train.checkpoints import Checkpoint, Checkpoints
 from mlpools.train.job import Job
+from mlpools.train.reporter import log
 from mlpools.train.xgboost.collective import Collective
 from mlpools.train.xgboost.parameters import Parameters, higher_is_better
 
 #: Keeping the model's bytes at hand for a late stop may cost this share of the time.
 _SNAPSHOT_SHARE = 0.01
 _REPORTED_METRICS = 16
+_LOG_SECONDS = 5.0
 
 #: data set -> metric -> value of each round
 History = dict[str, dict[str, list[float]]]
@@ -96,6 +98,7 @@ class Boosting:
         self._watched = ("eval" if "eval" in others else others[-1]) if parameters.patience else ""
         self.booster = xgb.Booster(dict(parameters.booster), cache=list(matrices.values()))
         self.progress = Progress()
+        self._next_line = 0.0
         self.resumed_from = 0
 
     def resume(self, checkpoint: Checkpoint | None) -> None:
@@ -176,13 +179,19 @@ class Boosting:
     def _report(self, total_rows: int, began: float, first: int) -> None:
         finished, total = self.progress.finished, self._parameters.rounds
         per_round = (time.monotonic() - began) / (finished - first)
+        metrics, eta = flat(self.progress.at(-1)), per_round * (total - finished)
         self._job.reporter.step(
             step=finished,
             total_steps=total,
             rows_per_second=round(total_rows / max(per_round, 1e-9), 1),
-            eta_seconds=round(per_round * (total - finished), 1),
-            metrics=flat(self.progress.at(-1)),
+            eta_seconds=round(eta, 1),
+            metrics=metrics,
+            message="",
         )
+        if self._collective.rank == 0 and (time.monotonic() >= self._next_line or finished == total):
+            self._next_line = time.monotonic() + _LOG_SECONDS
+            values = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
+            log(f"round {finished} of {total}, {values}, {eta:.0f} s left")
 
 
 class Saver:

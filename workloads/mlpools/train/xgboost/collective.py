@@ -26,6 +26,7 @@ _RETRY_SECONDS = 0.1
 _RANKS_PER_RETRY = 100
 #: XGBoost's time-outs come after the supervisor's, which can say who hung.
 _MARGIN_SECONDS = 60
+_GOODBYE_SECONDS = 30
 _NEVER_SECONDS = 10 * 365 * 86_400
 
 
@@ -83,6 +84,7 @@ def meet(job: Job) -> Iterator[Collective]:
         job.reporter.phase(Phase.RENDEZVOUS)
         yield Collective(0, 1)
         return
+    tracker: RabitTracker | None = None
     if gang.leads:
         address = _own_address(gang.coordinator)
         # Ranks follow the task ids, which sort as texts.
@@ -103,8 +105,11 @@ def meet(job: Job) -> Iterator[Collective]:
         )
     assert collective.get_rank() == gang.rank
     yield Collective(gang.rank, gang.world_size)
-    with _lost_peers():
+    # The work is done and gathered: a peer that is gone by now is no loss.
+    with contextlib.suppress(XGBoostError, ValueError):
         collective.finalize()
+        if tracker is not None:
+            tracker.wait_for(_GOODBYE_SECONDS)  # freed earlier, the others could not say goodbye
 
 
 def _wait_for_leader(job: Job) -> str:

@@ -44,6 +44,7 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         batch = next(self._current, None)
         if batch is None:
             return False
+        self._rows.alive()
         weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
         input_data(
             data=batch.features,

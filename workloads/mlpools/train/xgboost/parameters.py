@@ -154,14 +154,18 @@ def rehearse(parameters: Parameters, columns: Columns) -> None:
 
     Raises:
         BadHyperParameter: XGBoost refuses, does not know or cannot honour a parameter.
+        DataNotReadable: it refuses the columns.
     """
-    matrix = xgb.QuantileDMatrix(
-        np.zeros((2, len(columns.features)), dtype=np.float32),
-        label=np.ones(2),
-        feature_names=list(columns.features),
-        feature_types=list(columns.kinds),
-        enable_categorical=True,
-    )
+    try:
+        matrix = xgb.QuantileDMatrix(
+            np.zeros((2, len(columns.features)), dtype=np.float32),
+            label=np.ones(2),
+            feature_names=list(columns.features),
+            feature_types=list(columns.kinds),
+            enable_categorical=True,
+        )
+    except _REFUSALS as error:  # such as names with brackets
+        raise DataNotReadable(f"XGBoost refuses the columns: {plain(error)}") from error
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:

@@ -1,0 +1,152 @@
+"""Ranks find each other: in the right order, whoever comes first, whatever the DNS knows already."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlpools.contract import Phase, Report
+from mlpools.errors import Preempted
+from mlpools.supervisor.status import StatusServer
+from mlpools.train.gang import Gang
+from mlpools.train.job import Job
+from mlpools.train.reporter import Reporter
+from mlpools.train.stop import Stop
+from mlpools.train.xgboost import collective
+from mlpools.train.xgboost.collective import Collective, meet
+from tests.support.pods import free_ports, task, wait_for
+
+WORLD = 11  # two digits: ids that are sorted as texts need their leading zeros
+
+
+class Supervisor(Reporter):
+    """Rank 0's supervisor, as far as the others ask it."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.report = Report(phase=Phase.DATA.value)
+        self.asked = threading.Event()
+        StatusServer(port, {("GET", "/status"): self._answer})
+
+    def _answer(self, _: bytes) -> str:
+        self.asked.set()
+        return self.report.to_json()
+
+    def phase(self, phase: Phase) -> None:
+        self.report = dataclasses.replace(self.report, phase=phase.value)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    port, leader = free_ports(2)
+    work = task(tmp_path, nodes=WORLD)
+    reporters = [Supervisor(leader), *(Reporter() for _ in range(WORLD - 1))]
+    return [
+        Job(work, Gang(rank, WORLD, "127.0.0.1", port, leader), reporter, Stop(60))
+        for rank, reporter in enumerate(reporters)
+    ]
+
+
+def on_all(jobs: list[Job], call: Callable[[Collective], Any]) -> list[Any]:
+    """Run a call on every rank, each in a thread, since XGBoost's collective is one's; rank 0 comes last."""
+
+    def rank(job: Job) -> Any:
+        with meet(job) as together:
+            return call(together)
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        followers = [pool.submit(rank, job) for job in jobs[1:]]
+        supervisor = jobs[0].reporter
+        assert isinstance(supervisor, Supervisor)
+        assert supervisor.asked.wait(20)
+        leader = pool.submit(rank, jobs[0])
+        return [future.result(30) for future in (leader, *followers)]
+
+
+def test_ranks_keep_their_numbers_and_talk(jobs: list[Job]) -> None:
+    def talk(ranks: Collective) -> Any:
+        shared = ranks.share({"from": 0} if ranks.rank == 0 else None)
+        return (
+            shared,
+            ranks.gather(ranks.rank),
+            ranks.any(ranks.rank == 7, False),
+            ranks.share_bytes(b"model"),
+        )
+
+    expected = ({"from": 0}, list(range(WORLD)), [True, False], b"model")
+    assert on_all(jobs, talk) == [expected] * WORLD
+
+
+def test_a_rank_of_an_older_attempt_is_not_joined(jobs: list[Job]) -> None:
+    supervisor, follower = jobs[0].reporter, jobs[1]
+    assert isinstance(supervisor, Supervisor)
+    supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=7)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(collective._wait_for_leader, follower)
+        assert supervisor.asked.wait(20)
+        assert not waiting.done()
+        supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=1)
+        assert waiting.result(20) == "127.0.0.1"
+
+
+def test_a_name_that_comes_late_is_waited_for(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = socket.getaddrinfo, []
+
+    def late(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host == "job-1-0.job":
+            asked.append(host)
+            if len(asked) < 3:
+                raise socket.gaierror("Name or service not known")
+            host = "127.0.0.1"
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    supervisor = jobs[0].reporter
+    assert isinstance(supervisor, Supervisor)
+    supervisor.phase(Phase.RENDEZVOUS)
+    gang = dataclasses.replace(jobs[1].gang, coordinator="job-1-0.job")
+    assert collective._wait_for_leader(dataclasses.replace(jobs[1], gang=gang)) == "127.0.0.1"
+    assert len(asked) == 3
+
+
+def test_waiting_ends_with_a_stop(jobs: list[Job]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(collective._wait_for_leader, jobs[1])
+        jobs[1].stop.request()
+        with pytest.raises(Preempted):
+            waiting.result(20)
+
+
+def test_rank_0_knows_its_address_before_the_dns_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hosts_file(host: str, *_: Any, **__: Any) -> Any:
+        assert host == "job-1-0"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 0))]
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "job-1-0")
+    monkeypatch.setattr(socket, "getaddrinfo", hosts_file)
+    assert collective._own_address("job-1-0.job.team-a.svc.cluster.local") == "10.1.2.3"
+    assert collective._own_address("127.0.0.1") == "127.0.0.1"
+
+
+def test_a_signal_is_heard_in_a_thread_and_a_late_action_follows() -> None:
+
+    before = signal.getsignal(signal.SIGTERM)
+    late = threading.Event()
+    stop = Stop(0.05).listen()
+    try:
+        stop.when_late(late.set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_for(lambda: stop.requested)
+        assert late.wait(10)
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, before)
