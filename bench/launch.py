@@ -23,12 +23,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.record import Row, write
 from tests.support.training import Training
 from tools import images
 from tools.cluster.instance import Instance
 from tools.kubectl import Kubectl
 from tools.quickstart import data, install
+from tools.record import Row, write
 
 NAME = "bench"
 OPERATOR = "system:serviceaccount:mlpools-system:mlpools-operator"

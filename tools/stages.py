@@ -22,6 +22,8 @@ from typing import IO
 from xml.etree import ElementTree
 
 from tools.preflight import can_run_cluster
+from tools.record import Row
+from tools.record import write as record
 from tools.steps import last_line
 
 LOGS = Path(".state/test")
@@ -183,6 +185,8 @@ def main(arguments: Sequence[str]) -> int:
     print("\n" + "  ".join(f"{name} {seconds:.0f} s" for name, seconds in outcome.seconds.items()))
     counts = outcome.counts
     print(f"{counts.passed} passed, {counts.failed} failed, {counts.skipped} skipped")
+    if full:
+        record("test-full", [Row(f"stage {name}", seconds, "s") for name, seconds in outcome.seconds.items()])
     if outcome.failed:
         print(f"Failed: {', '.join(outcome.failed)}.")
     return 1 if outcome.failed else 0

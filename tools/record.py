@@ -1,4 +1,4 @@
-"""The form of all results: what was measured, against what target, on which machine and commit."""
+"""The form of all measurements: what was measured, against what target, on which machine and commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "bench" / "results"
 
 
 @dataclass(frozen=True)
@@ -70,5 +71,5 @@ def write(name: str, rows: list[Row]) -> Path:
         print(
             f"  {row.value:10.4g} {row.unit:9} {row.what}{verdict[row.met] if row.target is not None else ''}"
         )
-    print(f"  → {path.relative_to(FOLDER.parent.parent)}")
+    print(f"  → {path.relative_to(ROOT)}")
     return path
