@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,12 @@ def test_pods_on_two_nodes_reach_each_other(
     for asking, other in ((first, "pair-1"), (second, "pair-0")):
         url = f"http://{other}.pair.default.svc.cluster.local:8080"
         assert execute(kubectl, asking, f"timeout 5 wget -qO- {url}").strip() == other
-    # 20 requests that all reach the same one of two pods by chance: once in half a million runs.
-    answers = execute(kubectl, first, "for i in $(seq 20); do timeout 5 wget -qO- http://balanced; done")
-    assert set(answers.split()) == {"pair-0", "pair-1"}
+
+    def one_sided() -> str | None:
+        answers = execute(kubectl, first, "for i in $(seq 8); do timeout 5 wget -qO- http://balanced; done")
+        return None if set(answers.split()) == {"pair-0", "pair-1"} else answers
+
+    wait_for("a Service of two pods", one_sided, seconds=15)
     assert kubectl.run("logs", first["metadata"]["name"]).strip() == "started pair-0"
 
 
@@ -195,6 +199,8 @@ def test_a_node_s_power_is_cut_and_it_comes_back(pair: tuple[Instance, Instance]
     killed = datetime.now(UTC)
     instance.kill_node(2)
     assert instance.problem() == "node2 is not up"
+    with suppress(ToolError):  # a slow kernel leaves its device; here one stands for it, where it was quick
+        instance.inside.run("ip", "link", "add", "node2", "type", "bridge")
     instance.restart_node(2)
     assert instance.problem() is None
     lease = kubectl.get("lease", "node2", "kube-node-lease")
