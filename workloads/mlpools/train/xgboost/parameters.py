@@ -29,7 +29,6 @@ _OURS = {
     "early_stopping_rounds": "Set xgboost.earlyStoppingRounds instead.",
 }
 _REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
-_REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
 _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
 )
