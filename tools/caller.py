@@ -13,6 +13,14 @@ def home() -> Path:
     return Path(pwd.getpwnam(caller).pw_dir) if caller else Path.home()
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder and what is missing above it, all of it the caller's."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    hand_over(*made)
+    return folder
+
+
 def hand_over(*paths: Path) -> None:
     """Give files and folders (not what is in them) to whoever called sudo."""
     if "SUDO_UID" in os.environ and os.geteuid() == 0:

@@ -39,11 +39,7 @@ def wait_for(what: str, check: Callable[[], str | None], *, seconds: float, ever
 
 def cache_dir() -> Path:
     """Where what can be made again is kept between runs."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or caller.home() / ".cache") / "mlpools"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        caller.hand_over(folder)
-    return folder
+    return caller.make_folder(Path(os.environ.get("XDG_CACHE_HOME") or caller.home() / ".cache") / "mlpools")
 
 
 def last_line(log: Path) -> str:

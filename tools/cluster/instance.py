@@ -127,13 +127,13 @@ class Instance:
         Raises:
             ToolError: something did not become ready; with its log's path.
         """
-        with locked(self.state):
+        with locked(caller.make_folder(self.state)):
             self.state.chmod(0o755)
             if self._pid_1() is None:
                 self._open()
             if self.problem() is not None:
                 self._repair(archives)
-                caller.hand_over(self.state, self.kubeconfig)
+                caller.hand_over(self.kubeconfig)
             for node in self.nodes:
                 for archive in archives:
                     node.import_archive(archive)
