@@ -276,11 +276,13 @@ def test_a_name_that_another_state_folder_uses_is_refused(
 def test_down_leaves_nothing_and_the_machine_is_as_before(tmp_path: Path) -> None:
     before = machine()
     instance = make("c", tmp_path / "cluster")
-    instance.up()
-    own = [Process(**process) for process in programs(instance).values()]
-    assert host_device(instance.name) in traces(instance)
-    assert machine() == before
-    instance.down()
+    try:
+        instance.up()
+        own = [Process(**process) for process in programs(instance).values()]
+        assert host_device(instance.name) in traces(instance)
+        assert machine() == before
+    finally:
+        instance.down()
     assert not instance.state.exists()
     assert not any(process.alive for process in own)
     assert traces(instance) == set()
