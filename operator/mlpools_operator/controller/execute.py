@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from mlpools_operator import logs
-from mlpools_operator.api.v1alpha1 import GROUP
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.objects import NEVER, Cluster
 from mlpools_operator.controller import read
@@ -53,7 +52,7 @@ class Executor:
         await _together(self._delete(target) for target in plan.delete)
         await _together(
             [
-                *(self._apply(key, resource, manifest) for manifest in plan.apply),
+                *(self._apply(resource, manifest) for manifest in plan.apply),
                 *(self._create(key, resource, manifest) for manifest in plan.create),
             ]
         )
@@ -71,40 +70,39 @@ class Executor:
         else:
             self._feed.gone(target.kind, target.uid)
 
-    async def _apply(self, key: Key, resource: Resource, manifest: Object) -> None:
-        place = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    async def _apply(self, resource: Resource, manifest: Object) -> None:
+        place = _place(manifest)
         known = self._store.get(place)
         ours = known is not None and known.meta.owner == resource.meta.uid
         version = known.meta.resource_version if known is not None and ours else NEVER
-        await self._make(
-            key, resource, place, lambda: self._cluster.apply(manifest, resource_version=version)
-        )
+        await self._make(resource, place, lambda: self._cluster.apply(manifest, resource_version=version))
 
     async def _create(self, key: Key, resource: Resource, manifest: Object) -> None:
-        place = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        await self._make(key, resource, place, lambda: self._cluster.create(manifest))
+        place = _place(manifest)
+        await self._make(resource, place, lambda: self._cluster.create(manifest))
         logs.about(*key).info("Created %s %s.", place.kind, place.name)
         if manifest["metadata"].get("labels", {}).get(naming.ATTEMPT) == "1":
             self._metrics.job_delay.observe(max(0.0, self._clock() - resource.meta.created))
 
-    async def _make(
-        self, key: Key, resource: Resource, place: Key, send: Callable[[], Awaitable[Object]]
-    ) -> None:
+    async def _make(self, resource: Resource, place: Key, send: Callable[[], Awaitable[Object]]) -> None:
         try:
             answer = await send()
         except (errors.AlreadyExists, errors.Conflict):
-            await self._look_who_is_there(key, resource, place)
+            await self._look_who_is_there(resource, place)
         except (errors.Refused, errors.Invalid) as refusal:
             self._obstacles.add_refusal(resource.meta.uid, str(refusal))
             raise Blocked from refusal
         else:
             self._feed.answer(place.kind, answer)
 
-    async def _look_who_is_there(self, key: Key, resource: Resource, place: Key) -> None:
-        """Tell apart: ours already, ours of a former life that is about to go, and a stranger's.
+    async def _look_who_is_there(self, resource: Resource, place: Key) -> None:
+        """Tell apart: ours already, one that carries our label, and a stranger's.
+
+        One of our label that is not this resource's belonged to a former one of its name, or to somebody
+        who uses our label. The plan tells them apart once the store knows it.
 
         Raises:
-            Conflict: it will be gone in a moment.
+            Conflict: look again, with what is there now.
             Blocked: a stranger has the name.
         """
         try:
@@ -112,13 +110,12 @@ class Executor:
         except errors.NotFound as gone:
             raise errors.Conflict(f"{place.kind} {place.name} went meanwhile.") from gone
         meta = read.meta(raw)
-        if meta.owner == resource.meta.uid and not meta.deleting:
-            self._feed.answer(place.kind, raw)
-        elif meta.deleting or meta.owner == resource.meta.uid or _of_namesake(raw, key):
-            raise errors.Conflict(f"{place.kind} {place.name} of a deleted {key.kind} is still there.")
-        else:
+        if meta.labels.get(naming.MANAGED_BY) != naming.MANAGER:
             self._obstacles.add_foreign(resource.meta.uid, Child(place.kind, meta))
             raise Blocked
+        self._feed.answer(place.kind, raw)
+        if meta.owner != resource.meta.uid or meta.deleting:
+            raise errors.Conflict(f"{place.kind} {place.name} is not this {resource.meta.name}'s yet.")
 
     async def _write_status(
         self, key: Key, resource: Resource, status: Mapping[str, Any], events: Iterable[Event]
@@ -136,20 +133,14 @@ class Executor:
                 logs.about(*key).warning("Event %s was not recorded: %s", event.reason, error)
 
 
+def _place(manifest: Object) -> Key:
+    return Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
 def _admitted(status: Mapping[str, Any]) -> bool:
     return any(
         condition["type"] == "Admitted" and condition["status"] == "True"
         for condition in status.get("conditions", ())
-    )
-
-
-def _of_namesake(raw: Mapping[str, Any], key: Key) -> bool:
-    """Whether an object belongs to an earlier resource of the same kind and name."""
-    return any(
-        ref.get("controller")
-        and ref["apiVersion"].startswith(f"{GROUP}/")
-        and (ref["kind"], ref["name"]) == (key.kind, key.name)
-        for ref in raw["metadata"].get("ownerReferences", ())
     )
 
 
