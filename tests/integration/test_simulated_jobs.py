@@ -103,8 +103,12 @@ class Real:
         self.bench.submit(name, **changes)
 
     def start(self, name: str, attempt: int = 1) -> None:
-        pods = wait_for("pods", lambda: self._tend() and self.bench.kubelet.pods(name, attempt, 2), 60)
-        self.bench.kubelet.run(pods)
+        def look() -> list[Json] | None:
+            self._tend()
+            found = self.bench.kubelet.there(name, attempt)
+            return found if len(found) == 2 else None
+
+        self.bench.kubelet.run(wait_for(f"2 pods of {name}, attempt {attempt}", look, 60))
         self.until(name, "Running")
 
     def end(self, name: str, rank: int, code: int, final: Final | None = None, reason: str = "") -> None:
