@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -134,12 +135,16 @@ def test_a_rank_that_fails_says_so_and_the_others_end_at_once(tmp_path: Path, cu
     assert all("SIGSEGV" in final.message and f"ank {culprit}" in final.message for final in finals)
 
 
-@pytest.mark.parametrize("late", [0, 1, 2])
-def test_ranks_that_end_well_at_different_times_lose_nobody(tmp_path: Path, late: int) -> None:
-    """Apart, but less than the silence that counts as a loss: that rule is tested above, in no time."""
-    script = f"time.sleep(1.3 if RANK == {late} else 0.2); end(0)"
-    with Pods(task(tmp_path / "out", nodes=3), tmp_path / "pods", fake_worker(script)) as pods:
-        assert [final.code for final in pods.wait()] == [Exit.DONE] * 3
+def test_ranks_that_end_well_at_different_times_lose_nobody(tmp_path: Path) -> None:
+    """Three gangs at once, in each another rank is late, but less than the silence that counts as a loss."""
+    gangs = []
+    with contextlib.ExitStack() as stack:
+        for late in range(3):
+            command = fake_worker(f"time.sleep(1.3 if RANK == {late} else 0.2); end(0)")
+            work = task(tmp_path / f"out-{late}", nodes=3)
+            gangs.append(stack.enter_context(Pods(work, tmp_path / f"pods-{late}", command)))
+        for pods in gangs:
+            assert [final.code for final in pods.wait()] == [Exit.DONE] * 3
 
 
 def test_a_stop_of_one_rank_stops_all(tmp_path: Path) -> None:

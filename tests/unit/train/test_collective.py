@@ -34,11 +34,11 @@ class Supervisor(Reporter):
     def __init__(self, port: int) -> None:
         super().__init__()
         self.report = Report(phase=Phase.DATA.value)
-        self.asked = threading.Event()
+        self.asked = 0
         StatusServer(port, {("GET", "/status"): self._answer})
 
     def _answer(self, _: bytes) -> str:
-        self.asked.set()
+        self.asked += 1
         return self.report.to_json()
 
     def phase(self, phase: Phase) -> None:
@@ -67,7 +67,7 @@ def on_all(jobs: list[Job], call: Callable[[Collective], Any]) -> list[Any]:
         followers = [pool.submit(rank, job) for job in jobs[1:]]
         supervisor = jobs[0].reporter
         assert isinstance(supervisor, Supervisor)
-        assert supervisor.asked.wait(20)
+        wait_for(lambda: supervisor.asked, what="a follower's question")
         leader = pool.submit(rank, jobs[0])
         return [future.result(30) for future in (leader, *followers)]
 
@@ -92,7 +92,7 @@ def test_a_rank_of_an_older_attempt_is_not_joined(jobs: list[Job]) -> None:
     supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=7)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(collective._wait_for_leader, follower)
-        assert supervisor.asked.wait(20)
+        wait_for(lambda: supervisor.asked >= 3, what="a third question")
         assert not waiting.done()
         supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=1)
         assert waiting.result(20) == "127.0.0.1"
