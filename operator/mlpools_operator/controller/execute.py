@@ -96,26 +96,22 @@ class Executor:
             self._feed.answer(place.kind, answer)
 
     async def _look_who_is_there(self, resource: Resource, place: Key) -> None:
-        """Tell apart: ours already, one that carries our label, and a stranger's.
-
-        One of our label that is not this resource's belonged to a former one of its name, or to somebody
-        who uses our label. The plan tells them apart once the store knows it.
+        """Find out who has a name: we ourselves (an answer was lost), or somebody of whom the plan must know.
 
         Raises:
-            Conflict: look again, with what is there now.
-            Blocked: a stranger has the name.
+            Conflict: nobody any more; look again.
+            Blocked: somebody else, or one of ours that is about to go.
         """
         try:
             raw = await self._cluster.get(*place)
         except errors.NotFound as gone:
             raise errors.Conflict(f"{place.kind} {place.name} went meanwhile.") from gone
         meta = read.meta(raw)
-        if meta.labels.get(naming.MANAGED_BY) != naming.MANAGER:
+        if meta.owner == resource.meta.uid and not meta.deleting:
+            self._feed.answer(place.kind, raw)
+        else:
             self._obstacles.add_foreign(resource.meta.uid, Child(place.kind, meta))
             raise Blocked
-        self._feed.answer(place.kind, raw)
-        if meta.owner != resource.meta.uid or meta.deleting:
-            raise errors.Conflict(f"{place.kind} {place.name} is not this {resource.meta.name}'s yet.")
 
     async def _write_status(
         self, key: Key, resource: Resource, status: Mapping[str, Any], events: Iterable[Event]
