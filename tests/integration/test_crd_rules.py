@@ -251,7 +251,11 @@ def test_what_kubectl_shows(kubectl: Kubectl, objects: CustomObjects) -> None:
         objects.set_status(
             "TrainingJob",
             "shown",
-            {"phase": "Running", "nodes": {"summary": "2/2"}, "progress": {"summary": "61% rmse 17.93 40s"}},
+            {
+                "phase": "Running",
+                "nodes": {"summary": "2/2"},
+                "progress": {"summary": "61% eval-rmse 17.93 40s"},
+            },
         )
         status = {
             "state": "Active",
@@ -264,7 +268,7 @@ def test_what_kubectl_shows(kubectl: Kubectl, objects: CustomObjects) -> None:
         header, row = kubectl.run("get", "tj", "shown").splitlines()
         assert header.split() == ["NAME", "POOL", "PHASE", "NODES", "PROGRESS", "REASON", "AGE"]
         assert row.split()[:4] == ["shown", "cpu", "Running", "2/2"]
-        assert "61% rmse 17.93 40s" in row
+        assert "61% eval-rmse 17.93 40s" in row
         header, row = kubectl.run("get", "cp", "shown").splitlines()
         assert header.split() == ["NAME", "STATE", "SHAPE", "NODES", "JOBS", "QUEUED", "AGE"]
         assert "Active   2 CPU, 4Gi   4/0/4   2      1" in row

@@ -36,7 +36,7 @@ def check(document: Any) -> bool:
         raise ValueError(f"unknown fields: {', '.join(unknown)}")
     spec = parse(kind.name, document["spec"])
     if isinstance(spec, TrainingJobSpec) and spec.xgboost:
-        check_xgboost(spec.xgboost.params)
+        check_xgboost(spec.xgboost, spec.nodes)
     return True
 
 

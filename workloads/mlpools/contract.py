@@ -41,9 +41,6 @@ COORDINATOR_PORT = 29500
 TERMINATION_LOG = "/dev/termination-log"
 FINAL_MAX_BYTES = 4_000
 
-#: Writable folders of the container; its root file system is read-only.
-SCRATCH_DIR = "/scratch"
-
 
 class Exit(enum.IntEnum):
     """Exit codes of a supervisor. They avoid 1, 2 and 125 and up, which shells and signals use."""
@@ -58,6 +55,7 @@ class Exit(enum.IntEnum):
     CHECKPOINT_MISMATCH = 16
     SECRET_MISSING = 17
     FABRIC_TOO_SLOW = 18
+    OUTPUT_NOT_WRITABLE = 19
     HUNG = 20
     PREEMPTED = 21
     PEER_LOST = 22
@@ -78,12 +76,27 @@ REASONS: Mapping[int, str] = {
     Exit.CHECKPOINT_MISMATCH: "CheckpointMismatch",
     Exit.SECRET_MISSING: "SecretMissing",
     Exit.FABRIC_TOO_SLOW: "FabricTooSlow",
+    Exit.OUTPUT_NOT_WRITABLE: "OutputNotWritable",
     Exit.HUNG: "Hung",
     Exit.PREEMPTED: "Preempted",
     Exit.PEER_LOST: "PeerLost",
     Exit.SIGNAL: "WorkerCrashed",
     Exit.INTERNAL: "InternalError",
 }
+
+#: What no job can ask of XGBoost here. The operator says so before the job queues; a worker says it once
+#: more, since the operator of a neighbouring release may know another list.
+XGBOOST_BOOSTERS = ("gbtree", "dart")
+#: The others do not work on several nodes.
+XGBOOST_TREE_METHODS = ("hist", "auto")
+#: They need groups or bounds of rows beside a label and a weight.
+XGBOOST_REFUSED_OBJECTIVES = ("rank:", "survival:")
+XGBOOST_REFUSED_PARAMS: Mapping[str, str] = {
+    "process_type": "only new models are trained here",
+    "updater": "the tree method decides about updaters",
+}
+#: Metrics of an order of all rows. XGBoost averages the ranks' own values, which is another number.
+XGBOOST_ONE_RANK_METRICS = frozenset({"auc", "aucpr", "pre", "ndcg", "map", "cox-nloglik"})
 
 
 class ContractError(ValueError):

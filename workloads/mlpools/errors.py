@@ -37,9 +37,9 @@ class OutputExists(JobError):
 
 
 class OutputNotWritable(JobError):
-    """The output or checkpoint location refuses writing; trying again cannot help."""
+    """The output or checkpoint location refuses writing; a full disk may have space at the next attempt."""
 
-    code = Exit.INVALID_SPEC
+    code = Exit.OUTPUT_NOT_WRITABLE
 
 
 class DataNotReadable(JobError, ValueError):
@@ -73,8 +73,8 @@ class PeerLost(JobError):
 
 
 def one_line(error: BaseException) -> str:
-    """Return a library's message without its line breaks."""
-    return " ".join(str(error).split())
+    """Return a library's message without its line breaks and its full stop, as a clause."""
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def at_hand(wanted: str, names: Sequence[str], what: str) -> str:

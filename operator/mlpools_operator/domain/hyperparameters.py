@@ -1,4 +1,4 @@
-"""Names of a framework's parameters: a typo must not surface after hours in a queue.
+"""A framework's parameters: neither a typo nor what no worker takes may surface after hours in a queue.
 
 XGBoost itself only logs a warning about a parameter that it does not know, and trains without it.
 """
@@ -9,6 +9,15 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from mlpools.contract import (
+    XGBOOST_BOOSTERS,
+    XGBOOST_ONE_RANK_METRICS,
+    XGBOOST_REFUSED_OBJECTIVES,
+    XGBOOST_REFUSED_PARAMS,
+    XGBOOST_TREE_METHODS,
+)
+from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
+
 _GENERAL = """
     booster verbosity validate_parameters disable_default_eval_metric use_rmm
     seed random_state seed_per_iteration base_score num_class multi_strategy
@@ -16,38 +25,76 @@ _GENERAL = """
 _TREES = """
     eta learning_rate gamma min_split_loss max_depth min_child_weight max_delta_step subsample sampling_method
     colsample_bytree colsample_bylevel colsample_bynode lambda reg_lambda alpha reg_alpha tree_method
-    scale_pos_weight updater refresh_leaf process_type grow_policy max_leaves max_bin num_parallel_tree
+    scale_pos_weight refresh_leaf grow_policy max_leaves max_bin num_parallel_tree
     monotone_constraints interaction_constraints max_cached_hist_node max_cat_to_onehot max_cat_threshold
-    sparse_threshold default_direction opt_dense_col
 """
 _DART = "sample_type normalize_type rate_drop one_drop skip_drop"
+_OBJECTIVES = "tweedie_variance_power huber_slope quantile_alpha"
+
+#: Documented parameters of XGBoost 3 that a job can use, less those that it says in fields of its own.
+XGBOOST = frozenset(" ".join((_GENERAL, _TREES, _DART, _OBJECTIVES)).split())
+
 _LINEAR = "feature_selector top_k tolerance"
-_OBJECTIVES = """
-    tweedie_variance_power huber_slope quantile_alpha aft_loss_distribution
-    aft_loss_distribution_scale lambdarank_pair_method lambdarank_num_pair_per_sample
-    lambdarank_normalization lambdarank_score_normalization lambdarank_unbiased lambdarank_bias_norm
-    ndcg_exp_gain
+_OTHER_BINNING = "sparse_threshold default_direction opt_dense_col"
+_SURVIVAL = "aft_loss_distribution aft_loss_distribution_scale"
+_RANKING = """
+    lambdarank_pair_method lambdarank_num_pair_per_sample lambdarank_normalization
+    lambdarank_score_normalization lambdarank_unbiased lambdarank_bias_norm ndcg_exp_gain
 """
 
-#: Documented parameters of XGBoost 3, less those that a TrainingJob says in fields of its own.
-XGBOOST = frozenset(" ".join((_GENERAL, _TREES, _DART, _LINEAR, _OBJECTIVES)).split())
+#: Documented parameters that no worker takes, and why.
+REFUSED = {
+    **XGBOOST_REFUSED_PARAMS,
+    **dict.fromkeys(_LINEAR.split(), "it belongs to the linear booster, and only trees are trained here"),
+    **dict.fromkeys(_OTHER_BINNING.split(), "it has no meaning for the way in which rows are binned here"),
+    **dict.fromkeys(_SURVIVAL.split(), "it belongs to survival objectives, which cannot be used yet"),
+    **dict.fromkeys(_RANKING.split(), "it belongs to ranking objectives, which cannot be used yet"),
+}
 
 
-class UnknownParameterError(ValueError):
-    """A parameter is unknown; the text is one sentence with the nearest known name."""
+class RefusedParameterError(ValueError):
+    """A parameter is unknown or of no use here; the text is one sentence with what to write instead."""
 
 
-def check_xgboost(params: Mapping[str, Any]) -> None:
-    """Check the names in ``spec.xgboost.params``.
+def check_xgboost(spec: XGBoostSpec, nodes: int) -> None:
+    """Check what ``spec.xgboost`` asks of XGBoost, as far as no data is needed.
+
+    Args:
+        spec: the section.
+        nodes: of the job.
 
     Raises:
-        UnknownParameterError: XGBoost has no parameter of that name.
+        RefusedParameterError: XGBoost has no such parameter, or a worker would refuse it.
     """
-    for name in sorted(params):
-        if name in XGBOOST:
-            continue
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(XGBOOST), n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else "see the list of parameters in XGBoost's documentation."
+    for name in sorted(spec.params):
+        _check_name(name)
+    _check_choice(spec.params, "booster", XGBOOST_BOOSTERS)
+    _check_choice(spec.params, "tree_method", XGBOOST_TREE_METHODS)
+    if spec.objective.startswith(XGBOOST_REFUSED_OBJECTIVES):
+        raise RefusedParameterError(
+            f"spec.xgboost.objective: {spec.objective!r} needs groups or bounds of rows, which cannot be "
+            "given yet; use an objective for single rows, such as reg:squarederror or binary:logistic."
         )
-        raise UnknownParameterError(f"spec.xgboost.params: XGBoost has no parameter {name!r}; {hint}")
+    for metric in spec.eval_metrics or ():
+        if nodes > 1 and metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS:
+            raise RefusedParameterError(
+                f"spec.xgboost.evalMetrics: {metric!r} depends on the order of all rows, but XGBoost only "
+                "averages the nodes' own values; use logloss, error or rmse, or nodes: 1."
+            )
+
+
+def _check_name(name: str) -> None:
+    if name in XGBOOST:
+        return
+    if name in REFUSED:
+        raise RefusedParameterError(f"spec.xgboost.params: leave {name!r} out: {REFUSED[name]}.")
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(XGBOOST), n=1)
+    hint = f"did you mean {near[0]}?" if near else "see the list of parameters in XGBoost's documentation."
+    raise RefusedParameterError(f"spec.xgboost.params: XGBoost has no parameter {name!r}; {hint}")
+
+
+def _check_choice(params: Mapping[str, Any], name: str, choice: tuple[str, ...]) -> None:
+    if name in params and params[name] not in choice:
+        raise RefusedParameterError(
+            f"spec.xgboost.params: {name} cannot be {params[name]!r} here; use {' or '.join(choice)}."
+        )

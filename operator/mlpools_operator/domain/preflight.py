@@ -40,8 +40,8 @@ def check(job: Resource, *, started: bool) -> TrainingJobSpec:
         return spec
     if spec.xgboost is not None:
         try:
-            hyperparameters.check_xgboost(spec.xgboost.params)
-        except hyperparameters.UnknownParameterError as error:
+            hyperparameters.check_xgboost(spec.xgboost, spec.nodes)
+        except hyperparameters.RefusedParameterError as error:
             raise RefusedError("BadHyperParameter", str(error)) from None
     size = len(spec.model_dump_json(exclude={"env", "env_from", "volumes"}).encode())
     if size > _SPEC_BYTES:

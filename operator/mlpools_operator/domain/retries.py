@@ -43,7 +43,7 @@ _RETRY = {
 _REMEDY = {
     "UserCodeError": "running it again cannot help",
     "OutOfMemory": "the same memory would run out again: use more nodes, or a pool with more memory per node",
-    "OutputExists": "choose another output.url, or set output.mode to Overwrite or Resume",
+    "OutputExists": "choose another output.url in a new job, or output.mode Overwrite or Resume there",
     "DataNotReadable": "correct the data section, or put the files where it points",
     "BadHyperParameter": "correct the parameter in a new job",
     "CheckpointMismatch": "choose another checkpoint.url, or set output.mode to Overwrite",

@@ -69,6 +69,7 @@ CAUSES: dict[str, tuple[Any, str]] = {
             (Exit.CHECKPOINT_MISMATCH, "CheckpointMismatch"),
             (Exit.SECRET_MISSING, "SecretMissing"),
             (Exit.FABRIC_TOO_SLOW, "FabricTooSlow"),
+            (Exit.OUTPUT_NOT_WRITABLE, "OutputNotWritable"),
             (Exit.HUNG, "Hung"),
             (Exit.SIGNAL, "WorkerCrashed"),
             (Exit.INTERNAL, "InternalError"),

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import xgboost
 
-from mlpools_operator.api.v1alpha1.xgboost import RESERVED_PARAMS
+from mlpools.data.columns import Columns
+from mlpools.errors import BadHyperParameter
+from mlpools.train.xgboost.parameters import Parameters, rehearse
+from mlpools_operator.api.v1alpha1.xgboost import RESERVED_PARAMS, XGBoostSpec
 from mlpools_operator.domain import hyperparameters
+from mlpools_operator.domain.hyperparameters import RefusedParameterError
 
 #: Sections of XGBoost's configuration that hold parameters, and entries that only it sets.
 _SECTION = ("_param", "_train_param")
@@ -31,6 +35,25 @@ _KINDS: tuple[dict[str, Any], ...] = (
     {"objective": "multi:softmax", "num_class": 3},
 )
 
+#: A value other than the default for each parameter that is not a plain number, and what goes with it.
+_USES: dict[str, dict[str, Any]] = {
+    "booster": {"booster": "dart"},
+    "tree_method": {"tree_method": "auto"},
+    "grow_policy": {"grow_policy": "lossguide"},
+    "sampling_method": {"sampling_method": "uniform"},
+    "multi_strategy": {"multi_strategy": "one_output_per_tree"},
+    "monotone_constraints": {"monotone_constraints": "(1,0)"},
+    "interaction_constraints": {"interaction_constraints": "[[0,1]]"},
+    "max_bin": {"max_bin": 64},
+    "num_class": {"num_class": 3, "objective": "multi:softmax"},
+    "quantile_alpha": {"quantile_alpha": 0.3, "objective": "reg:quantileerror"},
+    "huber_slope": {"huber_slope": 2, "objective": "reg:pseudohubererror"},
+    "tweedie_variance_power": {"tweedie_variance_power": 1.3, "objective": "reg:tweedie"},
+    "sample_type": {"sample_type": "weighted", "booster": "dart"},
+    "normalize_type": {"normalize_type": "forest", "booster": "dart"},
+    **{name: {name: 1, "booster": "dart"} for name in ("rate_drop", "one_drop", "skip_drop")},
+}
+
 
 def _parameters(config: Any, section: str = "") -> Iterator[str]:
     for name, value in config.items() if isinstance(config, dict) else enumerate(config):
@@ -46,11 +69,61 @@ def test_whatever_xgboost_itself_lists_is_known(kind: dict[str, Any]) -> None:
     booster = xgboost.Booster({**kind}, [data])
     listed = set(_parameters(json.loads(booster.save_config())))
     assert "reg_lambda" in listed
-    assert listed - hyperparameters.XGBOOST - RESERVED_PARAMS.keys() - _INTERNAL == set()
+    known = hyperparameters.XGBOOST | hyperparameters.REFUSED.keys() | RESERVED_PARAMS.keys()
+    assert listed - known - _INTERNAL == set()
 
 
-def test_no_parameter_is_both_known_and_refused() -> None:
-    assert not hyperparameters.XGBOOST & RESERVED_PARAMS.keys()
+def test_each_parameter_stands_in_one_list() -> None:
+    lists = (hyperparameters.XGBOOST, hyperparameters.REFUSED.keys(), RESERVED_PARAMS.keys())
+    assert len(frozenset().union(*lists)) == sum(map(len, lists))
+
+
+def _operator(params: dict[str, Any], *, nodes: int = 2, **section: Any) -> None:
+    """Check as before a job queues."""
+    spec = XGBoostSpec.model_validate({"label": "y", "params": params, **section})
+    hyperparameters.check_xgboost(spec, nodes)
+
+
+def _worker(params: dict[str, Any], *, nodes: int = 2, **section: Any) -> None:
+    """Check as a worker does before it reads data."""
+    spec = {"rounds": 1, "label": "y", "objective": "reg:squarederror", "params": params, **section}
+    parameters = Parameters.from_spec(spec, threads=1)
+    parameters.check(["train"], nodes)
+    rehearse(parameters, Columns(features=("a", "b"), kinds=("float", "float"), label="y"))
+
+
+@pytest.mark.parametrize("name", sorted(hyperparameters.XGBOOST))
+def test_what_the_operator_lets_through_a_worker_can_use(name: str) -> None:
+    params = dict(_USES.get(name, {name: 1}))
+    section = {"objective": params.pop("objective", "reg:squarederror")}
+    _operator(params, **section)
+    _worker(params, **section)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        *(({"params": {name: 0.7}}, f"leave '{name}' out: ") for name in sorted(hyperparameters.REFUSED)),
+        ({"params": {"booster": "gblinear"}}, "booster cannot be 'gblinear' here; use gbtree or dart"),
+        ({"params": {"tree_method": "exact"}}, "tree_method cannot be 'exact' here; use hist or auto"),
+        ({"params": {"tree_method": "approx"}}, "tree_method cannot be 'approx' here"),
+        ({"objective": "rank:ndcg"}, "'rank:ndcg' needs groups .*; use an objective for single rows"),
+        ({"objective": "survival:aft"}, "'survival:aft' needs groups"),
+        ({"evalMetrics": ["rmse", "ndcg@5"]}, "'ndcg@5' depends on the order .*; use logloss"),
+    ],
+    ids=str,
+)
+def test_what_a_worker_refuses_never_queues(section: dict[str, Any], words: str) -> None:
+    whole = {"params": {}, **section}
+    with pytest.raises(BadHyperParameter):
+        _worker(**whole)
+    with pytest.raises(RefusedParameterError, match=rf"^spec\.xgboost\.\w+: .*{words}.*\.$"):
+        _operator(**whole)
+
+
+def test_on_one_node_the_order_of_all_rows_is_known() -> None:
+    _operator({}, nodes=1, evalMetrics=["auc"])
+    _worker({}, nodes=1, evalMetrics=["auc"])
 
 
 @pytest.mark.parametrize(
@@ -63,9 +136,9 @@ def test_no_parameter_is_both_known_and_refused() -> None:
     ],
 )
 def test_a_typo_is_answered_with_the_name_that_was_meant(typo: str, meant: str) -> None:
-    with pytest.raises(hyperparameters.UnknownParameterError, match=rf"'{typo}'; did you mean {meant}\?"):
-        hyperparameters.check_xgboost({"eta": 0.1, typo: 1})
+    with pytest.raises(RefusedParameterError, match=rf"'{typo}'; did you mean {meant}\?"):
+        _operator({"eta": 0.1, typo: 1})
 
 
 def test_known_parameters_pass() -> None:
-    hyperparameters.check_xgboost({"max_depth": 8, "lambda": 1, "monotone_constraints": [1, 0]})
+    _operator({"max_depth": 8, "lambda": 1, "monotone_constraints": [1, 0]})

@@ -26,8 +26,10 @@ def test_what_cannot_succeed_is_not_retried(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", ["Hung", "ImagePullFailed", "FabricTooSlow", "StartTimeout", "WorkerCrashed", "PeerLost"]
-)
+    "reason",
+    ["Hung", "ImagePullFailed", "FabricTooSlow", "StartTimeout", "WorkerCrashed", "PeerLost",
+     "OutputNotWritable"],
+)  # fmt: skip
 def test_what_may_pass_is_retried_so_often(reason: str) -> None:
     assert _after(reason, restarts=2) == Next(True, True, 10.0, reason, "Restart 3 of 3 in 10 s.")
     exhausted = _after(reason, restarts=3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlpools.train.xgboost as trainer
+from mlpools import files
 from mlpools.contract import Exit, Final
 from mlpools.errors import (
     BadHyperParameter,
@@ -199,6 +202,13 @@ def test_data_that_does_not_fit_into_memory_gives_the_same_model(
     assert rank["data"]["train"]["bytesRead"] > 3 * size
 
 
+def test_the_number_of_bins_can_be_chosen(here: Fixture) -> None:
+    here.run(spec=spec(params={"max_bin": 4}))
+    coarse = here.model()
+    here.run(uid="uid-2", output=output(here, "Overwrite"), spec=spec(params={"max_bin": 64}))
+    assert here.model() != coarse
+
+
 def test_weights_count(here: Fixture) -> None:
     table = flights(400).append_column("w", pa.array([2.0] * 400))
     pq.write_table(table, here.folder / "weighted.parquet")
@@ -222,7 +232,8 @@ def test_weights_count(here: Fixture) -> None:
         ({"tree_method": "exact"}, "tree_method must be hist"),
         ({"booster": "gblinear"}, "booster must be"),
         ({"process_type": "update"}, "'process_type' cannot be set"),
-        ({"n_estimators": 5}, r"Set xgboost\.rounds"),
+        ({"updater": "refresh"}, "'updater' cannot be set"),
+        ({"max_bin": 1}, "XGBoost refuses the parameter 'max_bin'"),
         ({"objective": "rank:ndcg"}, "'rank:ndcg' needs groups"),
         ({"objective": "reg:nothing"}, "Unknown objective function"),
         ({"eval_metric": "nonsense"}, "Unknown metric function nonsense"),
@@ -290,6 +301,34 @@ def test_an_output_that_cannot_be_written_is_said(here: Fixture) -> None:
         here.run()
     with pytest.raises(InvalidSpec, match="only files on a mounted volume"):
         here.run(output={"url": "s3://bucket/out"})
+
+
+@pytest.mark.parametrize(
+    ("full", "words"),
+    [
+        ("model.ubj", r"^output\.url .*/out cannot be written: No space left on device\. Free space there"),
+        (
+            "COMMIT",
+            r"^checkpoint\.url .*/saved cannot be written: No space left on device\. Free space there",
+        ),
+    ],
+)
+def test_a_disk_that_is_full_later_is_no_fault_of_the_spec(
+    here: Fixture, monkeypatch: pytest.MonkeyPatch, full: str, words: str
+) -> None:
+    write = files.write
+
+    def fill(path: Path, data: bytes, *, once: bool = False) -> None:
+        if path.name == full and (full == "COMMIT" or path.parent == here.output):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data, once=once)
+
+    monkeypatch.setattr(files, "write", fill)
+    with pytest.raises(OutputNotWritable, match=words) as caught:
+        here.run(checkpoint={"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 2})
+    assert caught.value.code == Exit.OUTPUT_NOT_WRITABLE
+    monkeypatch.undo()
+    assert here.run(attempt=2, checkpoint={"url": str(here.folder / "saved"), "keep": 2}).step == 20
 
 
 def test_an_unknown_framework_is_said() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from mlpools import __version__
 from mlpools.contract import TASK_ENV, Exit, Final, Task
-from mlpools.errors import JobError
+from mlpools.errors import JobError, one_line
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.gang import Gang
@@ -37,7 +37,8 @@ def main() -> NoReturn:
     except BaseException as error:
         text = traceback.format_exc()
         log(f"rank {job.gang.rank}: {text}")
-        job.end(JobError(f"{type(error).__name__}: {error} (unexpected; the log has more)"), text)
+        what = f"Unexpected {type(error).__name__}: {one_line(error)}".rstrip(": ")
+        job.end(JobError(f"{what}. The log has more; please report it."), text)
 
 
 def work(job: Job) -> Final:

@@ -91,15 +91,15 @@ class Outputs:
             for name, data in documents.items():
                 files.write(self._root / name, data)
         except OSError as error:
-            raise OutputNotWritable(f"{self._url} cannot be written: {error.strerror}.") from error
+            raise OutputNotWritable(
+                f"output.url {self._url} cannot be written: {error.strerror}. "
+                "Free space there, or make the volume writable."
+            ) from error
 
     def _exists(self, name: str) -> OutputExists:
         owner = self._read(OWNER) or {}
         whose = f"the result of {owner['namespace']}/{owner['name']}" if owner else f"a {name}"
-        return OutputExists(
-            f"output.url {self._url} holds {whose} already. "
-            "Use another URL, or output.mode Overwrite or Resume."
-        )
+        return OutputExists(f"output.url {self._url} holds {whose} already.")
 
     def _write_owner(self, *, replace: bool) -> None:
         task = self._task

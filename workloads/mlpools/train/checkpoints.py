@@ -70,7 +70,8 @@ class Checkpoints:
             self._forget_old()
         except OSError as error:
             raise OutputNotWritable(
-                f"The checkpoint {folder} cannot be written: {error.strerror}."
+                f"checkpoint.url {self._root} cannot be written: {error.strerror}. "
+                "Free space there, or make the volume writable."
             ) from error
 
     def newest(self, *, of_others: bool) -> Checkpoint | None:
@@ -94,7 +95,7 @@ class Checkpoints:
         if newest.identity != self._identity:
             raise CheckpointMismatch(
                 f"The checkpoint at step {newest.step} below {self._root} does not fit: "
-                f"{first_difference(newest.identity, self._identity)}. To start anew, change checkpoint.url."
+                f"{first_difference(newest.identity, self._identity)}."
             )
         return newest
 

@@ -44,7 +44,7 @@ class Progress(Model):
     updated_at: Time | None = None
     """When this was read from the pod."""
     summary: Word = ""
-    """All of it in short, for the column of `kubectl get`: 61% rmse 17.93 40s."""
+    """All of it in short, for the column of `kubectl get`: 61% eval-rmse 17.93 40s."""
 
 
 class FailedPod(Model):

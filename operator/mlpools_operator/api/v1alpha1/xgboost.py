@@ -90,8 +90,8 @@ class XGBoostSpec(Model):
     early_stopping_rounds: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Rounds without a better metric on data.eval after which training stops. Absent: it runs to the end."""
     eval_metrics: _Metrics | None = None
-    """Metrics in XGBoost's words, such as rmse or auc; the last one decides about early stopping.
-    Absent: the objective's own."""
+    """Metrics in XGBoost's words, such as rmse or logloss; the last one decides about early stopping.
+    Those of an order of all rows, such as auc, need nodes: 1. Absent: the objective's own."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         at_most_one(("features", "excluded"), "Give either features or excluded."),

@@ -12,22 +12,17 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
+from mlpools.contract import (
+    XGBOOST_BOOSTERS,
+    XGBOOST_ONE_RANK_METRICS,
+    XGBOOST_REFUSED_OBJECTIVES,
+    XGBOOST_REFUSED_PARAMS,
+    XGBOOST_TREE_METHODS,
+)
 from mlpools.data.columns import Columns
 from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, JobError, PeerLost, at_hand
 
-#: Metrics of an order of all rows. XGBoost averages the ranks' own values, which is another number.
-_RANKING_METRICS = frozenset({"auc", "aucpr", "pre", "ndcg", "map", "cox-nloglik"})
 _HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
-#: Objectives that need more than a label and a weight for each row.
-_UNSUPPORTED_OBJECTIVES = ("rank:", "survival:")
-#: Parameters that would take the work away from us.
-_OURS = {
-    "process_type": "Only new models are trained here.",
-    "updater": "The tree method decides about updaters.",
-    "num_boost_round": "Set xgboost.rounds instead.",
-    "n_estimators": "Set xgboost.rounds instead.",
-    "early_stopping_rounds": "Set xgboost.earlyStoppingRounds instead.",
-}
 _REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
 _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
@@ -93,20 +88,20 @@ class Parameters:
         """
         if self.patience and len(data_names) < 2:
             raise InvalidSpec("earlyStoppingRounds needs a second data set beside train, such as data.eval.")
-        for name, why in _OURS.items():
+        for name, why in XGBOOST_REFUSED_PARAMS.items():
             if name in self.booster:
-                raise BadHyperParameter(f"The parameter {name!r} cannot be set here. {why}")
+                raise BadHyperParameter(f"The parameter {name!r} cannot be set: {why}.")
         objective = str(self.booster["objective"])
-        if objective.startswith(_UNSUPPORTED_OBJECTIVES):
+        if objective.startswith(XGBOOST_REFUSED_OBJECTIVES):
             raise BadHyperParameter(
                 f"The objective {objective!r} needs groups or bounds, which cannot be given yet."
             )
-        if self.booster["tree_method"] not in ("hist", "auto"):
+        if self.booster["tree_method"] not in XGBOOST_TREE_METHODS:
             raise BadHyperParameter("tree_method must be hist: the others do not work on several nodes.")
-        if self.booster.get("booster", "gbtree") not in ("gbtree", "dart"):
+        if self.booster.get("booster", "gbtree") not in XGBOOST_BOOSTERS:
             raise BadHyperParameter("booster must be gbtree or dart.")
         for metric in self.metrics:
-            if metric.partition("@")[0] in _RANKING_METRICS and world_size > 1:
+            if metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS and world_size > 1:
                 raise BadHyperParameter(
                     f"The metric {metric!r} depends on the order of all rows, but XGBoost only averages the "
                     "ranks' own values. Use logloss, error or rmse, or nodes: 1."
@@ -156,21 +151,15 @@ def rehearse(parameters: Parameters, columns: Columns) -> None:
         DataNotReadable: it refuses the columns.
     """
     try:
-        matrix = xgb.QuantileDMatrix(
-            np.zeros((2, len(columns.features)), dtype=np.float32),
-            label=np.ones(2),
-            feature_names=list(columns.features),
-            feature_types=list(columns.kinds),
-            enable_categorical=True,
-        )
+        _two_rows(columns, bins=None)
     except _REFUSALS as error:  # such as names with brackets
         raise DataNotReadable(f"XGBoost refuses the columns: {plain(error)}") from error
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            booster = _one_round(parameters.booster, matrix)
+            booster = _one_round(parameters.booster, columns)
         except _REFUSALS as error:
-            name = _guilty(parameters.booster, matrix)
+            name = _guilty(parameters.booster, columns)
             which = f"the parameter {name!r}" if name else "the parameters"
             raise BadHyperParameter(f"XGBoost refuses {which}: {plain(error)}") from error
     for warning in heard:
@@ -183,18 +172,30 @@ def rehearse(parameters: Parameters, columns: Columns) -> None:
             raise BadHyperParameter("device asks for a GPU, but this node has none. Leave it out or set cpu.")
 
 
-def _one_round(parameters: Mapping[str, Any], matrix: xgb.QuantileDMatrix) -> xgb.Booster:
+def _two_rows(columns: Columns, bins: int | None) -> xgb.QuantileDMatrix:
+    return xgb.QuantileDMatrix(
+        np.zeros((2, len(columns.features)), dtype=np.float32),
+        label=np.ones(2),
+        feature_names=list(columns.features),
+        feature_types=list(columns.kinds),
+        max_bin=bins,
+        enable_categorical=True,
+    )
+
+
+def _one_round(parameters: Mapping[str, Any], columns: Columns) -> xgb.Booster:
+    matrix = _two_rows(columns, bins=parameters.get("max_bin"))
     booster = xgb.Booster(dict(parameters), cache=[matrix])
     booster.update(matrix, 0)
     booster.eval_set([(matrix, "train")], 0)
     return booster
 
 
-def _guilty(parameters: Mapping[str, Any], matrix: xgb.QuantileDMatrix) -> str:
+def _guilty(parameters: Mapping[str, Any], columns: Columns) -> str:
     """Return the parameter without which all is well: XGBoost's messages often do not name it."""
     for name in parameters:
         try:
-            _one_round({key: value for key, value in parameters.items() if key != name}, matrix)
+            _one_round({key: value for key, value in parameters.items() if key != name}, columns)
         except _REFUSALS:
             continue
         return name
