@@ -90,7 +90,7 @@ class _Queue:
             return Verdict(False, candidate.blocked)
         if candidate.not_before > self.now:
             self._look_again(candidate.not_before)
-            return Verdict(False, "BackOff", "It waits after a failed attempt.")
+            return Verdict(False, "BackOff", "It waits until its back-off is over.")
         if candidate.nodes > self.limit:
             return Verdict(False, "TooLarge", queue_words.too_large(candidate, self.pool, self.limit))
         if candidate.nodes <= self.limit - self.in_use and not self._held_back:

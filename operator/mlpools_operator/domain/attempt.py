@@ -104,7 +104,10 @@ def _with_children(
     """Return the plan with that status, and with what the attempt still needs."""
     if observed.pool is None:
         # Running attempts need no pool any more; one without a Job cannot be built without it.
-        return Plan(status=status) if job else _fail(step, _obstacle("PoolNotFound", "its pool was deleted"))
+        if job:
+            return Plan(status=status)
+        words = f"pool {step.spec.compute_pool} was deleted before its pods were made"
+        return _fail(step, _obstacle("PoolNotFound", words))
     try:
         pool = parse("ComputePool", observed.pool.spec)
     except InvalidSpec as error:

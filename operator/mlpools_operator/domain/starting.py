@@ -77,10 +77,11 @@ def _unscheduled(job: JobChild, pods: Sequence[PodChild]) -> Iterator[Trouble]:
     if not left:
         return
     worst = min(left, key=lambda pod: (not pod.unschedulable, pod.rank))
-    words = f": {worst.unschedulable}" if worst.unschedulable else ""
+    words = f": {worst.unschedulable.rstrip('.')}" if worst.unschedulable else ""
     yield Trouble(
         "Unschedulable",
-        f"No machine for {len(left)} of {len(pods)} pods{words}",
+        f"No machine for {len(left)} of {len(pods)} pods{words}. "
+        "Add machines, or have the pool's shape and placement fit those there are",
         job.meta.created + SHOW_SECONDS,
         job.meta.created + CAPACITY_SECONDS,
         worst,

@@ -31,7 +31,10 @@ def test_a_pod_without_a_machine_waits_for_capacity() -> None:
     found = _trouble([a_pod(0), _homeless(1, "0/2 nodes are available: 2 Insufficient cpu.")])
     assert found is not None
     assert (found.reason, found.until) == ("Unschedulable", NOW + starting.CAPACITY_SECONDS)
-    assert found.message == "No machine for 1 of 2 pods: 0/2 nodes are available: 2 Insufficient cpu."
+    assert found.message == (
+        "No machine for 1 of 2 pods: 0/2 nodes are available: 2 Insufficient cpu. "
+        "Add machines, or have the pool's shape and placement fit those there are"
+    )
 
 
 def test_pods_that_are_not_made_are_refused() -> None:

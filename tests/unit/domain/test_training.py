@@ -286,6 +286,8 @@ def test_a_pool_that_was_deleted_lets_running_jobs_finish() -> None:
     assert _plan(_running(), pool=None, jobs=(a_job_child(),), pods=RUNNING_PODS).status is None
     lost = _after(_admitted(), _plan(_admitted(), pool=None))
     assert (lost.status["phase"], lost.status["reason"]) == ("Queued", "PoolNotFound")
+    words = "Pool cpu was deleted before its pods were made."
+    assert any(item["message"].startswith(words) for item in lost.status["conditions"])
 
 
 # The end.

@@ -195,7 +195,8 @@ def choose(
             text = name in kinds and kinds[name] == "c"
             if (_kind(field.type) == "c") != text or _kind(field.type) is None:
                 raise DataNotReadable(
-                    f"Column {name!r} is {train.field(name).type} in train, but {field.type} in {data_name}."
+                    f"Column {name!r} is {train.field(name).type} in train, but {field.type} in {data_name}. "
+                    "Write both with the same type."
                 )
     return Columns(tuple(chosen), tuple(kinds[name] for name in chosen), label, weight)
 

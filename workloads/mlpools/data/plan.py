@@ -138,18 +138,20 @@ def _read_footer(system: pa.fs.FileSystem, path: str, size: int) -> tuple[str, p
             tail = file.read_at(min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
             if len(tail) < 12 or tail[-4:] != _MAGIC:
                 raise DataNotReadable(
-                    f"{path} is not a Parquet file; data.*.parquet.url must name only such files."
+                    f"{path} is not a Parquet file; have data.*.parquet.url name only such files."
                 )
             length = int.from_bytes(tail[-8:-4], "little") + 8
             if length > len(tail) and length <= size - len(_MAGIC):
                 tail = file.read_at(length, size - length)
     except OSError as error:
-        raise DataNotReadable(f"{path} cannot be read: {one_line(error)}") from error
+        raise DataNotReadable(
+            f"{path} cannot be read: {one_line(error)}. Is its volume well, and may the job's user read it?"
+        ) from error
     footer = tail[-length:]
     try:
         meta = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
     except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{path} is damaged: {one_line(error)}") from error
+        raise DataNotReadable(f"{path} is damaged: {one_line(error)}. Write the file anew.") from error
     return hashlib.sha256(footer).hexdigest(), meta
 
 
@@ -163,7 +165,10 @@ def _common_schema(schemas: Sequence[tuple[str, pq.ParquetSchema]]) -> pa.Schema
         schema = parquet.to_arrow_schema()
         for i, field in enumerate(common):
             if schema.get_field_index(field.name) < 0:
-                raise DataNotReadable(f"{path} has no column {field.name!r}, which {first_path} has.")
+                raise DataNotReadable(
+                    f"{path} has no column {field.name!r}, which {first_path} has. "
+                    "Write the files with the same columns, or leave this one out of the URL."
+                )
             other = schema.field(field.name)
             try:
                 merged = pa.unify_schemas(
@@ -171,7 +176,8 @@ def _common_schema(schemas: Sequence[tuple[str, pq.ParquetSchema]]) -> pa.Schema
                 )
             except pa.ArrowException as error:
                 raise DataNotReadable(
-                    f"Column {field.name!r} is {field.type} in {first_path}, but {other.type} in {path}."
+                    f"Column {field.name!r} is {field.type} in {first_path}, but {other.type} in {path}. "
+                    "Write both with the same type."
                 ) from error
             common = common.set(i, merged.field(0))
     return common

@@ -47,9 +47,14 @@ def _open(file: PlannedFile) -> pq.ParquetFile:
     except FileNotFoundError as error:
         raise DataNotReadable(f"{file.path} is not there; is the data mounted on every node?") from error
     except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{file.path} cannot be read: {one_line(error)}") from error
+        raise DataNotReadable(
+            f"{file.path} cannot be read: {one_line(error)}. "
+            "Is its volume well, and may the job's user read it?"
+        ) from error
     if reader.metadata.num_row_groups != len(file.group_rows):
-        raise DataNotReadable(f"{file.path} was replaced while the job was starting.")
+        raise DataNotReadable(
+            f"{file.path} was replaced while the job was starting. Write new data to new files."
+        )
     return reader
 
 
@@ -71,7 +76,9 @@ def _read_group(
             if position >= part.stop:
                 return
     except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{file.path}, row group {index}, is damaged: {one_line(error)}") from error
+        raise DataNotReadable(
+            f"{file.path}, row group {index}, is damaged: {one_line(error)}. Write the file anew."
+        ) from error
 
 
 def _cast(table: pa.Table, schema: pa.Schema, file: PlannedFile) -> pa.Table:
