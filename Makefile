@@ -7,8 +7,9 @@ RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 
 ##@ Use
-run: $(VENV)/ready ## Start a real cluster, install mlpools, train a model (on your cluster: CONTEXT=name REGISTRY=place)
-	@$(RUN) -m tools.quickstart $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
+run: $(VENV)/ready ## Start a real cluster, install mlpools, train a model (on your cluster: CONTEXT=name REGISTRY=place STORAGE_CLASS=name)
+	@$(RUN) -m tools.quickstart $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) \
+	  $(if $(STORAGE_CLASS),--storage-class $(STORAGE_CLASS))
 
 down: $(VENV)/ready ## Remove the cluster that `make run` made, and nothing else
 	@$(RUN) -m tools.cluster down

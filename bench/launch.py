@@ -45,6 +45,7 @@ def warm_cluster(state: Path) -> Iterator[tuple[Instance, Kubectl]]:
     try:
         cluster = Kubectl(instance.kubeconfig)
         install.operator(cluster, {target: archive.reference for target, archive in built.items()})
+        data.make_claim(cluster)
         data.load(cluster, data.make(), built["runtime"].reference)
         yield instance, cluster
     finally:

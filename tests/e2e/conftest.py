@@ -46,6 +46,7 @@ def cluster(instance: Instance, built: dict[str, images.Archive]) -> Kubectl:
 def flights(cluster: Kubectl, built: dict[str, images.Archive]) -> data.Flights:
     """The quickstart's data, in the volume claim `flights` of the namespace `default`."""
     made = data.make()
+    data.make_claim(cluster)
     data.load(cluster, made, built["runtime"].reference)
     return made
 

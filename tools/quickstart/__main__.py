@@ -128,6 +128,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         cluster, references = existing_cluster(arguments.context, arguments.registry)
     else:
         cluster, references = local_cluster(arguments.name, arguments.state, watch)
+    data.make_claim(cluster, arguments.storage_class)
     with watch.stage("operator", "Installing the operator with Helm"):
         install.operator(cluster, references)
     with watch.stage("data", "Copying real flights into the cluster's volume"):
@@ -152,6 +153,11 @@ def main(argv: Sequence[str]) -> int:
         "--context", help="a context of your kubeconfig, instead of a cluster on this machine"
     )
     parser.add_argument("--registry", default="", help="where that cluster's nodes pull the images from")
+    parser.add_argument(
+        "--storage-class",
+        default=data.SHARED,
+        help="of that cluster, for ReadWriteMany volumes (%(default)s)",
+    )
     parser.add_argument("--name", default="dev", help="of the cluster on this machine")
     parser.add_argument("--state", type=Path, help="where it keeps its state")
     parser.add_argument("--json", help="write the seconds of each stage to this file")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 
 from tools.kubectl import Kubectl
 from tools.steps import ToolError, cache_dir
@@ -22,6 +23,8 @@ EXAMPLE = Path("examples/quickstart")
 MAKER = EXAMPLE / "flights.py"
 CLAIM = "flights"
 LOADER = "flights-loader"
+#: The local cluster's StorageClass of volumes that all nodes can mount.
+SHARED = "shared"
 #: Annotation of the claim: which data was copied into it.
 HOLDS = "quickstart.mlpools.dev/holds"
 
@@ -68,18 +71,37 @@ def make() -> Flights:
     return Flights(folder, len(train), len(held_out), naive)
 
 
+def make_claim(cluster: Kubectl, storage_class: str = SHARED) -> None:
+    """Make the claim for data and model, unless there is one.
+
+    Raises:
+        ToolError: the cluster has no such StorageClass; with those it has.
+    """
+    if cluster.get("persistentvolumeclaim", CLAIM):
+        return
+    classes = sorted(item["metadata"]["name"] for item in cluster.list("storageclass"))
+    if storage_class not in classes:
+        raise ToolError(
+            f"The cluster has no StorageClass {storage_class}: say with STORAGE_CLASS=name (--storage-class) "
+            "which one makes ReadWriteMany volumes, that all nodes can mount; "
+            f"there {'are ' + ', '.join(classes) if classes else 'is none'}."
+        )
+    claim = yaml.safe_load((EXAMPLE / "storage.yaml").read_text())
+    claim["spec"]["storageClassName"] = storage_class
+    cluster.apply(json.dumps(claim))
+
+
 def load(cluster: Kubectl, flights: Flights, image: str) -> None:
     """Copy both sets to `/flights` of the claim; the claim remembers what it holds.
 
     Args:
-        cluster: where to.
+        cluster: where to; it has the claim.
         flights: what to copy.
         image: any image with `tar` and `sh`; the runtime's, since it is there.
 
     Raises:
         ToolError: the claim was not bound, or the copy failed.
     """
-    cluster.apply((EXAMPLE / "storage.yaml").read_text())
     claim = cluster.get("persistentvolumeclaim", CLAIM) or {}
     if claim.get("metadata", {}).get("annotations", {}).get(HOLDS) == flights.folder.name:
         return
