@@ -67,10 +67,6 @@ class JobChild:
     meta: Meta
     attempt: int
     parallelism: int = 0
-    active: int = 0
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
     ended: Literal["", "Complete", "Failed"] = ""
     reason: str = ""
     message: str = ""

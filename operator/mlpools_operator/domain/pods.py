@@ -11,6 +11,7 @@ from typing import Any
 
 from mlpools.contract import STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task, log_name
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import naming, network, placement, quantities
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Resource
@@ -23,7 +24,8 @@ SHARED_MEMORY = 0.3
 #: User and group of the runtime image.
 _USER = 1000
 
-_MOUNTS = {"/tmp": "mlpools-tmp", "/scratch": "mlpools-scratch", "/dev/shm": "mlpools-shm"}  # noqa: S108 - mounts
+#: Path -> volume, such as ``/dev/shm`` -> ``mlpools-shm``; the container's root file system is read-only.
+_MOUNTS = {path: OWN_VOLUME_PREFIX + path.rpartition("/")[2] for path in OWN_MOUNTS}
 
 
 def indexed_job(
