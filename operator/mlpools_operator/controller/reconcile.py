@@ -21,6 +21,9 @@ from mlpools_operator.domain.plan import Plan
 
 #: A pool's status tells of all its jobs, so it would be written for each of their steps.
 POOL_STATUS_SECONDS = 2.0
+#: A pass over a pool looks at all that waits there, and each job asks for some. After one the pool rests for
+#: so many times as long as it took, so that a long queue costs time and not the whole processor.
+POOL_REST = 9.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Reconciler:
         self._executor, self._obstacles, self._missing_pods = executor, obstacles, missing_pods
         self._reports, self._clock = reports, clock
         self._pool_written: dict[Key, float] = {}
+        self._pool_rests: dict[Key, float] = {}
 
     async def pass_over(self, key: Key) -> float | None:
         """Look at one object and do what is to be done.
@@ -92,16 +96,21 @@ class Reconciler:
     async def _pool(self, key: Key, pool: Resource | None) -> float | None:
         if pool is None:
             self._pool_written.pop(key, None)
+            self._pool_rests.pop(key, None)
             self._ledger.record(key.name, Decision())
             for member in self._ledger.members(key.name):
                 self._queue.add(member)
             return None
         now = self._clock()
+        rest = self._pool_rests.get(key, 0.0) - now
+        if rest > 0:
+            return rest
         candidates = self._ledger.candidates(key.name)
         decision = self._policies.decide(pool, candidates, now)
         for member in self._ledger.record(key.name, decision):
             self._queue.add(member)
         plan = self._policies.pool(pool, pool_policy.Observed(decision, candidates), now)
+        self._pool_rests[key] = now + (self._clock() - now) * POOL_REST
         if plan.status is not None:
             wait = self._pool_written.get(key, 0.0) + POOL_STATUS_SECONDS - now
             if wait > 0:
