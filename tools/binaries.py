@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tools import caller
 from tools.locks import locked
-from tools.steps import ToolError, cache_dir, last_line, step
+from tools.steps import ToolError, cache_dir, last_line, step, told
 
 MODULES = Path(__file__).parent / "go"
 GO_RELEASE, GO_FALLBACK = "1.26", "1.26.6"
@@ -192,13 +192,10 @@ def _release(version: str) -> tuple[int, ...]:
 
 def main(arguments: list[str]) -> int:
     """Build the named programs or groups and print their paths."""
-    try:
+    with told():
         for argument in arguments or ["cluster"]:
             for name in GROUPS.get(argument, (argument,)):
                 print(binary(name))
-    except ToolError as error:
-        print(error, file=sys.stderr)
-        return 1
     return 0
 
 

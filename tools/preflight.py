@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.cluster import cgroups
 from tools.cluster.node_files import CNI_PLUGINS
-from tools.steps import ToolError, cache_dir, last_line, step
+from tools.steps import ToolError, cache_dir, last_line, step, told
 
 # A program or file that is looked for, and the package of Debian and Ubuntu that has it.
 PACKAGES = {
@@ -167,11 +167,8 @@ def main() -> int:
     if obstacle := can_run_cluster():
         print(f"  - {obstacle}")
         return 0  # all but the cluster works here
-    try:
+    with told():
         install()
-    except ToolError as error:
-        print(f"  ✗ {error}", file=sys.stderr)
-        return 1
     print("  ✓ this machine can run the local cluster")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,16 @@ from tools import caller
 
 class ToolError(Exception):
     """What failed, where, and what to do, in one sentence for a person."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End the program with one line and the exit code 1 where a tool fails."""
+    try:
+        yield
+    except ToolError as error:
+        print(f"✗ {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 @contextmanager

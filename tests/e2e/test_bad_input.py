@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.support.training import Training, until
+from tests.support.training import Training
+from tests.support.waiting import wait_for
 from tools.kubectl import Kubectl
 from tools.quickstart.follow import condition
 
@@ -70,10 +71,11 @@ def test_what_no_pool_can_serve_is_told_without_a_pod(training: Training) -> Non
     assert failed["reason"] == "BadHyperParameter", failed
     assert "max_depth" in failed["message"]
     training.submit("homeless", computePool="nowhere")
-    waiting = until(
-        "the job says that its pool is missing",
+    waiting = wait_for(
+        "word that the pool is missing",
         lambda: training.status("homeless").get("queue", {}).get("reason") and training.status("homeless"),
         seconds=30,
+        every=0.3,
     )
     assert waiting["queue"]["reason"] == "PoolNotFound"
     assert "nowhere" in waiting["queue"]["message"]

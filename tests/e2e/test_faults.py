@@ -7,7 +7,8 @@ import json
 import pytest
 import xgboost as xgb
 
-from tests.support.training import Object, Training, until
+from tests.support.training import Object, Training
+from tests.support.waiting import wait_for
 from tools.cluster.instance import Instance
 from tools.quickstart.follow import condition
 
@@ -29,7 +30,7 @@ def resumed_at(training: Training, name: str) -> int:
 @pytest.mark.e2e(seconds=120)
 def test_a_killed_pod_costs_at_most_the_rounds_since_the_checkpoint(training: Training) -> None:
     training.submit("killed", xgboost=LONG, checkpoint={"everyRounds": 5}, restartBackoffSeconds=1)
-    until("a checkpoint is committed", lambda: checkpoint_step(training, "killed") >= 10, seconds=90)
+    wait_for("tenth round's checkpoint", lambda: checkpoint_step(training, "killed") >= 10, 90, every=0.3)
     victim = next(pod for pod in training.pods("killed") if pod["metadata"]["name"].startswith("killed-1-1-"))
     saved = checkpoint_step(training, "killed")
     training.cluster.run(
@@ -51,12 +52,12 @@ def test_a_lost_machine_is_named_and_the_job_goes_on_elsewhere(
 ) -> None:
     training.cluster.run("patch", "computepool", "tests", "--type=merge", "-p", '{"spec":{"placement":null}}')
     training.submit("lost", nodes=1, xgboost=LONG, checkpoint={"everyRounds": 5}, restartBackoffSeconds=1)
-    until("a checkpoint is committed", lambda: checkpoint_step(training, "lost") >= 5, seconds=90)
+    wait_for("fifth round's checkpoint", lambda: checkpoint_step(training, "lost") >= 5, 90, every=0.3)
 
     def running() -> Object | None:
         return next((pod for pod in training.pods("lost") if pod["status"]["phase"] == "Running"), None)
 
-    machine = int(until("its pod runs", running, seconds=60)["spec"]["nodeName"].removeprefix("node"))
+    machine = int(wait_for("running pod", running, 60, every=0.3)["spec"]["nodeName"].removeprefix("node"))
     instance.kill_node(machine)
     try:
         status = training.ended("lost", seconds=240)

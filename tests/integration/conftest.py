@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from tests.support.bench import Bench
-from tests.support.kube import ApiError, Kube, Object, wait_for
+from tests.support.kube import ApiError, Kube, Object
 from tests.support.kubelet import Kubelet
 from tests.support.manifests import manifest
 from tests.support.proxy import Proxy
+from tests.support.waiting import wait_for
 from tools.binaries import binary
 from tools.cluster.controlplane import ControlPlane
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.bench import Bench
-from tests.support.kube import Kube, Object, wait_for
+from tests.support.kube import Kube, Object
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
 from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
+from tests.support.waiting import wait_for
 from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration

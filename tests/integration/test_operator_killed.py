@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.bench import Bench
-from tests.support.kube import Object, wait_for
+from tests.support.kube import Object
 from tests.support.kubelet import succeeded
 from tests.support.operator import Operator
 from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
+from tests.support.waiting import wait_for
 from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration

@@ -14,9 +14,9 @@ import pytest
 
 from mlpools.contract import STATUS_PORT, Report
 from tests.support.bench import Bench
-from tests.support.kube import wait_for
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
+from tests.support.waiting import wait_for
 from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration

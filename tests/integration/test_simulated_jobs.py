@@ -15,8 +15,8 @@ from tests.support.api_server import is_terminal, place_of
 from tests.support.bench import Bench
 from tests.support.domain_run import Run
 from tests.support.job_controller import index_of
-from tests.support.kube import wait_for
 from tests.support.kubelet import ended, running, succeeded
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

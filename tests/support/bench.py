@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.kube import Kube, Object, wait_for
+from tests.support.kube import Kube, Object
 from tests.support.kubelet import Kubelet
 from tests.support.manifests import manifest
 from tests.support.operator import Operator
+from tests.support.waiting import wait_for
 
 
 @dataclass

@@ -1,21 +1,18 @@
-"""The API server as its administrator, for tests: plain JSON in and out, and waiting with a deadline."""
+"""The API server as its administrator, for tests: plain JSON in and out."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
 
 Object = dict[str, Any]
 Objects = list[Object]
-T = TypeVar("T")
 
 #: kind -> path before the namespace, plural, whether it has a namespace.
 _PLACES: dict[str, tuple[str, str, bool]] = {
@@ -170,18 +167,3 @@ def _path(kind: str, namespace: str = "", name: str = "", subresource: str = "")
     root, plural, namespaced = _PLACES[kind]
     place = f"/namespaces/{namespace}" if namespaced and namespace else ""
     return "/".join(part for part in (f"{root}{place}/{plural}", name, subresource) if part)
-
-
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20) -> T:
-    """Return the first true value of ``look``; fail saying what was waited for.
-
-    Raises:
-        AssertionError: the deadline has passed.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"No {what} within {seconds:.0f} s."
-        time.sleep(0.05)

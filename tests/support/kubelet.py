@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlpools.contract import Final
-from tests.support.kube import ApiError, Kube, Object, wait_for
+from tests.support.kube import ApiError, Kube, Object
+from tests.support.waiting import wait_for
 
 _RANK = "batch.kubernetes.io/job-completion-index"
 

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.support.kube import wait_for
+from tests.support.waiting import wait_for
 
 _ROOT = Path(__file__).parents[2]
 

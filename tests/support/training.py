@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from tests.support.waiting import wait_for
 from tools.kubectl import Kubectl
 from tools.quickstart.follow import condition
 
-T = TypeVar("T")
 Object = dict[str, Any]
 
 POOL: Object = {
@@ -24,17 +22,6 @@ POOL: Object = {
         "placement": {"strategy": "Spread", "required": True},
     },
 }
-
-
-def until(what: str, look: Callable[[], T | None], *, seconds: float, every: float = 0.3) -> T:
-    """Poll until `look` returns something true; a test that waits in vain says for what."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
-        time.sleep(every)
 
 
 class Training:
@@ -91,7 +78,7 @@ class Training:
             over = any(condition(status, kind).get("status") == "True" for kind in ("Complete", "Failed"))
             return status if over else None
 
-        return until(f"{name} has ended (status: {self.status(name)})", look, seconds=seconds)
+        return wait_for(f"end of {name} (status: {self.status(name)})", look, seconds, every=0.3)
 
     def failure(self, name: str, *, seconds: float = 180) -> Object:
         """Wait for its end and return the condition `Failed`."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools import preflight
 from tools.cluster.instance import Instance
-from tools.steps import ToolError, step
+from tools.steps import ToolError, step, told
 
 
 def up(instance: Instance, arguments: argparse.Namespace) -> None:
@@ -77,12 +77,9 @@ def main(argv: Sequence[str]) -> int:
             command.add_argument("program", nargs="?", help="for example kube-apiserver or node1-kubelet")
             command.add_argument("--lines", type=int, default=10, help="of each (%(default)s)")
     arguments = parser.parse_args(argv)
-    try:
+    with told():
         instance = Instance(arguments.name, arguments.state, audit=getattr(arguments, "audit", False))
         COMMANDS[arguments.command](instance, arguments)
-    except ToolError as error:
-        print(f"✗ {error}", file=sys.stderr)
-        return 1
     return 0
 
 

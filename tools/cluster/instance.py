@@ -113,10 +113,7 @@ class Instance:
         Raises:
             ToolError: it does not run.
         """
-        process = self._pid_1()
-        if process is None:
-            raise ToolError(f"The cluster {self.name} does not run; `python -m tools.cluster up` starts it.")
-        return entrance(process.pid)
+        return self._processes.inside("instance", f"The cluster {self.name}")
 
     def up(self, archives: Sequence[Path] = ()) -> None:
         """Bring up whatever is missing of it; return when all of it is ready.

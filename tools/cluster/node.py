@@ -46,10 +46,7 @@ class Node:
         Raises:
             ToolError: it does not run.
         """
-        process = self._pid_1()
-        if process is None:
-            raise ToolError(f"{self.name} does not run; `python -m tools.cluster up` starts it.")
-        return entrance(process.pid)
+        return self._processes.inside(self.name, self.name)
 
     def start(self, outer: Entrance) -> None:
         """Start what does not run; return as soon as containerd answers."""

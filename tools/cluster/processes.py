@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.cluster.namespaces import HERE, Entrance
+from tools.cluster.namespaces import HERE, Entrance, entrance
 from tools.steps import ToolError, last_line, wait_for
 
 
@@ -116,6 +116,21 @@ class Processes:
         except (FileNotFoundError, ValueError):
             return None
         return process if process.alive else None
+
+    def inside(self, name: str, whole: str) -> Entrance:
+        """The way into the namespaces of which that program is pid 1.
+
+        Args:
+            name: The program.
+            whole: What runs there, for a person.
+
+        Raises:
+            ToolError: it does not run.
+        """
+        process = self.find(name)
+        if process is None:
+            raise ToolError(f"{whole} does not run; `python -m tools.cluster up` starts it.")
+        return entrance(process.pid)
 
     def stop(self, name: str, *, seconds: float = 5) -> None:
         """Ask a program to end, kill it where it does not, and forget it."""

@@ -5,20 +5,17 @@ from __future__ import annotations
 import sys
 
 from tools import images
-from tools.steps import ToolError
+from tools.steps import told
 
 
 def main(arguments: list[str]) -> int:
     """Build what is named and print each image's name and archives."""
-    try:
+    with told():
         for target in arguments or ["all"]:
             for archive in images.build(target).values():
                 print(archive.reference)
                 for path in archive.paths:
                     print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    except ToolError as error:
-        print(f"✗ {error}", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -24,7 +24,7 @@ from tools.cluster.instance import Instance
 from tools.kubectl import Kubectl
 from tools.quickstart import data, install
 from tools.quickstart.follow import follow
-from tools.steps import ToolError, cache_dir
+from tools.steps import ToolError, cache_dir, told
 
 JOB = "arrival-delay"
 
@@ -162,10 +162,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--state", type=Path, help="where it keeps its state")
     parser.add_argument("--json", help="write the seconds of each stage to this file")
     try:
-        return run(parser.parse_args(argv), Console())
-    except ToolError as error:
-        print(f"✗ {error}", file=sys.stderr)
-        return 1
+        with told():
+            return run(parser.parse_args(argv), Console())
     except KeyboardInterrupt:
         print(f"\nStopped; what was made stays (caches in {cache_dir()}); `make run` goes on from here.")
         return 130
