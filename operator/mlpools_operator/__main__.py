@@ -24,7 +24,7 @@ from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.probe import Probe
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import JobPolicy, Policies, Reconciler
-from mlpools_operator.controller.serve import serving
+from mlpools_operator.controller.serve import PortError, serving
 from mlpools_operator.controller.store import Family, Store
 from mlpools_operator.controller.sweep import Sweeper
 from mlpools_operator.controller.workers import Workers
@@ -209,7 +209,7 @@ def main() -> int:
     logs.configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(Operator(settings).run())
-    except ConnectError as error:
+    except (ConnectError, PortError) as error:
         logs.logger().error("%s", error)
         return 1
     except Exception:

@@ -1,4 +1,4 @@
-"""The operator's whole loop in this process over the simulated cluster: real workers and races, no network."""
+"""The operator's whole loop in this process over the simulated cluster: real workers, no network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from mlpools.contract import Report
@@ -143,7 +144,7 @@ class Loop:
             AssertionError: it never does, or ``check`` failed in between.
         """
         moves: list[Callable[[], Any]] = [*self.world.actors.values()]
-        moves += [lambda kind=kind: self.tell(kind) for kind in KINDS]
+        moves += [partial(self.tell, kind) for kind in KINDS]
         for _ in range(turns):
             if there():
                 return

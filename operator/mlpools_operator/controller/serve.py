@@ -12,12 +12,16 @@ from mlpools_operator.controller.health import Health
 from mlpools_operator.metrics import CONTENT_TYPE, Metrics
 
 
+class PortError(Exception):
+    """The port cannot be had; the message says what to do."""
+
+
 @asynccontextmanager
 async def serving(port: int, health: Health, metrics: Metrics) -> AsyncIterator[int]:
     """Serve while the block runs; yield the port, which is a free one for 0.
 
     Raises:
-        OSError: the port cannot be had.
+        PortError: the port cannot be had.
     """
 
     async def figures(_: web.Request) -> web.Response:
@@ -39,9 +43,14 @@ async def serving(port: int, health: Health, metrics: Metrics) -> AsyncIterator[
 
 def _listen(port: int) -> socket.socket:
     """Return one socket for both kinds of addresses, where the machine has both."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    except OSError as error:
+        raise PortError(
+            f"Port {port} cannot be opened: {error.strerror}. Set MLPOOLS_HTTP_PORT to a free one."
+        ) from error
 
 
 def _check(problem: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.Response]]:
