@@ -71,8 +71,8 @@ def test_users_objects_carry_nothing_of_ours(bench: Bench) -> None:
 def test_a_pool_tells_who_holds_it(bench: Bench) -> None:
     bench.operator().wait_ready()
     bench.submit("first", nodes=3)
-    bench.submit("second", nodes=2)
     bench.phase("first", "Starting")
+    bench.submit("second", nodes=2)
     waiting = bench.phase("second", "Queued")["status"]
     assert waiting["queue"]["reason"] == "WaitingForNodes"
     assert "first" in waiting["queue"]["message"]
