@@ -106,7 +106,7 @@ def test_a_job_that_is_deleted_and_made_again_at_once_starts_afresh(bench: Bench
         pods = bench.kubelet.there("again", 1)
         return len(pods) == 2 and all(pod["metadata"]["labels"]["mlpools.dev/job-uid"] != old for pod in pods)
 
-    wait_for("pods of the second job", own_pods, seconds=60)  # the collector looks for new kinds every 30 s
+    wait_for("pods of the second job", own_pods, seconds=150)  # the collector looks for new kinds every 30 s
     status = end_well(bench, "again")["status"]
     assert (status["attempt"], status["restarts"]) == (1, 0)
     uid = bench.job("again")["metadata"]["uid"]

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = 20, *, every: float = 0.05) -> T:
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = 60, *, every: float = 0.05) -> T:
     """Return the first true value of ``look``; fail saying what was waited for.
 
     Raises:
