@@ -75,8 +75,8 @@ def test_a_worker_that_stands_still_is_hung(tmp_path: Path, still: str) -> None:
 
 
 def test_a_worker_that_gets_further_is_not_hung(tmp_path: Path) -> None:
-    script = "for _ in range(16): note(message='evaluating'); time.sleep(0.1)\nend(0)"
-    final, _, _ = run_one(tmp_path, script, hang_timeout_seconds=1)
+    script = "for _ in range(40): note(message='evaluating'); time.sleep(0.1)\nend(0)"
+    final, _, _ = run_one(tmp_path, script, hang_timeout_seconds=3)
     assert final.code == Exit.DONE
 
 
@@ -126,7 +126,7 @@ def test_a_worker_that_ignores_sigterm_still_leaves_a_termination_message(tmp_pa
         pods[0].process.terminate()
         [final] = pods.wait()
     assert final.code == Exit.PREEMPTED
-    assert 1.5 < time.monotonic() - began < 4
+    assert 1.5 < time.monotonic() - began < 30  # the worker would sleep for 60 s
 
 
 def test_status_tells_how_far_it_is(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_a_stop_saves_the_last_round_even_if_a_rank_is_stuck(data: dict[str, Any
         pods[0].process.terminate()
         began = time.monotonic()
         finals = pods.wait()
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 20  # the stuck rank would never end
     assert [final.code for final in finals] == [Exit.PREEMPTED] * 2
     assert finals[0].checkpoint_step >= 1
     assert f"round {finals[0].checkpoint_step}" in finals[0].message
