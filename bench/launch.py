@@ -163,32 +163,30 @@ def make_run(what: str, state: Path, environment: dict[str, str], target: float)
     return rows + [Row(f"{what} `make run`: {stage}", value, "s") for stage, value in seconds.items()]
 
 
-def run_rows(*, cold: bool) -> list[Row]:
-    """Time the first (cold) and a later `make run`."""
-    rows = []
+def run_rows(*, cold: bool) -> dict[str, list[Row]]:
+    """Time a later `make run`, and with `cold` the first one; by name of the result."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
+        caches = {name: f"{folder}/{name}" for name in ("XDG_CACHE_HOME", "GOCACHE", "GOMODCACHE")}
+        environment = {**caches, "GOFLAGS": "-modcacherw"} if cold else {}
         try:
-            if cold:
-                empty = {name: f"{folder}/{name}" for name in ("XDG_CACHE_HOME", "GOCACHE", "GOMODCACHE")}
-                rows += make_run("first", state, {**empty, "GOFLAGS": "-modcacherw"}, 1800)
-                rows += make_run("later", state, empty, 60)
-            else:
-                make_run("first", state, {}, 1800)
-                rows += make_run("later", state, {}, 60)
+            first = make_run("first", state, environment, 1800)
+            later = {"run-later": make_run("later", state, environment, 60)}
+            return {"run-first": first, **later} if cold else later
         finally:
             Instance(NAME, state).down()
-    return rows
 
 
 def main() -> int:
-    """Measure and write `bench/results/launch.json`."""
+    """Measure and write `bench/results/{launch,run-later,run-first}.json`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cold", action="store_true", help="measure the first `make run`, too")
     arguments = parser.parse_args()
-    write("launch", job_rows() + run_rows(cold=arguments.cold))
+    write("launch", job_rows())
+    for name, rows in run_rows(cold=arguments.cold).items():
+        write(name, rows)
     return 0
 
 

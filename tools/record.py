@@ -63,13 +63,7 @@ def write(name: str, rows: list[Row]) -> Path:
     path = FOLDER / f"{name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     for row in rows:
-        verdict = {
-            None: "",
-            True: f"  (target {row.target:g}: met)",
-            False: f"  (target {row.target:g}: MISSED)",
-        }
-        print(
-            f"  {row.value:10.4g} {row.unit:9} {row.what}{verdict[row.met] if row.target is not None else ''}"
-        )
+        verdict = "" if row.target is None else f" (target {row.target:g}: {'met' if row.met else 'MISSED'})"
+        print(f"  {row.value:10.4g} {row.unit:9} {row.what}{verdict}")
     print(f"  → {path.relative_to(ROOT)}")
     return path
