@@ -152,7 +152,7 @@ class Processes:
 
     def _spawn(self, command: list[str], log: Path) -> int:
         if self.die_with_parent:
-            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+            command = [*_dying_with(os.getpid()), *command]
         output = (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), output, (os.POSIX_SPAWN_DUP2, 1, 2)]
         # A session of its own: Ctrl-C in the terminal is for the command line, not for the cluster.
@@ -170,6 +170,16 @@ class Processes:
 
         wait_for(f"starting {name}", missing, seconds=10, every=0.01)
         return found[0]
+
+
+def _dying_with(parent: int) -> list[str]:
+    """What goes before a command that has to die with its parent.
+
+    A parent that ended before the kernel was asked is noticed by the look afterwards (prctl(2),
+    PR_SET_PDEATHSIG): the kernel itself tells of later ends only.
+    """
+    look = '[ "$PPID" = "$0" ] || kill -s KILL $$; exec "$@"'
+    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", look, str(parent)]
 
 
 def _reap(pid: int) -> None:

@@ -82,23 +82,25 @@ def test_an_entrance_that_fails_says_so(processes: Processes) -> None:
         processes.start("one", SLEEP, inside=entrance)
 
 
-def test_programs_of_a_test_die_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", ["signal.pause()", "os.kill(os.getpid(), 9)"], ids=["later", "at once"])
+def test_programs_of_a_test_die_with_it(tmp_path: Path, last: str) -> None:
     script = (
-        "import signal, sys; from pathlib import Path; from tools.cluster.processes import Processes\n"
+        "import os, signal; from pathlib import Path; from tools.cluster.processes import Processes\n"
         f"processes = Processes(Path({str(tmp_path)!r}), die_with_parent=True)\n"
         f"print(processes.start('one', {SLEEP!r}).pid, flush=True)\n"
-        "signal.pause()"
+        f"{last}"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    child = Process.of(int(parent.stdout.readline()))
-    assert child is not None
+    pid = int(parent.stdout.readline())
+    child = Process.of(pid)
     parent.kill()
     parent.communicate()
     try:
-        wait_for("the child's end", lambda: "it runs" if child.alive else None, seconds=5)
+        wait_for("the child's end", lambda: "it runs" if child and child.alive else None, seconds=30)
     finally:
-        child.kill()
+        if child:
+            child.kill()
 
 
 def test_a_start_time_is_a_time_of_the_clock() -> None:
