@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +58,60 @@ def jobs(tmp_path: Path) -> list[Job]:
 
 
 def on_all(jobs: list[Job], call: Callable[[Collective], Any]) -> list[Any]:
-    """Run a call on every rank, each in a thread, since XGBoost's collective is one's; rank 0 comes last."""
+    """Run a call on every rank, each in a thread, since XGBoost's collective is one's; rank 0 comes last.
 
-    def rank(job: Job) -> Any:
+    The thread ends with its rank, and what XGBoost keeps for it: the others need not wait for a failed one.
+    """
+
+    def meet_and_call(job: Job) -> Any:
         with meet(job) as together:
             return call(together)
 
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        followers = [pool.submit(rank, job) for job in jobs[1:]]
-        supervisor = jobs[0].reporter
-        assert isinstance(supervisor, Supervisor)
-        wait_for(lambda: supervisor.asked, what="a follower's question")
-        leader = pool.submit(rank, jobs[0])
-        return [future.result(30) for future in (leader, *followers)]
+    def start(job: Job) -> Future[Any]:
+        thread = ThreadPoolExecutor(1)
+        future = thread.submit(meet_and_call, job)
+        thread.shutdown(wait=False)
+        return future
+
+    followers = [start(job) for job in jobs[1:]]
+    supervisor = jobs[0].reporter
+    assert isinstance(supervisor, Supervisor)
+    wait_for(lambda: supervisor.asked, what="a follower's question")
+    leader = start(jobs[0])
+    return [future.result(30) for future in (*followers, leader)]
+
+
+@contextlib.contextmanager
+def detour(address: str, port: int) -> Iterator[None]:
+    """Lead to the same port of 127.0.0.1, which then sees that other address of the loopback as the client's."""
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(4096):
+                target.sendall(chunk)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def take() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+                open_ones.extend((client, server))
+                for ends in ((client, server), (server, client)):
+                    threads.append(threading.Thread(target=pass_on, args=ends))
+                    threads[-1].start()
+
+    open_ones: list[socket.socket] = []
+    threads = [threading.Thread(target=take)]
+    with socket.create_server((address, port)) as listener:
+        threads[0].start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(10)
+    for one in open_ones:
+        one.close()
 
 
 def test_ranks_keep_their_numbers_and_talk(jobs: list[Job]) -> None:
@@ -84,6 +126,18 @@ def test_ranks_keep_their_numbers_and_talk(jobs: list[Job]) -> None:
 
     expected = ({"from": 0}, list(range(WORLD)), [True, False], b"model")
     assert on_all(jobs, talk) == [expected] * WORLD
+
+
+def test_ranks_keep_their_numbers_whatever_their_addresses(jobs: list[Job], tmp_path: Path) -> None:
+    work = task(tmp_path, nodes=3)
+    gang = [dataclasses.replace(job.gang, world_size=3) for job in jobs[:3]]
+    with detour("127.3.3.3", gang[1].port), detour("127.2.2.2", gang[2].port):
+        gang[1] = dataclasses.replace(gang[1], coordinator="127.3.3.3")
+        gang[2] = dataclasses.replace(gang[2], coordinator="127.2.2.2")
+        far = [
+            dataclasses.replace(job, task=work, gang=place) for job, place in zip(jobs, gang, strict=False)
+        ]
+        assert on_all(far, lambda ranks: ranks.gather(ranks.rank)) == [[0, 1, 2]] * 3
 
 
 def test_a_rank_of_an_older_attempt_is_not_joined(jobs: list[Job]) -> None:
