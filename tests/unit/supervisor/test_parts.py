@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpools.supervisor import cgroup
+from mlpools.supervisor import cgroup, gang, supervise
 from mlpools.supervisor.logs import Tail
 from mlpools.supervisor.settings import Settings, SettingsError
+from mlpools.train.stop import Stop
 from tests.support.pods import task
 
 
@@ -91,3 +95,40 @@ def test_thread_counts_that_a_user_set_stay(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     worker = Settings.from_environment(environ).worker_environment(0, threads=3)
     assert (worker["OMP_NUM_THREADS"], worker["MKL_NUM_THREADS"]) == ("7", "3")
+
+
+class Stubborn:
+    """A worker that ends by SIGKILL only.
+
+    Attributes:
+        sent: what it was sent, and when.
+    """
+
+    rank, heard, running = 0, 0.0, True
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.sent: list[tuple[float, signal.Signals]] = []
+        self._clock = clock
+
+    def send(self, number: signal.Signals) -> None:
+        self.sent.append((self._clock(), number))
+        self.running = number != signal.SIGKILL
+
+
+@pytest.mark.parametrize("grace", [1, 10, 60])
+def test_a_stubborn_worker_is_killed_between_its_last_save_and_the_end_of_the_grace_period(
+    grace: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: now))
+    work = task(tmp_path, grace_period_seconds=grace, hang_timeout_seconds=0)
+    supervisor, worker = supervise.Supervisor(Settings(work, rank=0), []), Stubborn(lambda: now - 1000.0)
+    monkeypatch.setattr(supervisor, "_workers", [worker])
+    supervisor._gang = gang.Alone()
+    supervisor._stop("SIGTERM")
+    while worker.running and now < 1000.0 + 3 * grace:
+        supervisor._watch()
+        now += 0.01
+    (asked, first), (killed, last) = worker.sent
+    assert (asked, first, last) == (0.0, signal.SIGTERM, signal.SIGKILL)
+    assert Stop(grace)._late_after < killed < grace
