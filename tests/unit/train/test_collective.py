@@ -83,7 +83,7 @@ def on_all(jobs: list[Job], call: Callable[[Collective], Any]) -> list[Any]:
 
 @contextlib.contextmanager
 def detour(address: str, port: int) -> Iterator[None]:
-    """Lead to the same port of 127.0.0.1, which then sees that other address of the loopback as the client's."""
+    """Lead to the same port of 127.0.0.1, to which each client then has that other address."""
 
     def pass_on(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
