@@ -18,6 +18,7 @@ _PLACES = {
     "Trouble": 0,
     "Verdict": 1,
     "_idle": 1,
+    "answer": 1,
     "_obstacle": 0,
     "fail": 1,
     "queued": 1,

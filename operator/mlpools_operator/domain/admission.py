@@ -1,26 +1,25 @@
 """Who may start, who waits and why.
 
-A gang is admitted whole or not at all. The queue's order is priority, then age. The first job for which
-there are too few nodes stands at the head and holds back the others, except that smaller ones may pass it
-(backfill) until it has waited for ``HEAD_SECONDS``; from then on freed nodes gather for it, so nothing
-starves and nobody has to estimate a run time.
+A gang is admitted whole or not at all, in the order of the ``line``. The first one for which there are too
+few nodes stands at the head and holds back the others; smaller ones may pass it (backfill) until it has
+stood there for ``backfillMaxWaitSeconds``. From then on freed nodes gather for it, so nothing starves and
+nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice.
 
-A job's wait counts from its creation, or from the end of its back-off: how long it has stood at the very
-head is not known from the world alone, and what a decision rests on has to survive a restart.
+Whatever waits for something else than nodes (its back-off, a larger pool) is passed, and holds nobody back.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from mlpools_operator.api.v1alpha1 import InvalidSpec, parse
-from mlpools_operator.domain import queue_words
-from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, parse
+from mlpools_operator.domain import head, queue_words, times
+from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
+from mlpools_operator.domain.line import Line
 from mlpools_operator.domain.observed import Resource
 
-#: Wait after which nobody passes the job at the head any more.
-HEAD_SECONDS = 600.0
 #: Places told exactly; behind them the number of jobs ahead is rounded down to a power of two, so that a
 #: long queue is not rewritten whenever one job leaves it.
 EXACT_PLACES = 50
@@ -32,30 +31,22 @@ def decide(pool: Resource, candidates: Sequence[Candidate], now: float) -> Decis
     A pool that cannot be read, or is being deleted, admits nobody; what is admitted keeps its nodes.
     """
     closed = _closed(pool)
-    limit = 0 if closed else parse("ComputePool", pool.spec).max_nodes
-    in_use = sum(in_use_by(candidate) for candidate in candidates)
-    holders = [candidate for candidate in candidates if candidate.held or candidate.admitted]
-    queue = _Queue(pool.meta.name, limit, now, in_use, holders)
-    verdicts: dict[str, Verdict] = {}
-    for candidate in sorted(candidates, key=_order):
-        verdict = (
-            Verdict(False, "PoolNotFound", closed) if closed and _asks(candidate) else queue.see(candidate)
-        )
-        verdicts[candidate.uid] = replace(verdict, attempt=candidate.attempt, generation=candidate.generation)
-    return Decision(verdicts, queue.in_use, queue.requeue_after)
+    asking = [candidate for candidate in candidates if not candidate.admitted and not candidate.blocked]
+    verdicts = {
+        candidate.uid: candidate.answer(candidate.admitted, candidate.blocked)
+        for candidate in candidates
+        if candidate.admitted or candidate.blocked
+    }
+    if closed:
+        verdicts |= {candidate.uid: candidate.answer(False, "PoolNotFound", closed) for candidate in asking}
+        return Decision(verdicts, sum(map(in_use_by, candidates)), head.remembered(pool))
+    walk = _Walk(pool, parse("ComputePool", pool.spec), candidates, now)
+    return walk.along(asking, verdicts)
 
 
 def in_use_by(candidate: Candidate) -> int:
     """Return the nodes that a candidate keeps from others: what it holds, or what it was just promised."""
     return candidate.held or (candidate.nodes if candidate.admitted else 0)
-
-
-def _asks(candidate: Candidate) -> bool:
-    return not candidate.admitted and not candidate.blocked
-
-
-def _order(candidate: Candidate) -> tuple[int, float, str]:
-    return (-candidate.priority, candidate.created, candidate.uid)
 
 
 def _closed(pool: Resource) -> str:
@@ -69,59 +60,97 @@ def _closed(pool: Resource) -> str:
     return ""
 
 
-@dataclass
-class _Queue:
-    """One walk through the queue, in order."""
+class _Walk:
+    """One walk along the line of a pool.
 
-    pool: str
-    limit: int
-    now: float
-    in_use: int
-    holders: list[Candidate]
-    head: Candidate | None = None
-    waiting: int = 0
-    requeue_after: float | None = None
+    Attributes:
+        in_use: nodes that are held or promised.
+    """
 
-    def see(self, candidate: Candidate) -> Verdict:
-        """Decide for the next candidate in order."""
-        if candidate.admitted:
-            return Verdict(True)
-        if candidate.blocked:
-            return Verdict(False, candidate.blocked)
-        if candidate.not_before > self.now:
+    def __init__(
+        self, pool: Resource, spec: ComputePoolSpec, candidates: Sequence[Candidate], now: float
+    ) -> None:
+        self._pool, self._rules, self._limit, self._now = pool.meta.name, spec.queue, spec.max_nodes, now
+        self._share: Counter[str] = Counter()
+        for candidate in candidates:
+            self._share[candidate.namespace] += in_use_by(candidate)
+        self.in_use = self._share.total()
+        self._free = max(0, self._limit - self.in_use)
+        self._leaving = sum(candidate.held for candidate in candidates if not candidate.admitted)
+        self._holders = [candidate for candidate in candidates if candidate.held or candidate.admitted]
+        self._heads = head.remembered(pool)
+        self._since = {it.uid: it.since for it in self._heads}
+        self._first: Candidate | None = None
+        self._waiting = 0
+        self._requeue_after: float | None = None
+
+    def along(self, asking: Sequence[Candidate], verdicts: dict[str, Verdict]) -> Decision:
+        """Decide for each in the line; ``verdicts`` are those on the others."""
+        self._line = Line(asking, self._share, self._heads, fair_share=self._rules.fair_share)
+        for candidate in self._line:
+            verdicts[candidate.uid] = self._see(candidate)
+        present = Head(self._first.uid, self._came(self._first)) if self._first else None
+        still = {candidate.uid for candidate in asking if not verdicts[candidate.uid].admit}
+        heads = head.remember(self._heads, present, still)
+        return Decision(verdicts, self.in_use, heads, self._requeue_after)
+
+    def _see(self, candidate: Candidate) -> Verdict:
+        if candidate.not_before > self._now:
             self._look_again(candidate.not_before)
-            return Verdict(False, "BackOff", "It waits until its back-off is over.")
-        if candidate.nodes > self.limit:
-            return Verdict(False, "TooLarge", queue_words.too_large(candidate, self.pool, self.limit))
-        if candidate.nodes <= self.limit - self.in_use and not self._held_back:
-            self.in_use += candidate.nodes
-            self.holders.append(replace(candidate, admitted=True))
-            return Verdict(True)
+            return candidate.answer(
+                False, "BackOff", queue_words.back_off(times.deadline(candidate.not_before))
+            )
+        if candidate.nodes > self._limit:
+            return candidate.answer(
+                False, "TooLarge", queue_words.too_large(candidate, self._pool, self._limit)
+            )
+        self._line.take(candidate)
+        if candidate.nodes <= self._free:
+            return self._admit(candidate)
         return self._wait(candidate)
 
-    @property
-    def _held_back(self) -> bool:
-        return self.head is not None and self.now >= _gathers_from(self.head)
+    def _admit(self, candidate: Candidate) -> Verdict:
+        self._free -= candidate.nodes
+        self.in_use += candidate.nodes
+        self._holders.append(replace(candidate, admitted=True))
+        return candidate.answer(True)
 
     def _wait(self, candidate: Candidate) -> Verdict:
-        ahead = self.waiting
-        self.waiting += 1
-        if self.head is not None:
-            shown = ahead if ahead < EXACT_PLACES else 1 << (ahead.bit_length() - 1)
-            message = queue_words.behind(candidate, self.pool, self.head, shown, exact=shown == ahead)
-            return Verdict(False, "BehindInQueue", message, position=shown + 1, ahead=shown)
-        self.head = candidate
-        if self.now < _gathers_from(candidate):
-            self._look_again(_gathers_from(candidate))
-        free = max(0, self.limit - self.in_use)
-        message = queue_words.waiting_for_nodes(candidate, self.pool, free, self.limit, self.holders)
-        return Verdict(False, "WaitingForNodes", message, position=1)
+        ahead = self._waiting
+        self._waiting += 1
+        if self._first is None:
+            self._first = candidate
+            return self._stand_at_the_head(candidate)
+        if candidate.uid in self._since and self._gathers(candidate):
+            self._free = 0
+        shown = ahead if ahead < EXACT_PLACES else 1 << (ahead.bit_length() - 1)
+        message = queue_words.behind(candidate, self._pool, self._first, shown, exact=shown == ahead)
+        return candidate.answer(False, "BehindInQueue", message, position=shown + 1, ahead=shown)
+
+    def _stand_at_the_head(self, candidate: Candidate) -> Verdict:
+        """Tell the first one that waits, and leave to those behind it what it does not need."""
+        free = max(0, self._limit - self.in_use)
+        message = queue_words.waiting_for_nodes(candidate, self._pool, free, self._limit, self._holders)
+        surplus = self._limit - self.in_use + self._leaving - candidate.nodes
+        if surplus >= 0:
+            self._free = min(self._free, surplus)
+        elif self._gathers(candidate):
+            self._free = 0
+        return candidate.answer(False, "WaitingForNodes", message, position=1)
+
+    def _gathers(self, candidate: Candidate) -> bool:
+        """Whether nobody passes this one any more."""
+        if not self._rules.backfill:
+            return True
+        until = self._came(candidate) + self._rules.backfill_max_wait_seconds
+        if self._now < until:
+            self._look_again(until)
+        return self._now >= until
+
+    def _came(self, candidate: Candidate) -> float:
+        """Return when a candidate came to the head."""
+        return self._since.get(candidate.uid, self._now)
 
     def _look_again(self, when: float) -> None:
-        wait = when - self.now
-        self.requeue_after = wait if self.requeue_after is None else min(self.requeue_after, wait)
-
-
-def _gathers_from(head: Candidate) -> float:
-    """Return the time from which freed nodes gather for the job at the head."""
-    return max(head.created, head.not_before) + HEAD_SECONDS
+        wait = when - self._now
+        self._requeue_after = wait if self._requeue_after is None else min(self._requeue_after, wait)

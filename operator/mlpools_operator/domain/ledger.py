@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Candidate:
         not_before: back-off: not to be admitted before this time.
         attempt: the attempt that holds nodes, or the next one that asks for them.
         generation: of the resource when it asked: a changed spec asks anew.
+        admitted_at: when the present attempt was admitted; 0 while its status does not say so.
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
     """
 
@@ -38,11 +40,16 @@ class Candidate:
     eta_seconds: float | None = None
     attempt: int = 1
     generation: int = 0
+    admitted_at: float = 0.0
 
     @property
     def ticket(self) -> tuple[str, int, int]:
         """What a grant is good for: this resource, this attempt, this spec, and nothing else."""
         return (self.uid, self.attempt, self.generation)
+
+    def answer(self, admit: bool, reason: str = "", message: str = "", **place: Any) -> Verdict:
+        """Return a verdict on this attempt and spec; ``place`` are further fields of the verdict."""
+        return Verdict(admit, reason, message, attempt=self.attempt, generation=self.generation, **place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Verdict:
         ahead: candidates before it.
         attempt: of the candidate: a verdict on an earlier attempt says nothing about the next one.
         generation: of the candidate: a verdict on an earlier spec says nothing about the changed one.
+        evict: one that is admitted has to give its nodes back now; the message names who takes them.
     """
 
     admit: bool
@@ -66,10 +74,24 @@ class Verdict:
     ahead: int = 0
     attempt: int = 1
     generation: int = 0
+    evict: bool = False
 
     def holds_for(self, attempt: int, generation: int) -> bool:
         """Whether this verdict is about that attempt of that spec (generation 0: of any spec)."""
         return self.attempt == attempt and self.generation in (0, generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One that came to the head of the queue.
+
+    Attributes:
+        uid: of the candidate.
+        since: when it came there.
+    """
+
+    uid: str
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +101,11 @@ class Decision:
     Attributes:
         verdicts: by UID of the candidate.
         held: nodes in use after this pass, never above the pool's ``maxNodes`` through an admission.
+        heads: who came to the head of the queue and still waits; the present head first.
         requeue_after: seconds until a verdict could change by time alone.
     """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     held: int = 0
+    heads: tuple[Head, ...] = ()
     requeue_after: float | None = None

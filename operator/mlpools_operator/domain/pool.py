@@ -13,7 +13,7 @@ from mlpools_operator.api.v1alpha1 import (
     QueueEntry,
     parse,
 )
-from mlpools_operator.domain import quantities, times
+from mlpools_operator.domain import head, quantities, times
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.ledger import Candidate, Decision
 from mlpools_operator.domain.observed import Resource
@@ -68,6 +68,7 @@ def _status(pool: Resource, observed: Observed, now: float) -> ComputePoolStatus
         jobs=jobs,
         queued=len(queue),
         queue=tuple(queue[:_QUEUE_SHOWN]),
+        heads=head.told(observed.decision.heads),
         last_activity_time=times.stamp(now) if changed else before.last_activity_time,
         conditions=conditions.all(),
         observed_generation=pool.meta.generation,

@@ -21,6 +21,11 @@ def too_large(candidate: Candidate, pool: str, limit: int) -> str:
     )
 
 
+def back_off(until: str) -> str:
+    """Tell a job whose last attempt has just ended when it asks for nodes again."""
+    return f"Its last attempt ended a moment ago; it asks for nodes again at {until}."
+
+
 def waiting_for_nodes(
     candidate: Candidate, pool: str, free: int, limit: int, holders: Sequence[Candidate]
 ) -> str:

@@ -66,6 +66,7 @@ def candidate(
         held=held + (spec.nodes if draft.admitted and not mine else 0),
         admitted=draft.admitted,
         not_before=0.0 if draft.admitted else draft.not_before,
+        admitted_at=draft.admitted_at if draft.admitted else 0.0,
         blocked="",
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,

@@ -22,6 +22,7 @@ from mlpools_operator.api.v1alpha1.computepool import (
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
+from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import amount
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
 from mlpools_operator.api.v1alpha1.trainingjob import (
@@ -57,6 +58,7 @@ __all__ = [
     "EnvFromSource",
     "EnvVar",
     "FailedPod",
+    "HeadOfQueue",
     "InstanceShape",
     "InvalidSpec",
     "JobNodes",
@@ -68,6 +70,7 @@ __all__ = [
     "ParquetSource",
     "Placement",
     "PoolNodes",
+    "PoolQueue",
     "PoolRuntime",
     "Progress",
     "QueueEntry",

@@ -15,6 +15,7 @@ from mlpools_operator.api.v1alpha1.common import (
     Word,
 )
 from mlpools_operator.api.v1alpha1.meta import Column, Kind, Model, Rule, list_map
+from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
 
 _LabelKey = Annotated[str, StringConstraints(max_length=317)]
@@ -107,6 +108,8 @@ class ComputePoolSpec(Model):
     """The shape of one node."""
     max_nodes: Annotated[int, Field(ge=1, le=100_000)]
     """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
+    queue: PoolQueue = PoolQueue()
+    """The rules by which those that wait are served."""
     node_selector: dict[str, _LabelValue] = Field(default_factory=dict, max_length=50)
     """Labels that a machine must have to run pods of this pool."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()
@@ -172,6 +175,9 @@ class ComputePoolStatus(Model):
     """Jobs that wait for nodes."""
     queue: Annotated[tuple[QueueEntry, ...], Field(max_length=50)] = ()
     """The first 50 that wait, in the order in which they are served."""
+    heads: Annotated[tuple[HeadOfQueue, ...], Field(max_length=8), list_map("uid")] = ()
+    """Who stands at the head of the queue and since when, so that it is not passed for ever: the present one
+    first, then those who stood there before one of higher priority came."""
     last_activity_time: Time | None = None
     """When a job last held a node."""
     conditions: Conditions = ()

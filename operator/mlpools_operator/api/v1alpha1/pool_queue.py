@@ -1,0 +1,30 @@
+"""The queue in front of a ComputePool: the rules by which those that wait are served."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mlpools_operator.api.v1alpha1.common import Time, Word
+from mlpools_operator.api.v1alpha1.meta import Model
+
+
+class PoolQueue(Model):
+    """The rules by which those that wait are served: priority first, then fair share, then age."""
+
+    backfill: bool = True
+    """Whether a smaller job may pass the one at the head while there are too few nodes for that one."""
+    backfill_max_wait_seconds: Annotated[int, Field(ge=0, le=604_800)] = 600
+    """Seconds for which a job at the head may be passed. After them freed nodes are kept for it."""
+    fair_share: bool = True
+    """Whether, at equal priority, the namespace with the least nodes goes first. False: the oldest job."""
+
+
+class HeadOfQueue(Model):
+    """One that stands at the head of the queue, or stood there before one of higher priority came."""
+
+    uid: Word
+    """Its `metadata.uid`."""
+    since: Time
+    """When it came to the head."""
