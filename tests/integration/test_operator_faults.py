@@ -64,7 +64,8 @@ def test_a_watch_that_only_broke_loses_nothing(bench: Bench, proxy: Proxy, throu
     proxy.cut_watches()
     bench.kubelet.finish(pods, succeeded())
     proxy.resume_watches(expired=False)
-    bench.phase("quiet", "Succeeded")
+    status = bench.phase("quiet", "Succeeded", "Restarting")["status"]
+    assert (status["phase"], status["attempt"], status["restarts"]) == ("Succeeded", 1, 0)
 
 
 def test_a_strangers_service_is_left_alone_and_named(bench: Bench) -> None:
@@ -281,12 +282,14 @@ def test_an_operator_of_one_namespace_needs_no_rights_elsewhere(
     wide = json.dumps(rights(f"namespaces={{{bench.namespace}}}"))
     account = kube.grant(json.loads(wide.replace("mlpools-operator", "narrow-operator")))
     kubeconfig = control_plane.kubeconfig_for(account, "mlpools-system")
-    bench.operator(kubeconfig).wait_ready()
+    operator = bench.operator(kubeconfig).wait_ready()
     bench.submit("mine")
     theirs = manifest("TrainingJob", "theirs", {"computePool": bench.pool})
     kube.create(theirs, other)
     end_well(bench, "mine")
     assert "status" not in kube.get("TrainingJob", "theirs", other)
+    wait_for("Event", lambda: operator.requests().get(("create", "events", "201")))
+    assert not [request for request in operator.requests() if request[-1] == "403"]
     kube.delete("Namespace", other)
 
 
