@@ -21,21 +21,27 @@ ENDLESS = {"rounds": 2000, "label": "arr_delay", "params": {"max_depth": 8, "eta
 UNUSED_PORT = 9
 CONNECT = """
 import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
-    print("open")
-except ConnectionRefusedError:
-    print("closed")
-except TimeoutError:
-    print("dropped")
+from concurrent.futures import ThreadPoolExecutor
+def outcome(port):
+    try:
+        socket.create_connection((sys.argv[1], int(port)), timeout=2).close()
+        return "open"
+    except ConnectionRefusedError:
+        return "closed"
+    except TimeoutError:
+        return "dropped"
+print(*ThreadPoolExecutor().map(outcome, sys.argv[2:]))
 """
 
 
-def connect(asking: Object, asked: Object, port: int, cluster: Kubectl) -> str:
-    """What becomes of a new connection from one pod to another: `open`, `closed` or `dropped`."""
+def connect(asking: Object, asked: Object, ports: tuple[int, ...], cluster: Kubectl) -> list[str]:
+    """What becomes of new connections from one pod to another, by port: `open`, `closed` or `dropped`.
+
+    They are tried at once: a rank that does not reach rank 0 ends after a few seconds, and has to tell first.
+    """
     space, name = asking["metadata"]["namespace"], asking["metadata"]["name"]
-    python = ("python", "-c", CONNECT, asked["status"]["podIP"], str(port))
-    return cluster.run("exec", f"--namespace={space}", name, "--", *python).strip()
+    python = ("python", "-S", "-c", CONNECT, asked["status"]["podIP"], *map(str, ports))
+    return cluster.run("exec", f"--namespace={space}", name, "--", *python).split()
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def test_only_the_job_and_the_operators_probe_reach_its_pods(
     training: Training, instance: Instance, cluster: Kubectl, ranks: list[Object], stranger: Object
 ) -> None:
     def reached(asking: Object) -> list[str]:
-        return [connect(asking, ranks[0], port, cluster) for port in (STATUS_PORT, UNUSED_PORT)]
+        return connect(asking, ranks[0], (STATUS_PORT, UNUSED_PORT), cluster)
 
     def step() -> int:
         found: int = training.status("guarded")["progress"]["step"]
