@@ -50,10 +50,11 @@ def policies(settings: Settings) -> Policies:
         operator_labels=settings.operator_labels,
         cluster_domain=settings.cluster_domain,
         image_pull_policy=settings.image_pull_policy,
+        families=settings.instance_families,
     )
     return Policies(
-        decide=admission.decide,
-        pool=pool.plan,
+        decide=functools.partial(admission.decide, catalogue=defaults.families),
+        pool=functools.partial(pool.plan, defaults=defaults),
         jobs={
             "TrainingJob": JobPolicy(
                 candidate=_training_candidate, plan=functools.partial(training.plan, defaults=defaults)

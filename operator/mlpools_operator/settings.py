@@ -6,13 +6,18 @@ is silently ignored is found out about in the worst moment.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from mlpools_operator.api.v1alpha1 import FamilyName
+from mlpools_operator.domain.families import Family
 
 PREFIX = "MLPOOLS_"
 
@@ -39,6 +44,8 @@ class Settings(BaseSettings):
         workers: objects that are worked on at the same time.
         cluster_domain: DNS domain of the cluster.
         image_pull_policy: of job pods where the pool does not say.
+        instance_families: catalogue of machines by name; the variable is the path of a JSON file, which is
+            read once, at start.
         probe_seconds: between two looks at a running job's progress.
         progress_seconds: a job's progress is written no more often.
         sweep_seconds: between two comparisons of what is remembered with what exists.
@@ -56,6 +63,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     cluster_domain: Annotated[str, Field(min_length=1)] = "cluster.local"
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    instance_families: Annotated[dict[FamilyName, Family], NoDecode] = Field(default_factory=dict)
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0
     progress_seconds: Annotated[float, Field(gt=0)] = 10.0
     sweep_seconds: Annotated[float, Field(gt=0)] = 600.0
@@ -82,6 +90,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"write key=value,key=value; {key!r} has no value")
         return {key: text for key, _, text in pairs}
 
+    @field_validator("instance_families", mode="before")
+    @classmethod
+    def _read_families(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(Path(value).read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"name a readable JSON file ({error})") from None
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
@@ -107,8 +125,9 @@ def load() -> Settings:
 
 def _sentences(error: ValidationError) -> Iterable[str]:
     for problem in error.errors():
-        name = f"{PREFIX}{str(problem['loc'][0]).upper()}"
-        if problem["type"] == "missing":
+        first, *inner = problem["loc"]
+        name = ".".join([f"{PREFIX}{str(first).upper()}", *map(str, inner)])
+        if problem["type"] == "missing" and not inner:
             yield f"Setting {name} is not set."
         else:
             said = problem["msg"].removeprefix("Value error, ")

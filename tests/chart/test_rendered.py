@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from mlpools_operator import settings
 from tools.quickstart.install import CHART
 
 pytestmark = pytest.mark.chart
+
+FAMILIES = "mlpools-operator-instance-families"
 
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
@@ -69,12 +72,31 @@ def test_versions_are_the_projects(project_version: str) -> None:
         ("image.runtime.digest=latest", "'/image/runtime/digest': 'latest' does not match pattern"),
         ("image.runtime.repository=", "'/image/runtime/repository': minLength"),
         ("networkPolicy=null", "missing property 'networkPolicy'"),
+        ("instanceFamilies.Big.instance.cpu=1", "invalid propertyName 'Big'"),
+        ("instanceFamilies.big.instance.cpu=1", "/big/instance': missing property 'memory'"),
+        ("instanceFamilies.cpu-small.instance.gpu=1", "additional properties 'gpu' not allowed"),
+        ("instanceFamilies.cpu-small.instance.cpu=two", "'/instanceFamilies/cpu-small/instance/cpu': 'two'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_with_its_path(helm: Helm, value: str, said: str) -> None:
     done = helm("template", str(CHART), "--kube-version=1.36.0", "--set", value)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[list[Manifest]], settings.Settings]:
+    """Read the settings as the rendered operator would: from its variables and mounted files."""
+
+    def read(objects: list[Manifest]) -> settings.Settings:
+        (file,) = one(objects, "ConfigMap", FAMILIES)["data"].items()
+        for name, value in environment(objects).items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / file[0]).write_text(file[1])
+        monkeypatch.setenv("MLPOOLS_INSTANCE_FAMILIES", str(tmp_path / file[0]))
+        return settings.load()
+
+    return read
 
 
 def schema_leaves(node: dict[str, Any], definitions: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -93,7 +115,7 @@ def test_the_readme_describes_every_value() -> None:
 
 
 def test_the_operator_accepts_the_settings_that_it_is_given(
-    render: Render, monkeypatch: pytest.MonkeyPatch
+    render: Render, told: Callable[[list[Manifest]], settings.Settings]
 ) -> None:
     every_setting = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"][
         "properties"
@@ -107,27 +129,48 @@ def test_the_operator_accepts_the_settings_that_it_is_given(
         "sweepSeconds": 60,
     }
     assert set(values) == set(every_setting)
-    given = environment(
-        render(*(f"settings.{name}={value}" for name, value in values.items()), "namespaces={team-a,team-b}")
-    )
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    read = settings.load()
+    chosen = (f"settings.{name}={value}" for name, value in values.items())
+    read = told(render(*chosen, "namespaces={team-a,team-b}"))
     assert (read.log_format, read.workers, read.cluster_domain) == ("text", 3, "example.org")
     assert (read.probe_seconds, read.progress_seconds, read.sweep_seconds) == (0.5, 1, 60)
     assert read.namespaces == ("team-a", "team-b")
     assert read.operator_namespace == "mlpools-system"
 
 
-def test_policies_can_name_the_operators_pods(render: Render, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operator_reads_the_catalogue_from_its_file(
+    render: Render, told: Callable[[list[Manifest]], settings.Settings]
+) -> None:
+    objects = render("instanceFamilies.cpu-small=null", "instanceFamilies.cpu-large.instance.cpu=6")
+    read = told(objects).instance_families
+    assert "cpu-small" not in read
+    assert (read["cpu-large"].instance.cpu, read["cpu-large"].instance.memory) == ("6", "26Gi")
+    assert read["gpu-t4"].instance.gpus == 1
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each.get("configMap", {}).get("name") == FAMILIES]
+    (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    (file,) = one(objects, "ConfigMap", FAMILIES)["data"]
+    assert environment(objects)["MLPOOLS_INSTANCE_FAMILIES"] == f"{mount['mountPath']}/{file}"
+
+
+def test_another_catalogue_starts_a_new_operator_and_nothing_else_does(render: Render) -> None:
+    def annotations(*values: str) -> dict[str, str]:
+        template = one(render(*values), "Deployment")["spec"]["template"]
+        return dict(template["metadata"]["annotations"])
+
+    assert annotations() == annotations("crds.enabled=false")
+    assert annotations() != annotations("instanceFamilies.cpu-large.instance.cpu=6")
+    assert annotations("podAnnotations.team=ml").items() >= {"team": "ml", **annotations()}.items()
+
+
+def test_policies_can_name_the_operators_pods(
+    render: Render, told: Callable[[list[Manifest]], settings.Settings]
+) -> None:
     objects = render()
-    for name, value in environment(objects).items():
-        monkeypatch.setenv(name, value)
     labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    told = settings.load().operator_labels
-    assert told.items() <= labels.items()
-    assert told == one(objects, "Service")["spec"]["selector"]
-    assert told == one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    own = told(objects).operator_labels
+    assert own.items() <= labels.items()
+    assert own == one(objects, "Service")["spec"]["selector"]
+    assert own == one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
         "should match",
     ),
     ("ComputePool", {"minNodes": 1}, 'unknown field "spec.minNodes"'),
-    ("ComputePool", {"instance": ABSENT}, "spec.instance: Required value"),
+    ("ComputePool", {"instance": ABSENT, "instanceFamily": "Large"}, "should match"),
     ("ComputePool", {"instance.cpu": ABSENT}, "spec.instance.cpu: Required value"),
     ("ComputePool", {"instance.cpu": 0.5}, "must be of type"),
     ("ComputePool", {"instance.cpu": "two"}, "should match"),

@@ -80,6 +80,13 @@ def _env(variable: Mapping[str, Any]) -> Changes:
 
 
 POOL_RULES = (
+    _pool(
+        "spec",
+        "exactly one of instanceFamily and instance",
+        {"instanceFamily": "cpu-large"},
+        {"instanceFamily": "cpu-large", "instance": ABSENT},
+    ),
+    _pool("spec", "exactly one of instanceFamily and instance", {"instance": ABSENT}, {}),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": "0.0001"}, {"instance.cpu": "1m"}),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": 0}, {"instance.cpu": 64}),
     _pool("spec.instance.memory", "above 0", {"instance.memory": "0Gi"}, {"instance.memory": "0.5Gi"}),

@@ -23,12 +23,14 @@ from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
 from tests.support.api_server import NEVER, Clock, Json
+from tests.support.instances import FAMILIES
 from tests.support.world import World
 
 DEFAULTS = Defaults(
     runtime_image="runtime:test",
     operator_namespace="mlpools-system",
     operator_labels={"app.kubernetes.io/name": "mlpools", "app.kubernetes.io/component": "operator"},
+    families=FAMILIES,
 )
 LATE_SECONDS = 60.0
 WATCHED = (*KINDS, "Job", "Pod", "Service", "NetworkPolicy")
@@ -57,6 +59,7 @@ class OperatorSim:
     def __init__(self, world: World, clock: Clock) -> None:
         self.world = world
         self.clock = clock
+        self.defaults = DEFAULTS
         self.writes: Counter[tuple[str, str]] = Counter()
         self.events: list[tuple[str, Event]] = []
         self.plans: list[tuple[Key, Plan]] = []
@@ -106,9 +109,9 @@ class OperatorSim:
         if resource is None:
             return None
         candidates = self.ledger.candidates(name)
-        decision = admission.decide(resource, candidates, self.clock())
+        decision = admission.decide(resource, candidates, self.clock(), self.defaults.families)
         self.ledger.record(name, decision)
-        plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock())
+        plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock(), self.defaults)
         return self._execute(key, resource, plan)
 
     def pass_job(self, key: Key) -> float | None:
@@ -126,7 +129,7 @@ class OperatorSim:
             report=self.reports.get(resource.meta.uid),
             foreign=self.foreign.pop(resource.meta.uid, ()),
         )
-        return self._execute(key, resource, training.plan(resource, observed, self.clock(), DEFAULTS))
+        return self._execute(key, resource, training.plan(resource, observed, self.clock(), self.defaults))
 
     def pass_all(self) -> float | None:
         """Hear everything and look at everything once; return when the next look is due."""

@@ -32,3 +32,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
   name: {{ include "mlpools.operator" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{- /* The catalogue of machines as the operator reads it. */}}
+{{- define "mlpools.families" -}}
+{{ .Values.instanceFamilies | toJson }}
+{{- end }}

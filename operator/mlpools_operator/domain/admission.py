@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, parse
-from mlpools_operator.domain import head, queue_words, times
+from mlpools_operator.domain import families, head, queue_words, times
+from mlpools_operator.domain.families import NO_FAMILIES, Catalogue
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
 from mlpools_operator.domain.line import Line
 from mlpools_operator.domain.observed import Resource
@@ -25,12 +26,14 @@ from mlpools_operator.domain.observed import Resource
 EXACT_PLACES = 50
 
 
-def decide(pool: Resource, candidates: Sequence[Candidate], now: float) -> Decision:
+def decide(
+    pool: Resource, candidates: Sequence[Candidate], now: float, catalogue: Catalogue = NO_FAMILIES
+) -> Decision:
     """Decide for all candidates of a pool at once; the order in which they are given does not matter.
 
     A pool that cannot be read, or is being deleted, admits nobody; what is admitted keeps its nodes.
     """
-    closed = _closed(pool)
+    closed = _closed(pool, catalogue)
     asking = [candidate for candidate in candidates if not candidate.admitted and not candidate.blocked]
     verdicts = {
         candidate.uid: candidate.answer(candidate.admitted, candidate.blocked)
@@ -49,12 +52,12 @@ def in_use_by(candidate: Candidate) -> int:
     return candidate.held or (candidate.nodes if candidate.admitted else 0)
 
 
-def _closed(pool: Resource) -> str:
+def _closed(pool: Resource, catalogue: Catalogue) -> str:
     """Return why the pool takes nobody, empty if it does."""
     if pool.meta.deleting:
         return f"Pool {pool.meta.name} is being deleted: choose another pool, or wait until it is made again."
     try:
-        parse("ComputePool", pool.spec)
+        families.read(pool.spec, catalogue)
     except InvalidSpec as error:
         return f"Pool {pool.meta.name} cannot be used until its administrator corrects it: {error}"
     return ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec, parse
+from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec
 from mlpools_operator.domain import (
     children,
     failures,
+    families,
     naming,
     network,
     outcome_words,
@@ -109,14 +110,15 @@ def _with_children(
         words = f"pool {step.spec.compute_pool} was deleted before its pods were made"
         return _fail(step, _obstacle("PoolNotFound", words))
     try:
-        pool = parse("ComputePool", observed.pool.spec)
+        pool = families.read(observed.pool.spec, defaults.families)
+        family = families.find(pool, step.draft.before.instance_family, defaults.families)
     except InvalidSpec as error:
         return Plan(status=status) if job else _fail(step, _obstacle("PoolNotFound", str(error)))
     owner, name = step.job, step.spec.compute_pool
     made = children.steps(
         owner,
         (network.service(KIND, owner, name), network.policy(KIND, owner, name, defaults)),
-        pods.indexed_job(KIND, owner, step.spec, pool, step.attempt, defaults),
+        pods.indexed_job(KIND, owner, step.spec, pool, family, step.attempt, defaults),
         (*observed.children, *observed.foreign),
         observed.jobs,
         observed.pods,

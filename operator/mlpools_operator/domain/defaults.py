@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mlpools_operator.domain.families import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Defaults:
         operator_labels: of the operator's pods.
         cluster_domain: the end of the cluster's DNS names.
         image_pull_policy: ``Always``, ``IfNotPresent`` or ``Never``.
+        families: the catalogue of machines that pools may name.
     """
 
     runtime_image: str
@@ -23,3 +26,4 @@ class Defaults:
     operator_labels: Mapping[str, str]
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
+    families: Catalogue = field(default_factory=dict)

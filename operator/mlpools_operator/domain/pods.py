@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from mlpools.contract import STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task, log_name
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import naming, network, placement, quantities
 from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.families import Family
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Object
 
@@ -33,6 +34,7 @@ def indexed_job(
     job: Resource,
     spec: TrainingJobSpec,
     pool: ComputePoolSpec,
+    family: Family,
     attempt: int,
     defaults: Defaults,
 ) -> Object:
@@ -58,7 +60,7 @@ def indexed_job(
                 "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": _pod(job, spec, pool, attempt, labels, defaults),
+                    "spec": _pod(job, spec, pool, family, attempt, labels, defaults),
                 },
             },
         }
@@ -99,6 +101,7 @@ def _pod(
     job: Resource,
     spec: TrainingJobSpec,
     pool: ComputePoolSpec,
+    family: Family,
     attempt: int,
     labels: dict[str, str],
     defaults: Defaults,
@@ -118,13 +121,13 @@ def _pod(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "tolerations": _tolerations(pool),
-        "containers": [_container(job, spec, pool, attempt, defaults)],
-        "volumes": _volumes(spec, pool),
+        "tolerations": _tolerations(pool, family),
+        "containers": [_container(job, spec, pool, family.instance, attempt, defaults)],
+        "volumes": _volumes(spec, family.instance),
         **placement.fields(pool.placement, own),
     }
-    if pool.node_selector:
-        pod["nodeSelector"] = dict(pool.node_selector)
+    if selector := {**family.node_selector, **pool.node_selector}:
+        pod["nodeSelector"] = selector
     if pool.runtime.image_pull_secrets:
         pod["imagePullSecrets"] = [secret.plain() for secret in pool.runtime.image_pull_secrets]
     if spec.service_account_name:
@@ -133,9 +136,14 @@ def _pod(
 
 
 def _container(
-    job: Resource, spec: TrainingJobSpec, pool: ComputePoolSpec, attempt: int, defaults: Defaults
+    job: Resource,
+    spec: TrainingJobSpec,
+    pool: ComputePoolSpec,
+    instance: InstanceShape,
+    attempt: int,
+    defaults: Defaults,
 ) -> Object:
-    shape = quantities.resources(pool.instance)
+    shape = quantities.resources(instance)
     container: Object = {
         "name": CONTAINER,
         "image": spec.runtime.image or pool.runtime.image or defaults.runtime_image,
@@ -167,17 +175,17 @@ def _container(
     return container
 
 
-def _volumes(spec: TrainingJobSpec, pool: ComputePoolSpec) -> list[Object]:
+def _volumes(spec: TrainingJobSpec, instance: InstanceShape) -> list[Object]:
     shared: dict[str, Any] = {
         "medium": "Memory",
-        "sizeLimit": quantities.share_of_bytes(pool.instance.memory, SHARED_MEMORY),
+        "sizeLimit": quantities.share_of_bytes(instance.memory, SHARED_MEMORY),
     }
     sources = {"/dev/shm": shared}  # noqa: S108 - a mount
     own = [{"name": name, "emptyDir": sources.get(path, {})} for path, name in _MOUNTS.items()]
     return [*own, *(volume.plain() for volume in spec.volumes)]
 
 
-def _tolerations(pool: ComputePoolSpec) -> list[Object]:
+def _tolerations(pool: ComputePoolSpec, family: Family) -> list[Object]:
     lost = [
         {
             "key": f"node.kubernetes.io/{state}",
@@ -187,7 +195,8 @@ def _tolerations(pool: ComputePoolSpec) -> list[Object]:
         }
         for state in ("not-ready", "unreachable")
     ]
-    return [*(toleration.plain() for toleration in pool.tolerations), *lost]
+    ours = dict.fromkeys((*pool.tolerations, *family.tolerations))
+    return [*(toleration.plain() for toleration in ours), *lost]
 
 
 def task(job: Resource, spec: TrainingJobSpec, attempt: int, defaults: Defaults) -> Task:

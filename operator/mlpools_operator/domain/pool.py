@@ -11,10 +11,10 @@ from mlpools_operator.api.v1alpha1 import (
     InvalidSpec,
     PoolNodes,
     QueueEntry,
-    parse,
 )
-from mlpools_operator.domain import head, quantities, times
+from mlpools_operator.domain import families, head, times
 from mlpools_operator.domain.conditions import ConditionList
+from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Decision
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Plan
@@ -35,24 +35,26 @@ class Observed:
     candidates: tuple[Candidate, ...]
 
 
-def plan(pool: Resource, observed: Observed, now: float) -> Plan:
+def plan(pool: Resource, observed: Observed, now: float, defaults: Defaults) -> Plan:
     """Plan the pool's status; it has no children of its own."""
     if pool.meta.deleting:
         return Plan()
-    status = _status(pool, observed, now).plain()
+    status = _status(pool, observed, now, defaults.families).plain()
     return Plan(
         status=status if status != pool.status else None, requeue_after=observed.decision.requeue_after
     )
 
 
-def _status(pool: Resource, observed: Observed, now: float) -> ComputePoolStatus:
+def _status(
+    pool: Resource, observed: Observed, now: float, catalogue: families.Catalogue
+) -> ComputePoolStatus:
     before = ComputePoolStatus.model_validate(pool.status)
     conditions = ConditionList(before.conditions, now)
     queue = _queue(observed)
     held = observed.decision.held
     jobs = sum(_holds(candidate, observed.decision) for candidate in observed.candidates)
     try:
-        spec: ComputePoolSpec | None = parse("ComputePool", pool.spec)
+        spec: ComputePoolSpec | None = families.read(pool.spec, catalogue)
         conditions.set("Ready", True, "Accepted", "The pool takes jobs.")
     except InvalidSpec as error:
         spec = None
@@ -60,10 +62,12 @@ def _status(pool: Resource, observed: Observed, now: float) -> ComputePoolStatus
             "Stalled", True, "InvalidSpec", str(error)
         )
     limit = spec.max_nodes if spec else 0
+    family = families.order(spec)[0] if spec else ""
     changed = (before.jobs, before.queued) != (jobs, len(queue))
     return ComputePoolStatus(
         state="Active" if held else "Idle",
-        shape=quantities.shape_in_words(spec.instance) if spec else "",
+        instance_family=family,
+        shape=families.in_words(spec, family, catalogue) if spec else "",
         nodes=PoolNodes(target=held, active=held, max=limit, summary=f"{held}/0/{limit}"),
         jobs=jobs,
         queued=len(queue),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlpools_operator.domain import attempt, children, holding, preflight
+from mlpools_operator.api.v1alpha1 import InvalidSpec
+from mlpools_operator.domain import attempt, children, families, holding, preflight
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
-from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.training_observed import KIND, Observed
 from mlpools_operator.domain.training_status import Draft
 
@@ -88,11 +89,12 @@ def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> P
         status = draft.fail(None, refused.reason, str(refused))
         return Plan(delete=stop, status=status.plain(), events=(event,))
     step = attempt.Step(job, spec, draft, now)
-    made = attempt.plan(step, observed, defaults) if draft.admitted else _plan_waiting(step, observed)
+    planned = attempt.plan if draft.admitted else _plan_waiting
+    made = planned(step, observed, defaults)
     return replace(made, status=None) if made.status == job.status else made
 
 
-def _plan_waiting(step: attempt.Step, observed: Observed) -> Plan:
+def _plan_waiting(step: attempt.Step, observed: Observed, defaults: Defaults) -> Plan:
     """Plan for a job that holds no nodes."""
     job, spec, draft = step.job, step.spec, step.draft
     stop = children.without_permission(job.meta, observed.jobs, observed.pods)
@@ -109,10 +111,20 @@ def _plan_waiting(step: attempt.Step, observed: Observed) -> Plan:
     if verdict is None or not verdict.holds_for(draft.before.attempt + 1, job.meta.generation):
         return Plan(delete=stop, status=draft.keep().plain() if job.status else None)
     if verdict.admit:
-        return Plan(delete=stop, status=draft.admit(spec).plain(), requeue_after=0.0)
+        return _admit(step, observed.pool, defaults, stop)
     if verdict.reason == "TooLarge" and draft.before.reason in ("", "PoolNotFound"):
         # At the first look it is a mistake; a pool that was made smaller later may grow again.
         event = Event("Warning", "TooLarge", verdict.message)
         return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))
     status = draft.queued(spec, verdict.reason, verdict.message, verdict)
     return Plan(delete=stop, status=status.plain())
+
+
+def _admit(step: attempt.Step, pool: Resource, defaults: Defaults, stop: Sequence[Delete]) -> Plan:
+    """Plan for a job that gets its nodes; a pool that became unusable meanwhile will say why it is closed."""
+    try:
+        offer = families.read(pool.spec, defaults.families)
+    except InvalidSpec:
+        return Plan(delete=tuple(stop), status=step.draft.keep().plain())
+    status = step.draft.admit(step.spec, families.order(offer)[0])
+    return Plan(delete=tuple(stop), status=status.plain(), requeue_after=0.0)

@@ -82,8 +82,8 @@ class Draft:
         conditions = self._conditions().set("Admitted", False, reason, message)
         return self._status("Queued", _idle(conditions, "Queued"), spec, reason=reason, queue=place)
 
-    def admit(self, spec: TrainingJobSpec) -> TrainingJobStatus:
-        """The next attempt gets its nodes; its children follow in the next pass."""
+    def admit(self, spec: TrainingJobSpec, family: str) -> TrainingJobStatus:
+        """The next attempt gets its nodes, of that family; its children follow in the next pass."""
         attempt = self.before.attempt + 1
         held = wording.count(spec.nodes, "node")
         conditions = self._conditions()
@@ -95,6 +95,7 @@ class Draft:
             _idle(conditions, "Starting"),
             spec,
             attempt=attempt,
+            instance_family=family,
             start_time=self.before.start_time or times.stamp(self._now),
             output=self._output(
                 logs_url=reports.url(pods.logs_url(spec)),
@@ -205,10 +206,7 @@ class Draft:
         **changes: Any,
     ) -> TrainingJobStatus:
         before = self.before
-        carried = {
-            name: getattr(before, name)
-            for name in ("attempt", "restarts", "start_time", "progress", "output", "node_seconds")
-        }
+        carried = {name: getattr(before, name) for name in _CARRIED}
         return TrainingJobStatus(
             phase=phase,
             conditions=conditions.all(),
@@ -253,6 +251,16 @@ class Draft:
         total = round((self.before.node_seconds or 0.0) + spent, 1)
         return total or self.before.node_seconds
 
+
+_CARRIED = (
+    "attempt",
+    "instance_family",
+    "restarts",
+    "start_time",
+    "progress",
+    "output",
+    "node_seconds",
+)
 
 _OUTPUTS = {
     "model_url": "modelURL",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlpools_operator.settings import Settings, SettingsError, load
+from tests.support.instances import CATALOGUE, FAMILIES
 
 ROOT = Path(__file__).parents[3]
 NEEDED = {"MLPOOLS_RUNTIME_IMAGE": "example.test/runtime:1", "MLPOOLS_OPERATOR_NAMESPACE": "mlpools-system"}
@@ -54,6 +56,34 @@ def test_empty_lists_are_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (settings.namespaces, settings.operator_labels) == ((), {})
 
 
+def test_the_catalogue_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load().instance_families == {}
+    file = tmp_path / "families.json"
+    file.write_text(json.dumps(CATALOGUE))
+    assert given(monkeypatch, instance_families=str(file)).instance_families == FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "name a readable JSON file"),
+        ("[]", "input should be a valid dictionary"),
+        ('{"Big": {"instance": {"cpu": 1, "memory": "1Gi"}}}', "MLPOOLS_INSTANCE_FAMILIES.Big"),
+        ('{"big": {"instance": {"cpu": 1}}}', "MLPOOLS_INSTANCE_FAMILIES.big.instance.memory cannot be"),
+        ('{"big": {"instance": {"cpu": 1, "memory": "1Gi"}, "taints": []}}', "big.taints cannot be"),
+    ],
+)
+def test_a_catalogue_that_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "families.json"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        given(monkeypatch, instance_families=str(file))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -66,6 +96,7 @@ def test_empty_lists_are_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> Non
         ("namespaces", "Team_A", "'Team_A' is not the name of a namespace"),
         ("operator_labels", "app", "write key=value,key=value; 'app' has no value"),
         ("sweep_seconds", "-1", "Setting MLPOOLS_SWEEP_SECONDS cannot be '-1'"),
+        ("instance_families", "/no/such", "cannot be '/no/such': name a readable JSON file"),
         ("runtime_image", "", "Setting MLPOOLS_RUNTIME_IMAGE cannot be ''"),
     ],
 )

@@ -13,6 +13,7 @@ from mlpools_operator.domain import admission, pool, times
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
 from mlpools_operator.domain.line import Line
 from tests.support.domain_values import NOW, a_candidate, a_pool
+from tests.support.operator_sim import DEFAULTS
 
 WAIT = 600
 
@@ -269,7 +270,8 @@ class _Rounds:
                 self.started[uid] = self.now
                 self.jobs[uid] = replace(job, admitted=True, held=job.nodes, admitted_at=self.now)
         if write:
-            status = pool.plan(self.pool, pool.Observed(decision, tuple(self.jobs.values())), self.now).status
+            seen = pool.Observed(decision, tuple(self.jobs.values()))
+            status = pool.plan(self.pool, seen, self.now, DEFAULTS).status
             self.pool = self.pool if status is None else replace(self.pool, status=status)
 
     @property

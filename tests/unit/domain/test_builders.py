@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from mlpools.contract import Task
 from mlpools_operator.api.v1alpha1 import parse
-from mlpools_operator.domain import network, pods
+from mlpools_operator.domain import families, network, pods
 from mlpools_operator.domain.plan import Object
 from tests.support.domain_values import UID, a_job, a_pool
+from tests.support.instances import FAMILIES
+from tests.support.manifests import ABSENT
 from tests.support.operator_sim import DEFAULTS
 
 
@@ -20,7 +22,8 @@ def _build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None
     resource = a_job(**(job or {}))
     spec = parse("TrainingJob", resource.spec)
     offer = parse("ComputePool", a_pool(**(pool or {})).spec)
-    return pods.indexed_job("TrainingJob", resource, spec, offer, attempt, DEFAULTS)
+    family = families.find(offer, families.order(offer)[0], DEFAULTS.families)
+    return pods.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
 
 
 def _pod(built: Object) -> Object:
@@ -101,6 +104,24 @@ def test_a_pod_requests_what_it_may_use() -> None:
         "/dev/shm": "mlpools-shm",
         "/data": "data",
     }
+
+
+def test_a_family_gives_its_shape_and_the_pool_adds_to_what_finds_its_machines() -> None:
+    own = {"key": "team", "operator": "Equal", "value": "ml", "effect": "NoSchedule"}
+    pool = {
+        "instance": ABSENT,
+        "instanceFamily": "gpu",
+        "nodeSelector": {"zone": "a"},
+        "tolerations": [own, FAMILIES["gpu"].tolerations[0].plain()],
+    }
+    built = _build(pool=pool)
+    assert _container(built)["resources"]["limits"] == {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    volumes = {it["name"]: it for it in _pod(built)["volumes"]}
+    assert volumes["mlpools-shm"]["emptyDir"]["sizeLimit"] == "2457Mi"
+    assert _pod(built)["nodeSelector"] == {"machine": "gpu", "zone": "a"}
+    assert [it["key"] for it in _pod(built)["tolerations"]][:-2] == ["team", "nvidia.com/gpu"]
+    other = {**pool, "nodeSelector": {"machine": "gpu-of-ours"}}
+    assert _pod(_build(pool=other))["nodeSelector"] == {"machine": "gpu-of-ours"}
 
 
 def test_the_task_tells_every_rank_what_to_do() -> None:

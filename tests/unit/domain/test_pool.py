@@ -7,11 +7,12 @@ from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Plan
 from tests.support.domain_values import NOW, a_candidate, a_pool
+from tests.support.operator_sim import DEFAULTS
 
 
 def _plan(resource: Resource, *candidates: Candidate, now: float = NOW) -> Plan:
-    decision = admission.decide(resource, candidates, now)
-    return pool.plan(resource, pool.Observed(decision, candidates), now)
+    decision = admission.decide(resource, candidates, now, DEFAULTS.families)
+    return pool.plan(resource, pool.Observed(decision, candidates), now, DEFAULTS)
 
 
 def test_a_pool_tells_what_it_holds_and_who_waits() -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.support.api_server import is_terminal
 from tests.support.domain_run import NAMESPACE, Run
-from tests.support.manifests import manifest, spec
+from tests.support.instances import FAMILIES
+from tests.support.manifests import ABSENT, manifest, spec
+from tests.support.operator_sim import DEFAULTS
+
+UNKNOWN_FAMILY = {"instance": ABSENT, "instanceFamily": "huge"}
 
 
 def test_a_job_may_come_before_its_pool() -> None:
@@ -100,6 +106,44 @@ def test_deleted_and_made_again_at_once_a_job_runs_once_more_and_only_once() -> 
     owners = {job["metadata"]["ownerReferences"][0]["uid"] for job in run.world.list("Job")}
     assert owners == {new}
     assert old != new
+
+
+def test_a_pool_of_an_unknown_family_waits_for_the_catalogue_without_looping() -> None:
+    run = Run()
+    run.world.replace_spec("ComputePool", "", "cpu", spec("ComputePool", UNKNOWN_FAMILY))
+    run.submit("flights")
+    run.settle()
+    pool = run.world.get("ComputePool", "", "cpu")["status"]
+    assert [(it["type"], it["status"], it["reason"]) for it in pool["conditions"]] == [
+        ("Ready", "False", "InvalidSpec"),
+        ("Stalled", "True", "InvalidSpec"),
+    ]
+    waiting = run.status("flights")
+    assert (waiting["phase"], waiting["reason"], waiting.get("attempt", 0)) == ("Queued", "PoolNotFound", 0)
+    assert "There is no instance family huge" in waiting["queue"]["message"]
+    run.operator.defaults = replace(DEFAULTS, families={"huge": FAMILIES["large"]})
+    run.operator.restart()
+    run.settle()
+    done = run.status("flights")
+    assert (done["phase"], done["instanceFamily"], done["attempt"]) == ("Succeeded", "huge", 1)
+    pool = run.world.get("ComputePool", "", "cpu")["status"]
+    assert (pool["instanceFamily"], pool["shape"]) == ("huge", "huge: 2 CPU, 4Gi")
+
+
+def test_a_running_attempt_keeps_its_machines_whatever_becomes_of_the_catalogue() -> None:
+    run = Run(steps=20)
+    run.world.replace_spec(
+        "ComputePool", "", "cpu", spec("ComputePool", {"instance": ABSENT, "instanceFamily": "large"})
+    )
+    run.submit("flights", nodes=2)
+    run.until("flights", "Running")
+    pods = run.pods("flights")
+    run.operator.defaults = replace(DEFAULTS, families={})
+    run.operator.restart()
+    run.go(3)
+    assert [pod["metadata"]["uid"] for pod in run.pods("flights")] == [it["metadata"]["uid"] for it in pods]
+    run.settle()
+    assert (run.status("flights")["phase"], run.status("flights")["attempt"]) == ("Succeeded", 1)
 
 
 def test_a_job_that_is_deleted_leaves_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import (
+    ENTRY_NAME,
     Conditions,
     Count,
     Image,
@@ -14,12 +15,14 @@ from mlpools_operator.api.v1alpha1.common import (
     Time,
     Word,
 )
-from mlpools_operator.api.v1alpha1.meta import Column, Kind, Model, Rule, list_map
+from mlpools_operator.api.v1alpha1.meta import Column, Kind, Model, Rule, exactly_one, list_map
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
 
 _LabelKey = Annotated[str, StringConstraints(max_length=317)]
 _LabelValue = Annotated[str, StringConstraints(max_length=63)]
+#: Name of an entry of the operator's catalogue of machines.
+FamilyName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=ENTRY_NAME)]
 
 
 class InstanceShape(Model):
@@ -104,8 +107,11 @@ class PoolRuntime(Model):
 class ComputePoolSpec(Model):
     """What the pool offers."""
 
-    instance: InstanceShape
-    """The shape of one node."""
+    instance_family: FamilyName | None = None
+    """A kind of machine by its name in the operator's catalogue, such as cpu-large: it gives the shape of one
+    node and finds such machines. Either this or instance."""
+    instance: InstanceShape | None = None
+    """The shape of one node, for machines that no family describes. Either this or instanceFamily."""
     max_nodes: Annotated[int, Field(ge=1, le=100_000)]
     """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
     queue: PoolQueue = PoolQueue()
@@ -120,6 +126,13 @@ class ComputePoolSpec(Model):
     """The image that jobs of the pool run in, unless they name their own."""
     lost_node_seconds: Annotated[int, Field(ge=0, le=86_400)] = 30
     """Seconds that a machine may be not ready or not reachable before its pods count as lost."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one(
+            ("instance_family", "instance"),
+            "Say what a node is: exactly one of instanceFamily and instance is required.",
+        ),
+    )
 
 
 class PoolNodes(Model):
@@ -165,8 +178,10 @@ class ComputePoolStatus(Model):
 
     state: Word = ""
     """Active: something holds a node. Idle: nothing does."""
+    instance_family: Word = ""
+    """The instance family in use: the one that the next job begins with. Empty if the pool names none."""
     shape: Word = ""
-    """The shape of one node in words, such as `2 CPU, 4Gi`."""
+    """The shape of one node in words, such as `2 CPU, 4Gi`, after the name of its family if it has one."""
     nodes: PoolNodes | None = None
     """How many nodes there are, and what they do."""
     jobs: Count = 0
@@ -196,7 +211,7 @@ COMPUTE_POOL = Kind(
     description="A named number of equal nodes that jobs of all namespaces share, with a queue in front.",
     columns=(
         Column("State", ".status.state"),
-        Column("Shape", ".status.shape", description="What one node has."),
+        Column("Shape", ".status.shape", description="What one node has, and its instance family."),
         Column("Nodes", ".status.nodes.summary", description="Active, idle and maximum."),
         Column("Jobs", ".status.jobs", "integer", "Jobs that hold nodes."),
         Column("Queued", ".status.queued", "integer", "Jobs that wait for nodes."),

@@ -112,6 +112,8 @@ class TrainingJobStatus(Model):
     """Where it stands in the pool's queue, while it waits."""
     attempt: Count = 0
     """The current attempt; the first is 1. 0: it was never admitted."""
+    instance_family: Word = ""
+    """The pool's instance family that the attempt asks for. Empty if the pool names none."""
     restarts: Count = 0
     """Restarts so far that count against maxRestarts."""
     not_before: Time | None = None
