@@ -135,6 +135,8 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("ComputePool", {"instance.gpus": -1}, "greater than or equal to 0"),
     ("ComputePool", {"maxNodes": ABSENT}, "spec.maxNodes: Required value"),
     ("ComputePool", {"maxNodes": 0}, "greater than or equal to 1"),
+    ("ComputePool", {"autoSuspendSeconds": -1}, "greater than or equal to 0"),
+    ("ComputePool", {"autoResume": "yes"}, "must be of type boolean"),
     ("ComputePool", {"placement.strategy": "Random"}, 'supported values: "Pack", "Spread", "Any"'),
     ("ComputePool", {"runtime.imagePullPolicy": "Sometimes"}, "supported values"),
     ("ComputePool", {"runtime.image": "two words"}, "should match"),

@@ -15,17 +15,17 @@ NAMESPACE = "team-a"
 
 
 class Run:
-    """One cluster with one pool, one operator, and any number of jobs.
+    """One cluster with one pool (``pool`` are fields of its spec), one operator, and any number of jobs.
 
     Attributes:
         max_nodes: of the pool.
     """
 
-    def __init__(self, max_nodes: int = 4, steps: int = 3) -> None:
+    def __init__(self, max_nodes: int = 4, steps: int = 3, **pool: Any) -> None:
         self.clock = Clock()
         self.max_nodes = max_nodes
         self.world = World(self.clock, {"node-a": 8, "node-b": 8}, steps)
-        self.world.create(manifest("ComputePool", "cpu", {"maxNodes": max_nodes}))
+        self.world.create(manifest("ComputePool", "cpu", {"maxNodes": max_nodes, **pool}))
         self.operator = OperatorSim(self.world, self.clock)
 
     def submit(self, name: str, **changes: Any) -> Json:

@@ -11,6 +11,7 @@ from mlpools_operator import domain
 
 #: Calls that carry a reason, and at which place.
 _PLACES = {
+    "Closed": 0,
     "Cause": 1,
     "Event": 1,
     "Next": 3,
@@ -20,6 +21,7 @@ _PLACES = {
     "_idle": 1,
     "answer": 1,
     "_obstacle": 0,
+    "_sleep": 0,
     "fail": 1,
     "queued": 1,
     "set": 2,

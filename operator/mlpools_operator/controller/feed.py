@@ -77,6 +77,7 @@ class Feed:
         root = root_of(child)
         self._ledger.touch(root)
         frees = _frees(change)
+        places = _placed(change.before) != _placed(change.after)
         kind = child.meta.labels.get(naming.KIND, "")
         owner = self._store.find(kind, root)
         if isinstance(owner, Resource):
@@ -89,8 +90,8 @@ class Feed:
                 self._queue.add(Key(kind, child.meta.namespace, name))
             label = child.meta.labels.get(naming.POOL, "")
             pool = self._pool_names.get(label, label)
-        if frees:
-            self._wake_pool(pool, urgent=True)
+        if frees or places:
+            self._wake_pool(pool, urgent=frees)
 
     def _wake_pool(self, name: str, *, urgent: bool) -> None:
         self._queue.add(Key(POOL, "", name), urgent=urgent)
@@ -108,11 +109,18 @@ def _frees(change: Change) -> bool:
     return False
 
 
+def _placed(entry: Entry | None) -> tuple[bool, bool] | None:
+    """Return how far a pod is, as its pool counts it: whether it has a machine, whether it runs."""
+    return (bool(entry.node), entry.phase == "Running") if isinstance(entry, PodChild) else None
+
+
 def _only_status(change: Change) -> bool:
+    """Whether neither the spec changed nor what a person asks for by an annotation."""
     before, after = change.before, change.after
     if before is None or after is None or after.meta.deleting:
         return False
-    return before.meta.uid == after.meta.uid and before.meta.generation == after.meta.generation
+    same = before.meta.uid == after.meta.uid and before.meta.annotations == after.meta.annotations
+    return same and before.meta.generation == after.meta.generation
 
 
 def _only_progress(change: Change) -> bool:

@@ -155,6 +155,7 @@ def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:
         priority=0,
         created=meta.created,
         held=held,
+        pods=holding.living(family.pods),
         blocked="Deleted",
     )
     return meta.labels.get(naming.POOL, ""), candidate

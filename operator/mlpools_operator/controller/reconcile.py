@@ -114,7 +114,8 @@ class Reconciler:
         if plan.status is not None:
             wait = self._pool_written.get(key, 0.0) + POOL_STATUS_SECONDS - now
             if wait > 0:
-                plan = replace(plan, status=None, requeue_after=_earliest(plan.requeue_after, wait))
+                # "At once" means: once this status is stored. Until then there is nothing to look at.
+                plan = replace(plan, status=None, requeue_after=_earliest(plan.requeue_after or None, wait))
             else:
                 self._pool_written[key] = now
         await self._executor.execute(key, pool, plan)

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, parse
-from mlpools_operator.domain import families, head, queue_words, times
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec
+from mlpools_operator.domain import gate, head, queue_words, times
 from mlpools_operator.domain.families import NO_FAMILIES, Catalogue
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
 from mlpools_operator.domain.line import Line
@@ -31,36 +31,27 @@ def decide(
 ) -> Decision:
     """Decide for all candidates of a pool at once; the order in which they are given does not matter.
 
-    A pool that cannot be read, or is being deleted, admits nobody; what is admitted keeps its nodes.
+    A pool that is closed admits nobody; what is admitted keeps its nodes.
     """
-    closed = _closed(pool, catalogue)
     asking = [candidate for candidate in candidates if not candidate.admitted and not candidate.blocked]
     verdicts = {
         candidate.uid: candidate.answer(candidate.admitted, candidate.blocked)
         for candidate in candidates
         if candidate.admitted or candidate.blocked
     }
-    if closed:
-        verdicts |= {candidate.uid: candidate.answer(False, "PoolNotFound", closed) for candidate in asking}
-        return Decision(verdicts, sum(map(in_use_by, candidates)), head.remembered(pool))
-    walk = _Walk(pool, parse("ComputePool", pool.spec), candidates, now)
-    return walk.along(asking, verdicts)
+    in_use = sum(map(in_use_by, candidates))
+    found = gate.look(pool, held=in_use > 0, asked=bool(asking), now=now, catalogue=catalogue)
+    again = found.life.look_after if found.life else None
+    if isinstance(found, gate.Closed):
+        verdicts |= {it.uid: it.answer(False, found.reason, found.message) for it in asking}
+        return Decision(verdicts, in_use, head.remembered(pool), again, found.life)
+    decision = _Walk(pool, found.spec, candidates, now).along(asking, verdicts)
+    return replace(decision, life=found.life, requeue_after=decision.requeue_after if asking else again)
 
 
 def in_use_by(candidate: Candidate) -> int:
     """Return the nodes that a candidate keeps from others: what it holds, or what it was just promised."""
     return candidate.held or (candidate.nodes if candidate.admitted else 0)
-
-
-def _closed(pool: Resource, catalogue: Catalogue) -> str:
-    """Return why the pool takes nobody, empty if it does."""
-    if pool.meta.deleting:
-        return f"Pool {pool.meta.name} is being deleted: choose another pool, or wait until it is made again."
-    try:
-        families.read(pool.spec, catalogue)
-    except InvalidSpec as error:
-        return f"Pool {pool.meta.name} cannot be used until its administrator corrects it: {error}"
-    return ""
 
 
 class _Walk:

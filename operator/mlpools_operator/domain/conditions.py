@@ -50,6 +50,11 @@ def holds(conditions: Iterable[Condition], name: str) -> bool:
     return any(condition.type == name and condition.status == "True" for condition in conditions)
 
 
+def reason_of(conditions: Iterable[Condition], name: str) -> str:
+    """Return a condition's reason; empty without it."""
+    return next((condition.reason for condition in conditions if condition.type == name), "")
+
+
 def since(conditions: Iterable[Condition], name: str) -> float:
     """Return when a condition took its present status, in seconds since the epoch; 0 without it."""
     return next(

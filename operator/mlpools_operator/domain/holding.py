@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlpools_operator.domain.ledger import Pods
 from mlpools_operator.domain.observed import JobChild, PodChild
 
 
@@ -29,6 +30,14 @@ def nodes_of(jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> int:
         if not job.ended and not job.meta.deleting:
             held += max(0, job.parallelism - len(_pods_of(job, pods)))
     return held
+
+
+def living(pods: Sequence[PodChild]) -> Pods:
+    """Return how far the pods of one owner are that have not ended."""
+    alive = [pod for pod in pods if not pod.terminal]
+    scheduled = sum(bool(pod.node) for pod in alive)
+    running = sum(pod.phase == "Running" for pod in alive)
+    return Pods(len(alive) - scheduled, scheduled, running)
 
 
 def _pods_of(job: JobChild, pods: Sequence[PodChild]) -> list[PodChild]:

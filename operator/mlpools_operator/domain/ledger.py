@@ -6,6 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlpools_operator.domain.pool_life import Life
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The living pods of one candidate.
+
+    Attributes:
+        unscheduled: those without a machine.
+        scheduled: those with one.
+        running: of these, those whose containers run.
+    """
+
+    unscheduled: int = 0
+    scheduled: int = 0
+    running: int = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -17,6 +34,7 @@ class Candidate:
         created: its age counts from here, also after a restart or a preemption.
         held: nodes that it holds now: its pods that are neither terminal nor gone, or all that it was
             admitted for while its pods are still being made.
+        pods: those of them that are made.
         admitted: its status says ``Admitted=True`` for the current attempt.
         not_before: back-off: not to be admitted before this time.
         attempt: the attempt that holds nodes, or the next one that asks for them.
@@ -33,6 +51,7 @@ class Candidate:
     priority: int
     created: float
     held: int = 0
+    pods: Pods = Pods()
     admitted: bool = False
     not_before: float = 0.0
     blocked: str = ""
@@ -103,9 +122,11 @@ class Decision:
         held: nodes in use after this pass, never above the pool's ``maxNodes`` through an admission.
         heads: who came to the head of the queue and still waits; the present head first.
         requeue_after: seconds until a verdict could change by time alone.
+        life: whether the pool was open; None for one that cannot be used at all.
     """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     held: int = 0
     heads: tuple[Head, ...] = ()
     requeue_after: float | None = None
+    life: Life | None = None

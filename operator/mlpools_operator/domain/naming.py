@@ -28,6 +28,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "mlpools"
 
 SPEC_HASH = f"{_DOMAIN}/spec-hash"
+#: A person's wish that something which sleeps starts, with the time of the wish.
+START_REQUESTED = f"{_DOMAIN}/start-requested-at"
 
 #: Finds every child of ours.
 SELECTOR = f"{MANAGED_BY}={MANAGER}"

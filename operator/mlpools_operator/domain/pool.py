@@ -12,12 +12,13 @@ from mlpools_operator.api.v1alpha1 import (
     PoolNodes,
     QueueEntry,
 )
-from mlpools_operator.domain import families, head, times
+from mlpools_operator.domain import families, head, pool_life, times
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Decision
 from mlpools_operator.domain.observed import Resource
-from mlpools_operator.domain.plan import Plan
+from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.pool_life import Life
 
 _QUEUE_SHOWN = 50
 
@@ -39,49 +40,101 @@ def plan(pool: Resource, observed: Observed, now: float, defaults: Defaults) -> 
     """Plan the pool's status; it has no children of its own."""
     if pool.meta.deleting:
         return Plan()
-    status = _status(pool, observed, now, defaults.families).plain()
+    before = ComputePoolStatus.model_validate(pool.status)
+    try:
+        spec = families.read(pool.spec, defaults.families)
+    except InvalidSpec as error:
+        status = _unusable(pool, before, observed, str(error), now)
+    else:
+        status = _usable(pool, before, spec, observed, now, defaults.families)
+    plain = status.plain()
     return Plan(
-        status=status if status != pool.status else None, requeue_after=observed.decision.requeue_after
+        status=plain if plain != pool.status else None,
+        events=_events(pool.meta.name, before, observed.decision.life),
+        requeue_after=observed.decision.requeue_after,
     )
 
 
-def _status(
-    pool: Resource, observed: Observed, now: float, catalogue: families.Catalogue
+def _events(pool: str, before: ComputePoolStatus, life: Life | None) -> tuple[Event, ...]:
+    """Return the Event of a transition; the status that goes with it makes it the only one."""
+    if life is None:
+        return ()
+    if life.waking:
+        return (Event("Normal", "Resumed", pool_life.resuming(pool)),)
+    if life.asleep and before.suspended_since is None:
+        return (Event("Normal", "Suspended", pool_life.suspended(life, pool)),)
+    return ()
+
+
+def _usable(
+    pool: Resource,
+    before: ComputePoolStatus,
+    spec: ComputePoolSpec,
+    observed: Observed,
+    now: float,
+    catalogue: families.Catalogue,
 ) -> ComputePoolStatus:
-    before = ComputePoolStatus.model_validate(pool.status)
-    conditions = ConditionList(before.conditions, now)
-    queue = _queue(observed)
+    life = observed.decision.life or Life()
     held = observed.decision.held
-    jobs = sum(_holds(candidate, observed.decision) for candidate in observed.candidates)
-    try:
-        spec: ComputePoolSpec | None = families.read(pool.spec, catalogue)
+    jobs, queued = _numbers(observed)
+    changed = (before.jobs, before.queued) != (jobs, queued) or life.waking
+    conditions = ConditionList(before.conditions, now)
+    if life.asleep:
+        words = pool_life.suspended(life, pool.meta.name)
+        conditions.set("Ready", True, "Suspended", words)
+        conditions.set(pool_life.SUSPENDED, True, life.asleep, words)
+    else:
         conditions.set("Ready", True, "Accepted", "The pool takes jobs.")
-    except InvalidSpec as error:
-        spec = None
-        conditions.set("Ready", False, "InvalidSpec", str(error)).set(
-            "Stalled", True, "InvalidSpec", str(error)
-        )
-    limit = spec.max_nodes if spec else 0
-    family = families.order(spec)[0] if spec else ""
-    changed = (before.jobs, before.queued) != (jobs, len(queue))
+    family = families.order(spec)[0]
+    running = sum(candidate.pods.running for candidate in observed.candidates)
     return ComputePoolStatus(
-        state="Active" if held else "Idle",
+        state=pool_life.state(life, held=held, warm=0, wanted=held, ready=running),
         instance_family=family,
-        shape=families.in_words(spec, family, catalogue) if spec else "",
-        nodes=PoolNodes(target=held, active=held, max=limit, summary=f"{held}/0/{limit}"),
+        shape=families.in_words(spec, family, catalogue),
+        nodes=PoolNodes(target=held, active=held, max=spec.max_nodes, summary=f"{held}/0/{spec.max_nodes}"),
         jobs=jobs,
-        queued=len(queue),
-        queue=tuple(queue[:_QUEUE_SHOWN]),
+        queued=queued,
+        queue=_queue(observed)[:_QUEUE_SHOWN],
         heads=head.told(observed.decision.heads),
-        last_activity_time=times.stamp(now) if changed else before.last_activity_time,
+        last_activity_time=before.last_activity_time
+        if before.last_activity_time and not changed
+        else times.stamp(now),
+        suspended_since=times.stamp(life.since) if life.asleep else None,
         conditions=conditions.all(),
         observed_generation=pool.meta.generation,
     )
 
 
-def _holds(candidate: Candidate, decision: Decision) -> bool:
-    verdict = decision.verdicts.get(candidate.uid)
-    return bool(candidate.held) or (verdict is not None and verdict.admit)
+def _unusable(
+    pool: Resource, before: ComputePoolStatus, observed: Observed, error: str, now: float
+) -> ComputePoolStatus:
+    """Return the status of a pool whose spec is wrong; once that is mended, its life goes on as it was."""
+    jobs, queued = _numbers(observed)
+    held = observed.decision.held
+    conditions = ConditionList(before.conditions, now)
+    conditions.set("Ready", False, "InvalidSpec", error).set("Stalled", True, "InvalidSpec", error)
+    conditions.keep(pool_life.SUSPENDED)
+    return before.model_copy(
+        update={
+            "instance_family": "",
+            "shape": "",
+            "nodes": PoolNodes(target=held, active=held, summary=f"{held}/0/0"),
+            "jobs": jobs,
+            "queued": queued,
+            "queue": (),
+            "conditions": conditions.all(),
+            "observed_generation": pool.meta.generation,
+        }
+    )
+
+
+def _numbers(observed: Observed) -> tuple[int, int]:
+    """Return how many hold nodes, and how many wait."""
+    verdicts = observed.decision.verdicts
+    admitted = {uid for uid, verdict in verdicts.items() if verdict.admit}
+    holders = sum(bool(it.held) or it.uid in admitted for it in observed.candidates)
+    waiting = sum(not it.blocked and it.uid not in admitted for it in observed.candidates)
+    return holders, waiting
 
 
 def _queue(observed: Observed) -> Sequence[QueueEntry]:

@@ -21,6 +21,8 @@ from mlpools_operator.domain.training_status import Draft
 __all__ = ["KIND", "Observed", "candidate", "plan"]
 
 _NO_VERDICT = Verdict(False)
+#: Reasons of a job whose size no pool has looked at yet.
+_BEFORE_THE_FIRST_LOOK = ("", "PoolNotFound", "PoolSuspended", "PoolResuming")
 
 
 def candidate(
@@ -47,6 +49,7 @@ def candidate(
         priority=0,
         created=job.meta.created,
         held=held,
+        pods=holding.living(pods),
         attempt=before.attempt + (not draft.admitted),
         generation=job.meta.generation,
         blocked="Ended",
@@ -112,7 +115,7 @@ def _plan_waiting(step: attempt.Step, observed: Observed, defaults: Defaults) ->
         return Plan(delete=stop, status=draft.keep().plain() if job.status else None)
     if verdict.admit:
         return _admit(step, observed.pool, defaults, stop)
-    if verdict.reason == "TooLarge" and draft.before.reason in ("", "PoolNotFound"):
+    if verdict.reason == "TooLarge" and draft.before.reason in _BEFORE_THE_FIRST_LOOK:
         # At the first look it is a mistake; a pool that was made smaller later may grow again.
         event = Event("Warning", "TooLarge", verdict.message)
         return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))

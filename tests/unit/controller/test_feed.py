@@ -71,6 +71,9 @@ def test_a_deleted_job_frees_nodes_first(net: Net) -> None:
 def test_a_pool_is_looked_at_when_its_spec_changes_and_not_for_its_status(net: Net) -> None:
     assert net.see("ComputePool", make.pool()) == [POOL]
     assert net.see("ComputePool", {**make.pool(), "status": {"jobs": 1}}) == []
+    wish = make.pool()
+    wish["metadata"]["annotations"] = {"mlpools.dev/start-requested-at": make.CREATED}
+    assert net.see("ComputePool", wish) == [POOL], "a wish to start is no status"
     changed = make.pool(max_nodes=9)
     changed["metadata"]["generation"] = 2
     assert net.see("ComputePool", changed) == [POOL]
@@ -79,8 +82,9 @@ def test_a_pool_is_looked_at_when_its_spec_changes_and_not_for_its_status(net: N
 
 def test_a_pod_that_ends_is_urgent_for_its_job_and_pool(net: Net) -> None:
     net.see("TrainingJob", make.job())
-    assert net.see("Pod", make.pod("p")) == [JOB]
-    assert net.see("Pod", make.pod("p", phase="Running")) == [JOB]
+    assert net.see("Pod", make.pod("p")) == [JOB, POOL]
+    assert net.see("Pod", make.pod("p", phase="Running")) == [JOB, POOL]
+    assert net.see("Pod", make.pod("p", phase="Running", podIP="10.0.0.1")) == [JOB]
     net.queue.add(Key("TrainingJob", "team", "another"))
     assert net.see("Pod", make.pod("p", phase="Failed")) == [JOB, POOL, Key("TrainingJob", "team", "another")]
 
@@ -105,7 +109,7 @@ def test_a_child_that_was_deleted_by_hand_is_looked_at(net: Net) -> None:
 
 
 def test_pods_of_a_deleted_job_wake_its_pool(net: Net) -> None:
-    assert net.see("Pod", make.pod("p")) == []
+    assert net.see("Pod", make.pod("p")) == [POOL]
     assert net.see("Pod", make.pod("p"), "DELETED") == [POOL]
 
 

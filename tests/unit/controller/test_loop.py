@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlpools_operator.controller import reconcile
 from mlpools_operator.domain import naming
 from tests.support.api_server import Clock, is_terminal
 from tests.support.loop import Loop
@@ -16,9 +17,9 @@ NODES = 4
 SPACE = "team-a"
 
 
-def world(clock: Clock) -> World:
+def world(clock: Clock, **pool: Any) -> World:
     made = World(clock, {"node-a": 20, "node-b": 20}, steps=2)
-    made.create(manifest("ComputePool", "cpu", {"maxNodes": NODES}))
+    made.create(manifest("ComputePool", "cpu", {"maxNodes": NODES, **pool}))
     return made
 
 
@@ -53,6 +54,22 @@ async def test_jobs_share_a_pool_and_all_end(seed: int) -> None:
     assert len(owners) == len(set(owners)) == 12
     assert loop.cluster.writes["create", "Job"] == 12
     assert loop.cluster.writes["apply", "Service"] == 12
+
+
+async def test_jobs_wake_a_pool_that_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "POOL_STATUS_SECONDS", 0.0)
+    cluster = world(Clock(), initiallySuspended=True)
+    loop = Loop(cluster)
+
+    def state() -> str:
+        return str(cluster.list("ComputePool")[0].get("status", {}).get("state"))
+
+    async with loop.running():
+        await loop.until(lambda: state() == "Suspended", lambda: None)
+        for name in ("one", "two"):
+            submit(cluster, name, nodes=2)
+        await loop.until(lambda: phases(cluster) == ["Succeeded"] * 2, lambda: None)
+        await loop.until(lambda: state() == "Idle", lambda: None)
 
 
 async def test_a_job_that_waits_for_nothing_costs_three_status_writes() -> None:

@@ -28,7 +28,7 @@ def test_a_good_job_costs_three_creations_three_status_writes_and_one_event() ->
         ("create", "Job"): 1,
         ("status", "TrainingJob"): 3,
     }
-    assert [event.type for _, event in run.operator.events] == ["Normal"]
+    assert [event.type for name, event in run.operator.events if name == "flights"] == ["Normal"]
 
 
 def test_planning_again_writes_nothing() -> None:
@@ -84,7 +84,11 @@ def _run_with(fault: Fault, dies_after: int | None) -> Run:
             fault(run)
             faulted = True
         run.clock.advance(1)
-    run.settle()
+    try:
+        run.settle()
+    except Died:
+        run.operator.restart()
+        run.settle()
     return run
 
 
@@ -208,7 +212,7 @@ def test_any_order_of_passes_crashes_and_late_events_ends_alike(turns: list[tupl
     for name in JOBS:
         status = run.status(name)
         assert (status["phase"], status["attempt"], status["restarts"]) == ("Succeeded", 1, 0), name
-    assert run.world.get("ComputePool", "", "cpu")["status"]["state"] == "Idle"
+    assert run.world.get("ComputePool", "", "cpu")["status"]["state"] == "Suspended"
 
 
 @given(_history)

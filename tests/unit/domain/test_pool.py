@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mlpools_operator.domain import admission, pool, times
-from mlpools_operator.domain.ledger import Candidate
+from mlpools_operator.domain.ledger import Candidate, Pods
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Plan
 from tests.support.domain_values import NOW, a_candidate, a_pool
@@ -17,7 +17,9 @@ def _plan(resource: Resource, *candidates: Candidate, now: float = NOW) -> Plan:
 
 def test_a_pool_tells_what_it_holds_and_who_waits() -> None:
     status = _plan(
-        a_pool(), a_candidate("one", 3, admitted=True, held=3), a_candidate("two", 2, priority=3)
+        a_pool(),
+        a_candidate("one", 3, admitted=True, held=3, pods=Pods(scheduled=3, running=3)),
+        a_candidate("two", 2, priority=3),
     ).status
     assert status is not None
     assert status["state"] == "Active"

@@ -116,6 +116,16 @@ class ComputePoolSpec(Model):
     """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
     queue: PoolQueue = PoolQueue()
     """The rules by which those that wait are served."""
+    auto_suspend_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = 3600
+    """Seconds without a job, running or queued, after which the pool suspends: no nodes. 0: never."""
+    auto_resume: bool = True
+    """Whether a job that asks for nodes wakes a suspended pool. Without it, or without a job, the annotation
+    mlpools.dev/start-requested-at with a time after status.suspendedSince does."""
+    initially_suspended: bool = False
+    """Whether the pool is suspended when it is made. Without effect later."""
+    suspend: bool = False
+    """An administrator's hold: jobs that run finish, others wait. No job wakes such a pool; it goes on when
+    this is false again."""
     node_selector: dict[str, _LabelValue] = Field(default_factory=dict, max_length=50)
     """Labels that a machine must have to run pods of this pool."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()
@@ -141,7 +151,7 @@ class PoolNodes(Model):
     target: Count = 0
     """Nodes that the pool wants now."""
     active: Count = 0
-    """Nodes that jobs hold."""
+    """Nodes that jobs hold, or are about to."""
     idle: Count = 0
     """Nodes kept warm that nothing holds."""
     min: Count = 0
@@ -177,7 +187,8 @@ class ComputePoolStatus(Model):
     """What the pool is doing."""
 
     state: Word = ""
-    """Active: something holds a node. Idle: nothing does."""
+    """Suspended: it wants no nodes. Starting: it wants some and none is ready. Resizing: it has more or fewer
+    than it wants. Active: something holds a node. Idle: nothing does. Stopping: it gives its nodes back."""
     instance_family: Word = ""
     """The instance family in use: the one that the next job begins with. Empty if the pool names none."""
     shape: Word = ""
@@ -187,16 +198,19 @@ class ComputePoolStatus(Model):
     jobs: Count = 0
     """Jobs that hold nodes."""
     queued: Count = 0
-    """Jobs that wait for nodes."""
+    """Jobs that wait, for nodes or for something else."""
     queue: Annotated[tuple[QueueEntry, ...], Field(max_length=50)] = ()
     """The first 50 that wait, in the order in which they are served."""
     heads: Annotated[tuple[HeadOfQueue, ...], Field(max_length=8), list_map("uid")] = ()
     """Who stands at the head of the queue and since when, so that it is not passed for ever: the present one
     first, then those who stood there before one of higher priority came."""
     last_activity_time: Time | None = None
-    """When a job last held a node."""
+    """When a job last came, went, got nodes or gave them back, or the pool woke."""
+    suspended_since: Time | None = None
+    """Since when the pool is suspended."""
     conditions: Conditions = ()
-    """Ready: the pool takes jobs. Stalled: its spec cannot be carried out."""
+    """Ready: the pool is as its spec says, also while it is idle or suspended. Suspended: it
+    wants no nodes, and why. Stalled: its spec cannot be carried out."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
 
