@@ -28,6 +28,15 @@ class _Pool:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     grants: dict[str, Ticket] = field(default_factory=dict)
 
+    def counted(self, candidate: Candidate) -> Candidate:
+        """Return a candidate with what was said to it and is not in its status yet."""
+        if candidate.uid in self.grants:
+            return candidate.granted()
+        said = self.verdicts.get(candidate.uid)
+        if said and said.evict and candidate.admitted and said.attempt == candidate.attempt:
+            return replace(candidate, evicting=True)
+        return candidate
+
 
 class Ledger:
     """The candidates, grants and verdicts of all pools.
@@ -56,29 +65,34 @@ class Ledger:
         self._touched.add(uid)
 
     def candidates(self, pool: str) -> tuple[Candidate, ...]:
-        """Return all that hold or want nodes of a pool, grants counted as admitted, in a fixed order."""
+        """Return all that hold or want nodes of a pool, in a fixed order.
+
+        Grants count as admitted, and who was told to give its nodes back is marked.
+        """
         self._refresh()
         book = self._pools.get(naming.label_value(pool), _Pool())
-        counted = (
-            _granted(candidate) if uid in book.grants else candidate
-            for uid, candidate in book.candidates.items()
-        )
+        counted = (book.counted(candidate) for candidate in book.candidates.values())
         return tuple(sorted(counted, key=lambda candidate: (candidate.created, candidate.uid)))
 
     def record(self, pool: str, decision: Decision) -> list[Key]:
-        """Keep a pool's newest decision; return the resources about which it says something new."""
+        """Keep a pool's newest decision; return the resources about which it says something new.
+
+        Those that get nodes or give them back come first, before those whose place in the queue moves.
+        """
         book = self._pools.get(naming.label_value(pool))
         if book is None:
             return []
-        changed = []
+        moved: list[Key] = []
+        placed: list[Key] = []
         for uid, candidate in book.candidates.items():
             verdict = decision.verdicts.get(uid)
             if verdict is not None and verdict.admit and not candidate.admitted:
                 book.grants[uid] = candidate.ticket
             if verdict != book.verdicts.get(uid):
-                changed.append(Key(candidate.kind, candidate.namespace, candidate.name))
+                place = placed if verdict and verdict.position else moved
+                place.append(Key(candidate.kind, candidate.namespace, candidate.name))
         book.verdicts = decision.verdicts
-        return changed
+        return moved + placed
 
     def verdict(self, uid: str) -> Verdict | None:
         """Return the newest verdict on a resource, None before its pool has looked at it."""
@@ -159,7 +173,3 @@ def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:
         blocked="Deleted",
     )
     return meta.labels.get(naming.POOL, ""), candidate
-
-
-def _granted(candidate: Candidate) -> Candidate:
-    return replace(candidate, admitted=True, held=max(candidate.held, candidate.nodes))

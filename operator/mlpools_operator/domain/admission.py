@@ -3,9 +3,11 @@
 A gang is admitted whole or not at all, in the order of the ``line``. The first one for which there are too
 few nodes stands at the head and holds back the others; smaller ones may pass it (backfill) until it has
 stood there for ``backfillMaxWaitSeconds``. From then on freed nodes gather for it, so nothing starves and
-nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice.
+nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice,
+and where the pool allows it, those of lower priority give theirs back (``preemption``).
 
-Whatever waits for something else than nodes (its back-off, a larger pool) is passed, and holds nobody back.
+Whatever waits for something else than nodes (its back-off, a larger pool, room in the queue) is passed, and
+holds nobody back.
 """
 
 from __future__ import annotations
@@ -15,15 +17,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec
-from mlpools_operator.domain import gate, head, queue_words, times
+from mlpools_operator.domain import gate, head, places, preemption, times
 from mlpools_operator.domain.families import NO_FAMILIES, Catalogue
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
 from mlpools_operator.domain.line import Line
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.queue_words import Outlook, Words, back_off
 
-#: Places told exactly; behind them the number of jobs ahead is rounded down to a power of two, so that a
-#: long queue is not rewritten whenever one job leaves it.
-EXACT_PLACES = 50
+#: Until the pool's status shows who stands at the head, nobody gives nodes back for it.
+_STATUS_SECONDS = 1.0
 
 
 def decide(
@@ -39,7 +41,7 @@ def decide(
         for candidate in candidates
         if candidate.admitted or candidate.blocked
     }
-    in_use = sum(map(in_use_by, candidates))
+    in_use = sum(candidate.in_use for candidate in candidates)
     found = gate.look(pool, held=in_use > 0, asked=bool(asking), now=now, catalogue=catalogue)
     again = found.life.look_after if found.life else None
     if isinstance(found, gate.Closed):
@@ -49,33 +51,28 @@ def decide(
     return replace(decision, life=found.life, requeue_after=decision.requeue_after if asking else again)
 
 
-def in_use_by(candidate: Candidate) -> int:
-    """Return the nodes that a candidate keeps from others: what it holds, or what it was just promised."""
-    return candidate.held or (candidate.nodes if candidate.admitted else 0)
-
-
 class _Walk:
-    """One walk along the line of a pool.
-
-    Attributes:
-        in_use: nodes that are held or promised.
-    """
+    """One walk along the line of a pool."""
 
     def __init__(
         self, pool: Resource, spec: ComputePoolSpec, candidates: Sequence[Candidate], now: float
     ) -> None:
-        self._pool, self._rules, self._limit, self._now = pool.meta.name, spec.queue, spec.max_nodes, now
+        self._rules, self._limit, self._now = spec.queue, spec.max_nodes, now
+        self._words = Words(pool.meta.name, spec.max_nodes, names=spec.queue.disclose == "Names")
+        self._candidates = candidates
         self._share: Counter[str] = Counter()
         for candidate in candidates:
-            self._share[candidate.namespace] += in_use_by(candidate)
-        self.in_use = self._share.total()
-        self._free = max(0, self._limit - self.in_use)
-        self._leaving = sum(candidate.held for candidate in candidates if not candidate.admitted)
-        self._holders = [candidate for candidate in candidates if candidate.held or candidate.admitted]
+            self._share[candidate.namespace] += candidate.in_use
+        self._in_use = self._share.total()
+        self._free = max(0, self._limit - self._in_use)
+        self._leaving = sum(candidate.held for candidate in candidates if candidate.leaving)
+        self._holders = [candidate for candidate in candidates if candidate.in_use]
         self._heads = head.remembered(pool)
         self._since = {it.uid: it.since for it in self._heads}
         self._first: Candidate | None = None
+        self._victims: tuple[Candidate, ...] = ()
         self._waiting = 0
+        self._kept = False
         self._requeue_after: float | None = None
 
     def along(self, asking: Sequence[Candidate], verdicts: dict[str, Verdict]) -> Decision:
@@ -83,21 +80,24 @@ class _Walk:
         self._line = Line(asking, self._share, self._heads, fair_share=self._rules.fair_share)
         for candidate in self._line:
             verdicts[candidate.uid] = self._see(candidate)
-        present = Head(self._first.uid, self._came(self._first)) if self._first else None
+        present = None
+        if self._first:
+            present = Head(self._first.uid, self._came(self._first))
+            for victim in self._victims:
+                message = self._words.preempted(victim, self._first)
+                verdicts[victim.uid] = victim.answer(False, "Preempted", message, evict=True)
         still = {candidate.uid for candidate in asking if not verdicts[candidate.uid].admit}
         heads = head.remember(self._heads, present, still)
-        return Decision(verdicts, self.in_use, heads, self._requeue_after)
+        return Decision(verdicts, self._in_use, heads, self._requeue_after)
 
     def _see(self, candidate: Candidate) -> Verdict:
         if candidate.not_before > self._now:
             self._look_again(candidate.not_before)
-            return candidate.answer(
-                False, "BackOff", queue_words.back_off(times.deadline(candidate.not_before))
-            )
+            return candidate.answer(False, "BackOff", back_off(times.deadline(candidate.not_before)))
         if candidate.nodes > self._limit:
-            return candidate.answer(
-                False, "TooLarge", queue_words.too_large(candidate, self._pool, self._limit)
-            )
+            return candidate.answer(False, "TooLarge", self._words.too_large(candidate))
+        if self._rules.max_queued is not None and self._waiting >= self._rules.max_queued:
+            return candidate.answer(False, "QueueFull", self._words.queue_full(self._rules.max_queued))
         self._line.take(candidate)
         if candidate.nodes <= self._free:
             return self._admit(candidate)
@@ -105,8 +105,8 @@ class _Walk:
 
     def _admit(self, candidate: Candidate) -> Verdict:
         self._free -= candidate.nodes
-        self.in_use += candidate.nodes
-        self._holders.append(replace(candidate, admitted=True))
+        self._in_use += candidate.nodes
+        self._holders.append(candidate.granted())
         return candidate.answer(True)
 
     def _wait(self, candidate: Candidate) -> Verdict:
@@ -114,23 +114,53 @@ class _Walk:
         self._waiting += 1
         if self._first is None:
             self._first = candidate
-            return self._stand_at_the_head(candidate)
+            outlook = self._stand_at_the_head(candidate)
+            message = self._words.first(candidate, outlook)
+            return candidate.answer(False, "WaitingForNodes", message, position=1)
         if candidate.uid in self._since and self._gathers(candidate):
-            self._free = 0
-        shown = ahead if ahead < EXACT_PLACES else 1 << (ahead.bit_length() - 1)
-        message = queue_words.behind(candidate, self._pool, self._first, shown, exact=shown == ahead)
+            self._keep(0)
+        shown = places.ahead(ahead, candidate.shown_ahead)
+        if ahead < places.EXACT:
+            message = self._words.behind(candidate, ahead, self._first, kept=self._kept)
+        else:
+            message = self._words.far_behind(candidate, shown)
         return candidate.answer(False, "BehindInQueue", message, position=shown + 1, ahead=shown)
 
-    def _stand_at_the_head(self, candidate: Candidate) -> Verdict:
-        """Tell the first one that waits, and leave to those behind it what it does not need."""
-        free = max(0, self._limit - self.in_use)
-        message = queue_words.waiting_for_nodes(candidate, self._pool, free, self._limit, self._holders)
-        surplus = self._limit - self.in_use + self._leaving - candidate.nodes
-        if surplus >= 0:
-            self._free = min(self._free, surplus)
+    def _stand_at_the_head(self, candidate: Candidate) -> Outlook:
+        """See what comes free for the first one that waits, and leave to the others what it does not need."""
+        expected = self._limit - self._in_use + self._leaving
+        coming = expected >= candidate.nodes
+        taken: tuple[Candidate, ...] = ()
+        if not coming and self._rules.preemption == "LowerPriority":
+            taken = self._find_victims(candidate, candidate.nodes - expected)
+            expected += sum(victim.in_use for victim in taken)
+        if expected >= candidate.nodes:
+            self._keep(expected - candidate.nodes)
         elif self._gathers(candidate):
-            self._free = 0
-        return candidate.answer(False, "WaitingForNodes", message, position=1)
+            self._keep(0)
+        free = max(0, self._limit - self._in_use)
+        return Outlook(free, self._holders, coming, taken, self._kept)
+
+    def _find_victims(self, candidate: Candidate, lacking: int) -> tuple[Candidate, ...]:
+        """Choose who gives nodes back; told to do so only once the pool's status shows for whom.
+
+        The place at the head is what keeps the nodes for it, and without a status a restart would forget it.
+        """
+        found = preemption.victims(self._candidates, candidate, lacking, self._now)
+        if found and candidate.uid in self._since:
+            self._victims = found
+        elif found:
+            self._look_again(self._now + _STATUS_SECONDS)
+        else:
+            spared = preemption.next_victim_at(self._candidates, candidate, self._now)
+            if spared is not None:
+                self._look_again(spared)
+        return found
+
+    def _keep(self, others: int) -> None:
+        """Keep what is free from those behind, but for so many nodes."""
+        self._free = min(self._free, others)
+        self._kept = True
 
     def _gathers(self, candidate: Candidate) -> bool:
         """Whether nobody passes this one any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlpools_operator.domain.pool_life import Life
@@ -40,6 +40,10 @@ class Candidate:
         attempt: the attempt that holds nodes, or the next one that asks for them.
         generation: of the resource when it asked: a changed spec asks anew.
         admitted_at: when the present attempt was admitted; 0 while its status does not say so.
+        stopping: it is admitted, but its status says that the attempt stops: its nodes are on their way out.
+        evicting: it was told to give its nodes back, which its status does not show yet.
+        preemptible: one of higher priority may take its nodes.
+        shown_ahead: how many its status says are ahead of it in the queue.
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
     """
 
@@ -60,11 +64,29 @@ class Candidate:
     attempt: int = 1
     generation: int = 0
     admitted_at: float = 0.0
+    stopping: bool = False
+    evicting: bool = False
+    preemptible: bool = True
+    shown_ahead: int = 0
+
+    @property
+    def in_use(self) -> int:
+        """Nodes that it keeps from others: what it holds, or what it was just promised."""
+        return self.held or (self.nodes if self.admitted else 0)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the nodes that it holds are about to come free."""
+        return self.stopping or not self.admitted
 
     @property
     def ticket(self) -> tuple[str, int, int]:
         """What a grant is good for: this resource, this attempt, this spec, and nothing else."""
         return (self.uid, self.attempt, self.generation)
+
+    def granted(self) -> Candidate:
+        """Return it with the nodes that it asked for; what it still holds is of earlier attempts."""
+        return replace(self, admitted=True, held=self.held + self.nodes)
 
     def answer(self, admit: bool, reason: str = "", message: str = "", **place: Any) -> Verdict:
         """Return a verdict on this attempt and spec; ``place`` are further fields of the verdict."""

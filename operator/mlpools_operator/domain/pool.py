@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlpools_operator.api.v1alpha1 import (
@@ -12,15 +11,13 @@ from mlpools_operator.api.v1alpha1 import (
     PoolNodes,
     QueueEntry,
 )
-from mlpools_operator.domain import families, head, pool_life, times
+from mlpools_operator.domain import families, head, places, pool_life, times
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Decision
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Event, Plan
 from mlpools_operator.domain.pool_life import Life
-
-_QUEUE_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def _usable(
         nodes=PoolNodes(target=held, active=held, max=spec.max_nodes, summary=f"{held}/0/{spec.max_nodes}"),
         jobs=jobs,
         queued=queued,
-        queue=_queue(observed)[:_QUEUE_SHOWN],
+        queue=_queue(observed) if spec.queue.disclose == "Names" else (),
         heads=head.told(observed.decision.heads),
         last_activity_time=before.last_activity_time
         if before.last_activity_time and not changed
@@ -133,29 +130,25 @@ def _numbers(observed: Observed) -> tuple[int, int]:
     verdicts = observed.decision.verdicts
     admitted = {uid for uid, verdict in verdicts.items() if verdict.admit}
     holders = sum(bool(it.held) or it.uid in admitted for it in observed.candidates)
-    waiting = sum(not it.blocked and it.uid not in admitted for it in observed.candidates)
+    waiting = sum(not (it.blocked or it.admitted or it.uid in admitted) for it in observed.candidates)
     return holders, waiting
 
 
-def _queue(observed: Observed) -> Sequence[QueueEntry]:
-    """Return those that wait, in the order in which they are served."""
+def _queue(observed: Observed) -> tuple[QueueEntry, ...]:
+    """Return the first of those that wait in the line, in the order in which they are served."""
     verdicts = observed.decision.verdicts
-    waiting = [
-        candidate
-        for candidate in observed.candidates
-        if candidate.uid in verdicts and verdicts[candidate.uid].position
-    ]
-    waiting.sort(key=lambda it: (-it.priority, it.created, it.uid))
-    return [
+    seen = [(verdicts[it.uid], it) for it in observed.candidates if it.uid in verdicts]
+    shown = [(verdict, it) for verdict, it in seen if 0 < verdict.position <= places.EXACT]
+    return tuple(
         QueueEntry(
             kind=candidate.kind,
             namespace=candidate.namespace,
             name=candidate.name,
-            position=place,
+            position=verdict.position,
             nodes=candidate.nodes,
             priority=candidate.priority,
             since=times.stamp(candidate.created),
-            reason=verdicts[candidate.uid].reason,
+            reason=verdict.reason,
         )
-        for place, candidate in enumerate(waiting, start=1)
-    ]
+        for verdict, candidate in sorted(shown, key=lambda place: place[0].position)
+    )

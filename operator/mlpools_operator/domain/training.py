@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import InvalidSpec
-from mlpools_operator.domain import attempt, children, families, holding, preflight
+from mlpools_operator.domain import attempt, children, families, holding, places, preflight
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
@@ -71,6 +71,7 @@ def candidate(
         admitted=draft.admitted,
         not_before=0.0 if draft.admitted else draft.not_before,
         admitted_at=draft.admitted_at if draft.admitted else 0.0,
+        shown_ahead=before.queue.ahead if before.queue else 0,
         blocked="",
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,
@@ -119,6 +120,11 @@ def _plan_waiting(step: attempt.Step, observed: Observed, defaults: Defaults) ->
         # At the first look it is a mistake; a pool that was made smaller later may grow again.
         event = Event("Warning", "TooLarge", verdict.message)
         return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))
+    wait = places.stands_for(
+        draft.before.queue, draft.place(verdict.reason, verdict.message, verdict), step.now
+    )
+    if wait:
+        return Plan(delete=stop, status=draft.keep().plain(), requeue_after=wait)
     status = draft.queued(spec, verdict.reason, verdict.message, verdict)
     return Plan(delete=stop, status=status.plain())
 

@@ -76,11 +76,19 @@ class Draft:
 
     def queued(self, spec: TrainingJobSpec, reason: str, message: str, verdict: Verdict) -> TrainingJobStatus:
         """It waits for nodes, or for what has to be there first."""
+        place = self.place(reason, message, verdict)
+        conditions = self._conditions().set("Admitted", False, reason, message)
+        return self._status("Queued", _idle(conditions, "Queued"), spec, reason=reason, queue=place)
+
+    def place(self, reason: str, message: str, verdict: Verdict) -> QueuePlace:
+        """Return where it stands in the queue; what is said already keeps the time when it was said."""
         place = QueuePlace(
             position=verdict.position, ahead=verdict.ahead, reason=reason, message=wording.fit(message)
         )
-        conditions = self._conditions().set("Admitted", False, reason, message)
-        return self._status("Queued", _idle(conditions, "Queued"), spec, reason=reason, queue=place)
+        told = self.before.queue
+        if told is not None and told.model_copy(update={"updated_at": None}) == place:
+            return told
+        return place.model_copy(update={"updated_at": times.stamp(self._now)})
 
     def admit(self, spec: TrainingJobSpec, family: str) -> TrainingJobStatus:
         """The next attempt gets its nodes, of that family; its children follow in the next pass."""

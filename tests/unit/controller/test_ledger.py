@@ -168,3 +168,35 @@ def test_figures_tell_what_a_pool_holds(books: Books) -> None:
     assert figures["cpu"].nodes == {"max": 4, "held": 2}
     assert figures["cpu"].jobs == {"admitted": 1, "queued": 1}
     assert figures["idle"].nodes == {"max": 1, "held": 0}
+
+
+def test_a_grant_adds_to_what_an_earlier_attempt_still_holds(books: Books) -> None:
+    books.job(nodes=3)
+    books.put("Pod", make.pod("pod", "job"))
+    assert books.only().held == 1
+    books.decide(YES)
+    assert books.only().held == 4
+
+
+def test_who_was_told_to_give_its_nodes_back_is_marked_until_its_status_tells(books: Books) -> None:
+    books.job(nodes=3, status={"admitted": True})
+    books.decide(Verdict(False, "Preempted", evict=True))
+    assert books.only().evicting
+    books.job(nodes=3, status={"admitted": False, "attempt": 2})
+    assert not books.only().evicting
+    books.job(nodes=3, status={"admitted": True, "attempt": 2})
+    assert not books.only().evicting, "the next attempt was told nothing"
+
+
+def test_what_frees_or_takes_nodes_is_looked_at_before_what_moves_up(books: Books) -> None:
+    for number, name in enumerate(("first", "second", "third")):
+        books.job(name=name, uid=f"uid-{number}", nodes=3)
+    verdicts = {
+        "uid-0": Verdict(False, "WaitingForNodes", position=1),
+        "uid-1": Verdict(False, "BehindInQueue", position=2),
+        "uid-2": YES,
+    }
+    assert len(books.ledger.candidates("cpu")) == 3
+    changed = books.ledger.record("cpu", Decision(verdicts))
+    assert changed[0].name == "third"
+    assert {key.name for key in changed[1:]} == {"first", "second"}

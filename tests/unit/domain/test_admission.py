@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools_operator.domain import admission, pool, times
+from mlpools_operator.domain import admission, times
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
 from mlpools_operator.domain.line import Line
 from tests.support.domain_values import NOW, a_candidate, a_pool
-from tests.support.operator_sim import DEFAULTS
+from tests.support.rounds import Rounds
 
 WAIT = 600
 
@@ -189,12 +189,74 @@ def test_the_first_in_the_queue_is_told_who_holds_the_nodes_and_what_would_help(
     )
 
 
-def test_far_back_a_place_changes_only_when_it_has_halved() -> None:
-    queue = [a_candidate(f"job-{n:03d}", 4, created=NOW - 500 + n) for n in range(140)]
-    decision = _decide(a_candidate("holder", 4, admitted=True, held=4), *queue)
-    assert [_verdict(decision, f"job-{n:03d}").ahead for n in (0, 1, 49, 50, 63, 64, 127, 128)] == [
-        0, 1, 49, 32, 32, 64, 64, 128,
+def test_beyond_max_queued_jobs_wait_outside_and_take_no_part() -> None:
+    holder = a_candidate("holder", 2, admitted=True, held=2)
+    line = [a_candidate(f"gang-{n}", 3, created=NOW - 90 + n) for n in range(3)]
+    small = a_candidate("small", 1, created=NOW)
+    decision = _decide(holder, *line, small, maxQueued=2)
+    assert [_verdict(decision, it.name).reason for it in (*line, small)] == [
+        "WaitingForNodes", "BehindInQueue", "QueueFull", "QueueFull",
     ]  # fmt: skip
+    assert not _verdict(decision, "small").admit, "it would fit, but is not in the queue"
+    assert _verdict(_decide(*line[:2], small, maxQueued=2), "small").admit, "who starts takes no room"
+    urgent = a_candidate("urgent", 3, priority=1, created=NOW)
+    pushed = _decide(holder, *line, urgent, maxQueued=2)
+    assert _verdict(pushed, "urgent").position == 1
+    assert _verdict(pushed, "gang-1").reason == "QueueFull"
+
+
+def test_names_of_other_namespaces_are_hidden_where_only_counts_are_disclosed() -> None:
+    mine = a_candidate("mine", 1, admitted=True, held=1)
+    theirs = [
+        a_candidate(f"secret-{n}", 2, admitted=True, held=2, namespace="team-b", percent=50) for n in (1, 2)
+    ]
+    first = a_candidate("first", 4, created=NOW - 99, priority=1, namespace="team-b")
+    decision = _decide(mine, *theirs, first, a_candidate("second", 2), max_nodes=6, disclose="Counts")
+    assert _verdict(decision, "first").message == (
+        "Needs 4 nodes of pool cpu, 1 of 6 are free: secret-1 (team-b) holds 2 and is 50 % done, secret-2 "
+        "(team-b) holds 2 and is 50 % done, 1 job of other namespaces holds 1. First in the queue. To start "
+        "sooner, raise the pool's maxNodes or use nodes: 2."
+    )
+    assert _verdict(decision, "second").message == (
+        "Needs 2 nodes of pool cpu; 1 job is ahead. First is a job of another namespace, which waits for 4 "
+        "nodes."
+    )
+    alone = _decide(mine, *theirs, a_candidate("second", 4), max_nodes=6, disclose="Counts")
+    assert "mine (team-a) holds 1, 2 jobs of other namespaces hold 4." in _verdict(alone, "second").message
+    assert "secret" not in repr(_verdict(alone, "second"))
+
+
+def test_who_is_first_is_told_that_nodes_are_kept_for_it_and_the_others_too() -> None:
+    holder = a_candidate("holder", 2, admitted=True, held=2)
+    head, small = a_candidate("gang", 3), a_candidate("small", 1, created=NOW)
+    decision = _after(head, WAIT, holder, head, small)
+    assert (
+        "First in the queue, and freed nodes are kept for it. To start" in _verdict(decision, "gang").message
+    )
+    assert _verdict(decision, "small").message == (
+        "Needs 1 node of pool cpu; 1 job is ahead. First is gang (team-a), which waits for 3 nodes, and "
+        "freed nodes are kept for it."
+    )
+    ending = _decide(a_candidate("ending", 0, held=2, blocked="Ended"), head)
+    assert _verdict(ending, "gang").message == (
+        "Needs 3 nodes of pool cpu, 2 of 4 are free: ending (team-a) holds 2 until its pods have ended. "
+        "First in the queue; it starts when the pods that are ending are gone."
+    )
+
+
+def test_far_back_a_place_is_told_anew_when_it_has_halved() -> None:
+    full = a_candidate("holder", 4, admitted=True, held=4)
+    shown = {60: 0, 61: 100, 62: 124, 63: 125, 64: 33, 65: 32, 66: 49, 40: 70}
+    queue = [
+        a_candidate(f"job-{n:03d}", 4, created=NOW - 500 + n, shown_ahead=shown.get(n, 0)) for n in range(70)
+    ]
+    decision = _decide(full, *queue)
+    told = {n: _verdict(decision, f"job-{n:03d}").ahead for n in sorted(shown)}
+    assert told == {40: 40, 60: 60, 61: 100, 62: 62, 63: 125, 64: 64, 65: 65, 66: 66}
+    far, near = _verdict(decision, "job-061"), _verdict(decision, "job-040")
+    assert far.message == "Needs 4 nodes of pool cpu; about 100 jobs are ahead."
+    assert "40 jobs are ahead. First is job-000" in near.message
+    assert _verdict(_decide(full, *queue[1:]), "job-061") == far, "one left, and nothing is told anew"
 
 
 _candidates = st.lists(
@@ -225,7 +287,7 @@ _candidates = st.lists(
 @given(_candidates, st.integers(1, 8), st.randoms(use_true_random=False))
 def test_whatever_is_in_the_queue(candidates: list[Candidate], limit: int, random: object) -> None:
     decision = _decide(*candidates, max_nodes=limit)
-    before = sum(admission.in_use_by(candidate) for candidate in candidates)
+    before = sum(candidate.in_use for candidate in candidates)
     assert set(decision.verdicts) == {candidate.uid for candidate in candidates}
 
     shuffled = list(candidates)
@@ -249,36 +311,6 @@ def test_whatever_is_in_the_queue(candidates: list[Candidate], limit: int, rando
             assert all(decision.held + it.nodes > limit for it in queued), "one could have passed the head"
 
 
-class _Rounds:
-    """A pool whose decisions are carried out at once, and whose status is kept, or lost now and then."""
-
-    def __init__(self, **spec: Any) -> None:
-        self.pool, self.jobs, self.now = a_pool(**spec), dict[str, Candidate](), NOW
-        self.started: dict[str, float] = {}
-
-    def submit(self, *jobs: Candidate) -> None:
-        self.jobs |= {job.uid: job for job in jobs}
-
-    def end(self, uid: str) -> None:
-        del self.jobs[uid]
-
-    def turn(self, seconds: float = 30, *, write: bool = True) -> None:
-        self.now += seconds
-        decision = admission.decide(self.pool, list(self.jobs.values()), self.now)
-        for uid, job in self.jobs.items():
-            if decision.verdicts[uid].admit and not job.admitted:
-                self.started[uid] = self.now
-                self.jobs[uid] = replace(job, admitted=True, held=job.nodes, admitted_at=self.now)
-        if write:
-            seen = pool.Observed(decision, tuple(self.jobs.values()))
-            status = pool.plan(self.pool, seen, self.now, DEFAULTS).status
-            self.pool = self.pool if status is None else replace(self.pool, status=status)
-
-    @property
-    def running(self) -> list[str]:
-        return sorted((uid for uid, job in self.jobs.items() if job.held), key=lambda uid: self.started[uid])
-
-
 @given(st.lists(st.booleans(), min_size=40, max_size=40))
 def test_nothing_starves_behind_a_stream_of_small_jobs(written: list[bool]) -> None:
     """Each 30 s a small job ends and another one comes; a gang of all nodes still gets its turn.
@@ -286,7 +318,7 @@ def test_nothing_starves_behind_a_stream_of_small_jobs(written: list[bool]) -> N
     A status write that is lost costs no more than the time since the one before; in any two minutes one
     succeeds.
     """
-    rounds = _Rounds()
+    rounds = Rounds()
     rounds.submit(a_candidate("s-0", 2), a_candidate("s-1", 2))
     rounds.turn()
     rounds.submit(a_candidate("gang", 4, created=rounds.now))
@@ -305,7 +337,7 @@ def test_nothing_starves_behind_a_stream_of_small_jobs(written: list[bool]) -> N
 )
 def test_every_job_gets_its_turn(jobs: list[tuple[str, int, int]], data: st.DataObject) -> None:
     """Whatever the sizes and namespaces, and whichever running job ends next: all are served."""
-    rounds = _Rounds()
+    rounds = Rounds()
     waiting = [
         a_candidate(f"{space}-{n}", nodes, namespace=space, created=NOW + wait)
         for n, (space, nodes, wait) in enumerate(jobs)
@@ -322,7 +354,7 @@ def test_every_job_gets_its_turn(jobs: list[tuple[str, int, int]], data: st.Data
 
 @pytest.mark.parametrize("fair", [True, False])
 def test_ten_thousand_jobs_of_one_tenant_delay_another_by_one_at_most(fair: bool) -> None:
-    rounds = _Rounds(maxNodes=1, queue={"fairShare": fair})
+    rounds = Rounds(maxNodes=1, queue={"fairShare": fair})
     rounds.submit(*(a_candidate(f"many-{n}", created=NOW - 20_000 + n) for n in range(10_000)))
     rounds.turn()
     rounds.submit(a_candidate("single", namespace="team-b", created=rounds.now))

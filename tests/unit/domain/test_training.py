@@ -90,6 +90,7 @@ def test_a_job_that_waits_says_why_and_where_it_stands() -> None:
         "ahead": 1,
         "reason": "WaitingForNodes",
         "message": "Needs 3 nodes.",
+        "updatedAt": times.stamp(NOW),
     }
     assert _conditions(job)["Ready"] == ("True", "Accepted")
     assert _plan(job, NOW + 99, verdict=verdict).status is None

@@ -19,11 +19,13 @@ class QueuePlace(Model):
     position: Count = 0
     """Its place; 1 is next."""
     ahead: Count = 0
-    """How many are served before it."""
+    """How many are served before it; from 50 on rewritten only when it has halved."""
     reason: Word = ""
     """Why it waits, in one word."""
     message: Sentence = ""
     """Who holds the nodes, and what would help."""
+    updated_at: Time | None = None
+    """When this was written: it is told anew every 30 seconds at most."""
 
 
 class Progress(Model):
