@@ -129,6 +129,17 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("ComputePool", {"minNodes": 1}, 'unknown field "spec.minNodes"'),
     ("ComputePool", {"instance": ABSENT, "instanceFamily": "Large"}, "should match"),
+    (
+        "ComputePool",
+        {"instance": ABSENT, "instanceFamily": "a", "backupInstanceFamilies": ["b", "b"]},
+        "Duplicate value",
+    ),
+    (
+        "ComputePool",
+        {"instance": ABSENT, "instanceFamily": "a", "backupInstanceFamilies": list("bcdefg")},
+        "at most 5",
+    ),
+    ("ComputePool", {"capacityTimeoutSeconds": 9}, "greater than or equal to 10"),
     ("ComputePool", {"instance.cpu": ABSENT}, "spec.instance.cpu: Required value"),
     ("ComputePool", {"instance.cpu": 0.5}, "must be of type"),
     ("ComputePool", {"instance.cpu": "two"}, "should match"),
@@ -187,6 +198,7 @@ def test_defaults_that_a_user_should_see_are_written(objects: CustomObjects) -> 
     assert not {"env", "envFrom", "serviceAccountName"} & set(job)
     pool = objects.create(manifest("ComputePool", "defaults"))["spec"]
     assert pool["lostNodeSeconds"] == 30
+    assert pool["capacityTimeoutSeconds"] == 300
     assert pool["instance"]["gpus"] == 0
     assert pool["instance"]["gpuResource"] == "nvidia.com/gpu"
     assert pool["placement"] == {

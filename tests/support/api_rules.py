@@ -87,6 +87,18 @@ POOL_RULES = (
         {"instanceFamily": "cpu-large", "instance": ABSENT},
     ),
     _pool("spec", "exactly one of instanceFamily and instance", {"instance": ABSENT}, {}),
+    _pool(
+        "spec",
+        "backupInstanceFamilies are for a pool with an instanceFamily, and differ from it",
+        {"backupInstanceFamilies": ["cpu-large"]},
+        {"instance": ABSENT, "instanceFamily": "cpu-small", "backupInstanceFamilies": ["cpu-large"]},
+    ),
+    _pool(
+        "spec",
+        "backupInstanceFamilies are for a pool with an instanceFamily, and differ from it",
+        {"instance": ABSENT, "instanceFamily": "cpu-large", "backupInstanceFamilies": ["gpu", "cpu-large"]},
+        {"instance": ABSENT, "instanceFamily": "cpu-large", "backupInstanceFamilies": ["gpu", "cpu-small"]},
+    ),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": "0.0001"}, {"instance.cpu": "1m"}),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": 0}, {"instance.cpu": 64}),
     _pool("spec.instance.memory", "above 0", {"instance.memory": "0Gi"}, {"instance.memory": "0.5Gi"}),

@@ -16,6 +16,7 @@ def machine(cpu: str, memory: str, **more: Any) -> dict[str, Any]:
 CATALOGUE = {
     "small": machine("1", "2Gi") | {"nodeSelector": {"machine": "small"}},
     "large": machine("2", "4Gi") | {"nodeSelector": {"machine": "large"}},
+    "larger": machine("4", "8Gi") | {"nodeSelector": {"machine": "larger"}},
     "gpu": machine("2", "8Gi", gpus=1)
     | {
         "nodeSelector": {"machine": "gpu"},

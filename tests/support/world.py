@@ -26,6 +26,8 @@ class World(ApiServer):
     Attributes:
         machines: by name, how many pods fit.
         down: machines whose kubelet does not answer.
+        words: of the scheduler about a pod without a machine; empty for a lack of cpu.
+        labels: of machines, by name; one that is not in it has none.
         steps: what a gang does before it is done.
         images: whether an image can be pulled.
     """
@@ -34,6 +36,8 @@ class World(ApiServer):
         super().__init__(clock)
         self.machines = dict(machines or {"node-a": 4, "node-b": 4})
         self.down: set[str] = set()
+        self.words = ""
+        self.labels: dict[str, dict[str, str]] = {}
         self.steps = steps
         self.images = True
         self._done: dict[str, int] = {}
@@ -61,23 +65,31 @@ class World(ApiServer):
         for pod in self.list("Pod"):
             if "nodeName" in pod["spec"] or "deletionTimestamp" in pod["metadata"]:
                 continue
-            machine = self._room()
+            machine = self._room(pod["spec"])
             if machine:
                 self._bind(pod, machine)
                 self.set_condition(pod, "PodScheduled")
             else:
-                words = f"0/{len(self.machines)} nodes are available: {len(self.machines)} Insufficient cpu."
+                words = (
+                    self.words
+                    or f"0/{len(self.machines)} nodes are available: {len(self.machines)} Insufficient cpu."
+                )
                 self.set_condition(pod, "PodScheduled", "False", reason="Unschedulable", message=words)
 
     def _bind(self, pod: Json, machine: str) -> None:
         self.patch(*place_of(pod), lambda it: it["spec"].update(nodeName=machine))
 
-    def _room(self) -> str:
-        """Return the machine with the most room, empty if there is none."""
+    def _room(self, wanted: Json) -> str:
+        """Return the machine with the most room that a pod may run on, empty if there is none."""
         used = [pod["spec"].get("nodeName") for pod in self.list("Pod") if not is_terminal(pod)]
         up = self.machines.keys() - self.down
         free = {name: self.machines[name] - used.count(name) for name in sorted(up)}
-        return max((name for name in free if free[name] > 0), key=lambda name: free[name], default="")
+        fit = [name for name in free if free[name] > 0 and self._fits(name, wanted)]
+        return max(fit, key=lambda name: free[name], default="")
+
+    def _fits(self, machine: str, wanted: Json) -> bool:
+        selector: dict[str, str] = wanted.get("nodeSelector", {})
+        return selector.items() <= self.labels.get(machine, {}).items()
 
     # Kubelets, and what runs in the pods.
 

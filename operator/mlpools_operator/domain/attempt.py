@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, TrainingJobSpec
 from mlpools_operator.domain import (
     children,
     failures,
@@ -15,6 +15,7 @@ from mlpools_operator.domain import (
     outcome_words,
     pods,
     retries,
+    scheduler_words,
     starting,
     wording,
 )
@@ -23,7 +24,7 @@ from mlpools_operator.domain.failures import Cause, Gravity
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.plan import Event, Plan
 from mlpools_operator.domain.training_observed import KIND, Observed
-from mlpools_operator.domain.training_status import Draft
+from mlpools_operator.domain.training_status import Draft, Lack
 
 _EVENT_BYTES = 1000
 
@@ -83,14 +84,41 @@ def _start(
         return _fail(step, _obstacle("PodsRefused", f"the cluster refused it: {observed.refused}"))
     if sum(pod.ready or pod.phase == "Succeeded" for pod in own) == step.spec.nodes:
         return _go_on(step, job, observed, defaults)
-    trouble = starting.trouble(job, own, step.spec.nodes) if job else None
+    offer = _offer(observed, defaults)
+    trouble = starting.trouble(job, own, step.spec.nodes, _search(step, offer)) if job else None
     if trouble and step.now >= trouble.until:
-        return _fail(step, _of_trouble(trouble))
+        return _fail(step, _of_trouble(trouble), lack=_lack(step, trouble, offer))
     shown = trouble if trouble and step.now >= trouble.shown else None
     made = _with_children(step, job, observed, defaults, step.draft.starting(step.spec, shown).plain())
     if trouble is None:
         return made
     return _no_later_than(made, (trouble.until if shown else trouble.shown) - step.now)
+
+
+def _offer(observed: Observed, defaults: Defaults) -> ComputePoolSpec | None:
+    """Return what the pool offers, None if it offers nothing any more."""
+    try:
+        return families.read(observed.pool.spec, defaults.families) if observed.pool else None
+    except InvalidSpec:
+        return None
+
+
+def _search(step: Step, offer: ComputePoolSpec | None) -> starting.Search:
+    seconds = offer.capacity_timeout_seconds if offer else starting.MAKE_SECONDS
+    return starting.Search(seconds, step.draft.before.instance_family)
+
+
+def _lack(step: Step, trouble: starting.Trouble, offer: ComputePoolSpec | None) -> Lack | None:
+    """Return what an attempt that is given up found out about the pool's machines, if it did.
+
+    A pod whose claim is absent says nothing about them: no machine whatever would do.
+    """
+    words = trouble.pod.unschedulable if trouble.pod else ""
+    if trouble.reason != "Unschedulable" or offer is None or scheduler_words.about_volumes(words):
+        return None
+    family = step.draft.before.instance_family
+    said = scheduler_words.short(words) or "the scheduler found no machine in time"
+    return Lack(family, families.following(offer, family), said)
 
 
 def _go_on(step: Step, job: JobChild | None, observed: Observed, defaults: Defaults) -> Plan:
@@ -145,7 +173,7 @@ def _complete(step: Step, ending: failures.Succeeded) -> Plan:
     )
 
 
-def _fail(step: Step, cause: Cause, causes: Sequence[Cause] = ()) -> Plan:
+def _fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | None = None) -> Plan:
     """End the attempt; what is left of its pods goes in the next pass, when the status tells why."""
     before = step.draft.before
     after = retries.after(
@@ -154,11 +182,13 @@ def _fail(step: Step, cause: Cause, causes: Sequence[Cause] = ()) -> Plan:
         restarts=before.restarts,
         max_restarts=step.spec.max_restarts,
         base=float(step.spec.restart_backoff_seconds),
-        ran=step.now - step.draft.admitted_at,
+        ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
     )
     message = outcome_words.failure(cause, step.spec, step.attempt, after)
+    if lack and lack.following != lack.family:
+        message += f" Then it asks for machines of family {lack.following}."
     if after.retry:
-        status = step.draft.again(step.spec, cause.reason, message, after, causes)
+        status = step.draft.again(step.spec, cause.reason, message, after, causes, lack)
     else:
         status = step.draft.fail(step.spec, after.reason, message, causes)
     event = Event("Warning", after.reason, wording.fit(message, _EVENT_BYTES))

@@ -6,7 +6,7 @@ the labels and taints of such machines. A pool with an ``instance`` has one fami
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -17,6 +17,7 @@ from mlpools_operator.api.v1alpha1 import (
     InvalidSpec,
     Model,
     Toleration,
+    amount,
     parse,
 )
 from mlpools_operator.domain import quantities, wording
@@ -51,14 +52,29 @@ def read(pool: Mapping[str, Any], catalogue: Catalogue) -> ComputePoolSpec:
             usable again as soon as either of the two is corrected.
     """
     spec = parse("ComputePool", pool)
-    if spec.instance_family is not None and spec.instance_family not in catalogue:
-        raise InvalidSpec(_unknown("spec.instanceFamily", spec.instance_family, catalogue))
+    if spec.instance_family is None:
+        return spec
+    for path, name in _named(spec):
+        if name not in catalogue:
+            raise InvalidSpec(_unknown(path, name, catalogue))
+        less = _less(catalogue[name].instance, catalogue[spec.instance_family].instance)
+        if less:
+            raise InvalidSpec(
+                f"{path}: A backup has to give at least what {spec.instance_family} gives, and {name} gives "
+                f"less {' and '.join(less)}. Choose a larger family, or leave it out."
+            )
     return spec
 
 
 def order(spec: ComputePoolSpec) -> tuple[str, ...]:
     """Return the names of the pool's families in the order in which they are tried."""
-    return (spec.instance_family or "",)
+    return (spec.instance_family or "", *spec.backup_instance_families)
+
+
+def following(spec: ComputePoolSpec, name: str) -> str:
+    """Return the family to try after one that lacked machines: after the last, the first again."""
+    names = order(spec)
+    return names[(names.index(name) + 1) % len(names)] if name in names else names[0]
 
 
 def find(spec: ComputePoolSpec, name: str, catalogue: Catalogue) -> Family:
@@ -73,7 +89,8 @@ def find(spec: ComputePoolSpec, name: str, catalogue: Catalogue) -> Family:
         InvalidSpec: the pool does not have that family, or not any more.
     """
     if name not in order(spec):
-        raise InvalidSpec(f"the pool does not have {_named(name)} any more")
+        what = f"the instance family {name}" if name else "an instance of its own"
+        raise InvalidSpec(f"the pool does not have {what} any more")
     return Family(instance=spec.instance) if spec.instance is not None else catalogue[name]
 
 
@@ -96,5 +113,22 @@ def _unknown(path: str, name: str, catalogue: Catalogue) -> str:
     return f"{path}: There is no instance family {name}. The operator's catalogue {have}."
 
 
-def _named(name: str) -> str:
-    return f"the instance family {name}" if name else "an instance of its own"
+def _named(spec: ComputePoolSpec) -> Iterator[tuple[str, str]]:
+    """Yield where a pool names which family."""
+    first, *backups = order(spec)
+    yield "spec.instanceFamily", first
+    for number, name in enumerate(backups):
+        yield f"spec.backupInstanceFamilies[{number}]", name
+
+
+def _less(backup: InstanceShape, first: InstanceShape) -> list[str]:
+    """Return what a shape has less of than another; without ephemeral storage of its own it has no limit."""
+    less = [
+        name for name in ("cpu", "memory") if amount(getattr(backup, name)) < amount(getattr(first, name))
+    ]
+    disk, first_disk = backup.ephemeral_storage, first.ephemeral_storage
+    if disk is not None and (first_disk is None or amount(disk) < amount(first_disk)):
+        less.append("ephemeralStorage")
+    if first.gpus and (backup.gpus < first.gpus or backup.gpu_resource != first.gpu_resource):
+        less.append(first.gpu_resource)
+    return less

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mlpools_operator.domain.capacity import Finding
 from mlpools_operator.domain.pool_life import Life
 
 
@@ -39,6 +40,7 @@ class Candidate:
         not_before: back-off: not to be admitted before this time.
         attempt: the attempt that holds nodes, or the next one that asks for them.
         generation: of the resource when it asked: a changed spec asks anew.
+        finding: what its newest attempt that looked for machines found; None before the first.
         admitted_at: when the present attempt was admitted; 0 while its status does not say so.
         stopping: it is admitted, but its status says that the attempt stops: its nodes are on their way out.
         evicting: it was told to give its nodes back, which its status does not show yet.
@@ -64,6 +66,7 @@ class Candidate:
     attempt: int = 1
     generation: int = 0
     admitted_at: float = 0.0
+    finding: Finding | None = None
     stopping: bool = False
     evicting: bool = False
     preemptible: bool = True

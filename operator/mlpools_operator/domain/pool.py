@@ -11,7 +11,7 @@ from mlpools_operator.api.v1alpha1 import (
     PoolNodes,
     QueueEntry,
 )
-from mlpools_operator.domain import families, head, places, pool_life, times
+from mlpools_operator.domain import capacity, families, head, places, pool_life, times
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Decision
@@ -41,14 +41,18 @@ def plan(pool: Resource, observed: Observed, now: float, defaults: Defaults) -> 
     try:
         spec = families.read(pool.spec, defaults.families)
     except InvalidSpec as error:
-        status = _unusable(pool, before, observed, str(error), now)
+        status, until = _unusable(pool, before, observed, str(error), now), None
     else:
-        status = _usable(pool, before, spec, observed, now, defaults.families)
+        findings = [it.finding for it in observed.candidates if it.finding]
+        choice = capacity.choose(spec, before, findings, now)
+        until = choice.until
+        status = _usable(pool, before, spec, observed, choice, now, defaults.families)
     plain = status.plain()
+    waits = [observed.decision.requeue_after, None if until is None else until - now]
     return Plan(
         status=plain if plain != pool.status else None,
         events=_events(pool.meta.name, before, observed.decision.life),
-        requeue_after=observed.decision.requeue_after,
+        requeue_after=min((wait for wait in waits if wait is not None), default=None),
     )
 
 
@@ -68,6 +72,7 @@ def _usable(
     before: ComputePoolStatus,
     spec: ComputePoolSpec,
     observed: Observed,
+    choice: capacity.Choice,
     now: float,
     catalogue: families.Catalogue,
 ) -> ComputePoolStatus:
@@ -82,12 +87,12 @@ def _usable(
         conditions.set(pool_life.SUSPENDED, True, life.asleep, words)
     else:
         conditions.set("Ready", True, "Accepted", "The pool takes jobs.")
-    family = families.order(spec)[0]
+    capacity.tell(conditions, choice)
     running = sum(candidate.pods.running for candidate in observed.candidates)
     return ComputePoolStatus(
         state=pool_life.state(life, held=held, warm=0, wanted=held, ready=running),
-        instance_family=family,
-        shape=families.in_words(spec, family, catalogue),
+        instance_family=choice.family,
+        shape=families.in_words(spec, choice.family, catalogue),
         nodes=PoolNodes(target=held, active=held, max=spec.max_nodes, summary=f"{held}/0/{spec.max_nodes}"),
         jobs=jobs,
         queued=queued,
@@ -110,7 +115,7 @@ def _unusable(
     held = observed.decision.held
     conditions = ConditionList(before.conditions, now)
     conditions.set("Ready", False, "InvalidSpec", error).set("Stalled", True, "InvalidSpec", error)
-    conditions.keep(pool_life.SUSPENDED)
+    conditions.keep(pool_life.SUSPENDED, capacity.CONDITION)
     return before.model_copy(
         update={
             "instance_family": "",

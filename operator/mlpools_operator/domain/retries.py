@@ -84,7 +84,7 @@ def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: 
         restarts: counted ones so far.
         max_restarts: of the spec.
         base: ``restartBackoffSeconds``.
-        ran: seconds for which the attempt held its nodes.
+        ran: seconds since the attempt got its nodes; 0 if it never ran on all of them.
     """
     kind = rule(reason)
     if kind is Retry.NEVER:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mlpools_operator.domain import scheduler_words
 from mlpools_operator.domain.observed import JobChild, PodChild
 
 #: Before this, a hindrance is taken for the ordinary course of a start.
 SHOW_SECONDS = 5.0
-#: For all pods to be made, and to get machines. That nothing is seen may also mean that news are late, so
-#: this has to be far longer than they ever are.
-CAPACITY_SECONDS = 300.0
+#: For all pods to be made. That nothing is seen may also mean that news are late, so this has to be far
+#: longer than they ever are.
+MAKE_SECONDS = 300.0
 #: For an image to be pulled after the first refusal, a Secret to appear.
 HINDRANCE_SECONDS = 60.0
 #: From the last pod's machine to the last container's start.
@@ -27,6 +28,19 @@ _IMAGE = frozenset(
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _ABSENT = re.compile(r"(secret|configmap|couldn't find key).*(not found|in \w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How machines are looked for.
+
+    Attributes:
+        seconds: from the making of the Job until all pods have one.
+        family: of the machines, empty if they have no name.
+    """
+
+    seconds: float
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +61,21 @@ class Trouble:
     pod: PodChild | None = None
 
 
-def trouble(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Trouble | None:
+def trouble(job: JobChild, pods: Sequence[PodChild], nodes: int, search: Search) -> Trouble | None:
     """Return what gives an attempt up first, or None if all its pods run.
 
     Args:
         job: the attempt's Job.
         pods: of this attempt only.
         nodes: size of the gang.
+        search: for the machines of the pods.
     """
-    found = [*_unmade(job, pods, nodes), *_unscheduled(job, pods), *_waiting(pods), *_slow(pods, nodes)]
+    found = [
+        *_unmade(job, pods, nodes),
+        *_unscheduled(job, pods, search),
+        *_waiting(pods),
+        *_slow(pods, nodes),
+    ]
     return min(found, key=lambda it: (it.until, -1 if it.pod is None else it.pod.rank), default=None)
 
 
@@ -68,22 +88,23 @@ def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Tro
         f"Only {len(pods)} of {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
         f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
         since + SHOW_SECONDS,
-        since + CAPACITY_SECONDS,
+        since + MAKE_SECONDS,
     )
 
 
-def _unscheduled(job: JobChild, pods: Sequence[PodChild]) -> Iterator[Trouble]:
+def _unscheduled(job: JobChild, pods: Sequence[PodChild], search: Search) -> Iterator[Trouble]:
     left = [pod for pod in pods if not pod.node and not pod.terminal]
     if not left:
         return
     worst = min(left, key=lambda pod: (not pod.unschedulable, pod.rank))
-    words = f": {worst.unschedulable.rstrip('.')}" if worst.unschedulable else ""
+    which = f"machine of family {search.family}" if search.family else "machine"
+    words = f": {scheduler_words.short(worst.unschedulable)}" if worst.unschedulable else ""
+    remedy = scheduler_words.remedy(worst.unschedulable)
     yield Trouble(
         "Unschedulable",
-        f"No machine for {len(left)} of {len(pods)} pods{words}. "
-        "Add machines, or have the pool's shape and placement fit those there are",
+        f"No {which} for {len(left)} of {len(pods)} pods{words}. {remedy}",
         job.meta.created + SHOW_SECONDS,
-        job.meta.created + CAPACITY_SECONDS,
+        job.meta.created + search.seconds,
         worst,
     )
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import InvalidSpec
-from mlpools_operator.domain import attempt, children, families, holding, places, preflight
+from mlpools_operator.domain import attempt, capacity, children, families, holding, places, preflight, times
+from mlpools_operator.domain.capacity import Finding
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
@@ -73,9 +74,22 @@ def candidate(
         admitted_at=draft.admitted_at if draft.admitted else 0.0,
         shown_ahead=before.queue.ahead if before.queue else 0,
         blocked="",
+        finding=_finding(draft, spec.nodes, pods),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,
     )
+
+
+def _finding(draft: Draft, nodes: int, pods: Sequence[PodChild]) -> Finding | None:
+    """Return what the job's newest attempt that looked for machines found."""
+    before = draft.before
+    placed = [pod.scheduled for pod in pods if pod.attempt == before.attempt and pod.scheduled]
+    if draft.admitted and len(placed) >= nodes:
+        return Finding(before.instance_family, max(placed))
+    lack = before.lacked_capacity
+    if lack is None:
+        return None
+    return Finding(lack.instance_family, times.seconds(lack.time), lack.message)
 
 
 def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> Plan:
@@ -135,5 +149,6 @@ def _admit(step: attempt.Step, pool: Resource, defaults: Defaults, stop: Sequenc
         offer = families.read(pool.spec, defaults.families)
     except InvalidSpec:
         return Plan(delete=tuple(stop), status=step.draft.keep().plain())
-    status = step.draft.admit(step.spec, families.order(offer)[0])
+    in_use = str(pool.status.get("instanceFamily", ""))
+    status = step.draft.admit(step.spec, capacity.begin_with(offer, step.draft.before, in_use, step.now))
     return Plan(delete=tuple(stop), status=status.plain(), requeue_after=0.0)

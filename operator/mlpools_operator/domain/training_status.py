@@ -7,6 +7,7 @@ the last progress, and what the last failure was.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mlpools.contract import Final, Report
@@ -14,6 +15,7 @@ from mlpools_operator.api.v1alpha1 import (
     FailedPod,
     JobNodes,
     JobOutput,
+    LackedCapacity,
     Progress,
     QueuePlace,
     TrainingJobSpec,
@@ -31,6 +33,21 @@ _FAILED_SHOWN = 16
 _POD_MESSAGE_BYTES = 512
 _WORD_BYTES = 253
 _NOT_ALL_RUN = "Not all of its pods run yet."
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Too few machines for an attempt.
+
+    Attributes:
+        family: that it asked for.
+        following: the family to try next.
+        words: of the scheduler.
+    """
+
+    family: str
+    following: str
+    words: str
 
 
 class Draft:
@@ -128,10 +145,17 @@ class Draft:
         conditions.set("PodsReady", True, "AllReady", f"All {spec.nodes} pods run.")
         conditions.set("Running", True, "Training", f"Attempt {self.before.attempt} trains on {nodes}.")
         conditions.set("Ready", True, "Accepted")
-        return self._status("Running", conditions, spec, ready=spec.nodes, **self._reported(report))
+        changes = {"lacked_capacity": None, **self._reported(report)}
+        return self._status("Running", conditions, spec, ready=spec.nodes, **changes)
 
     def again(
-        self, spec: TrainingJobSpec, reason: str, message: str, after: Next, causes: Sequence[Cause]
+        self,
+        spec: TrainingJobSpec,
+        reason: str,
+        message: str,
+        after: Next,
+        causes: Sequence[Cause] = (),
+        lack: Lack | None = None,
     ) -> TrainingJobStatus:
         """The attempt is over and a new one may follow, once the back-off is over and nodes are free."""
         conditions = self._conditions().set("Admitted", False, reason, message)
@@ -146,6 +170,7 @@ class Draft:
             node_seconds=self._node_seconds(spec.nodes),
             failed=causes,
             output=self._output(checkpoint_step=max((it.checkpoint_step for it in causes), default=0)),
+            **(self._lacked(lack) if lack else {}),
         )
 
     def fail(
@@ -240,6 +265,15 @@ class Draft:
         output = before.model_copy(update={**urls, "checkpoint_step": newest})
         return output if output != JobOutput() else None
 
+    def _lacked(self, lack: Lack) -> dict[str, Any]:
+        """Return what is remembered of a lack of machines."""
+        told = LackedCapacity(
+            instance_family=lack.family,
+            time=times.stamp(self._now),
+            message=wording.fit(lack.words, _POD_MESSAGE_BYTES),
+        )
+        return {"instance_family": lack.following, "lacked_capacity": told}
+
     def _reported(self, report: Report | None) -> dict[str, Any]:
         """Return what rank 0's report changes; a report that says nothing new changes nothing."""
         if report is None or report.attempt != self.before.attempt:
@@ -263,6 +297,7 @@ class Draft:
 _CARRIED = (
     "attempt",
     "instance_family",
+    "lacked_capacity",
     "restarts",
     "start_time",
     "progress",

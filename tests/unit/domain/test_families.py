@@ -6,6 +6,7 @@ import pytest
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec
 from mlpools_operator.domain import families
+from mlpools_operator.domain.families import Family
 from tests.support.domain_values import a_pool
 from tests.support.instances import FAMILIES
 from tests.support.manifests import ABSENT
@@ -35,10 +36,63 @@ def test_a_family_that_nobody_knows_is_named_with_those_there_are() -> None:
         _read(instanceFamily="huge")
     assert str(error.value) == (
         "spec.instanceFamily: There is no instance family huge. "
-        "The operator's catalogue has gpu, large, small."
+        "The operator's catalogue has gpu, large, larger, small."
     )
     with pytest.raises(InvalidSpec, match="catalogue has none: set the chart's value instanceFamilies"):
         families.read(a_pool(instance=ABSENT, instanceFamily="gpu").spec, families.NO_FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("backup", "first", "said"),
+    [
+        ("small", "large", "gives less cpu and memory"),
+        ("large", "gpu", "gives less memory and nvidia.com/gpu"),
+        ("huge", "large", "There is no instance family huge"),
+    ],
+)
+def test_a_backup_is_as_large_as_the_first_and_known(backup: str, first: str, said: str) -> None:
+    with pytest.raises(InvalidSpec) as error:
+        _read(instanceFamily=first, backupInstanceFamilies=[backup])
+    assert said in str(error.value)
+    assert "spec.backupInstanceFamilies[0]" in str(error.value)
+
+
+def test_disk_and_gpus_are_compared_too() -> None:
+    shapes = {
+        "plain": {"cpu": 1, "memory": "1Gi"},
+        "disk": {"cpu": "1000m", "memory": "1024Mi", "ephemeralStorage": "1Gi"},
+        "more-disk": {"cpu": 1, "memory": "1Gi", "ephemeralStorage": "2Gi"},
+        "gpu": {"cpu": 1, "memory": "1Gi", "gpus": 1},
+        "other-gpu": {"cpu": 1, "memory": "1Gi", "gpus": 4, "gpuResource": "amd.com/gpu"},
+        "gpus": {"cpu": 1, "memory": "1Gi", "gpus": 2},
+    }
+    catalogue = {name: Family.model_validate({"instance": shape}) for name, shape in shapes.items()}
+
+    def fits(first: str, backup: str) -> bool:
+        pool = a_pool(instance=ABSENT, instanceFamily=first, backupInstanceFamilies=[backup])
+        try:
+            families.read(pool.spec, catalogue)
+        except InvalidSpec:
+            return False
+        return True
+
+    assert {
+        (first, backup) for first in shapes for backup in shapes if first != backup and fits(first, backup)
+    } == {
+        ("disk", "plain"),
+        ("disk", "more-disk"),
+        ("more-disk", "plain"),
+        ("plain", "gpu"),
+        ("plain", "gpus"),
+        ("plain", "other-gpu"),
+        ("disk", "gpu"),
+        ("disk", "gpus"),
+        ("disk", "other-gpu"),
+        ("more-disk", "gpu"),
+        ("more-disk", "gpus"),
+        ("more-disk", "other-gpu"),
+        ("gpu", "gpus"),
+    }
 
 
 def test_a_family_that_the_pool_gave_up_is_not_found() -> None:

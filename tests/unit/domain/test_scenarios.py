@@ -110,6 +110,7 @@ def test_deleted_and_made_again_at_once_a_job_runs_once_more_and_only_once() -> 
 
 def test_a_pool_of_an_unknown_family_waits_for_the_catalogue_without_looping() -> None:
     run = Run()
+    run.world.labels = {name: {"machine": "large"} for name in run.world.machines}
     run.world.replace_spec("ComputePool", "", "cpu", spec("ComputePool", UNKNOWN_FAMILY))
     run.submit("flights")
     run.settle()
@@ -132,6 +133,7 @@ def test_a_pool_of_an_unknown_family_waits_for_the_catalogue_without_looping() -
 
 def test_a_running_attempt_keeps_its_machines_whatever_becomes_of_the_catalogue() -> None:
     run = Run(steps=20)
+    run.world.labels = {name: {"machine": "large"} for name in run.world.machines}
     run.world.replace_spec(
         "ComputePool", "", "cpu", spec("ComputePool", {"instance": ABSENT, "instanceFamily": "large"})
     )

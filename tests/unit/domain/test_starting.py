@@ -10,9 +10,11 @@ from mlpools_operator.domain.observed import PodChild
 from mlpools_operator.domain.starting import Trouble
 from tests.support.domain_values import NOW, a_job_child, a_pod
 
+SEARCH = starting.Search(90, "large")
+
 
 def _trouble(pods: Sequence[PodChild], nodes: int = 2) -> Trouble | None:
-    return starting.trouble(a_job_child(nodes=nodes), pods, nodes)
+    return starting.trouble(a_job_child(nodes=nodes), pods, nodes, SEARCH)
 
 
 def _pending(rank: int = 0, **changes: Any) -> PodChild:
@@ -30,17 +32,17 @@ def test_pods_that_run_have_no_trouble() -> None:
 def test_a_pod_without_a_machine_waits_for_capacity() -> None:
     found = _trouble([a_pod(0), _homeless(1, "0/2 nodes are available: 2 Insufficient cpu.")])
     assert found is not None
-    assert (found.reason, found.until) == ("Unschedulable", NOW + starting.CAPACITY_SECONDS)
+    assert (found.reason, found.until) == ("Unschedulable", NOW + 90)
     assert found.message == (
-        "No machine for 1 of 2 pods: 0/2 nodes are available: 2 Insufficient cpu. "
-        "Add machines, or have the pool's shape and placement fit those there are"
+        "No machine of family large for 1 of 2 pods: 0/2 nodes are available: 2 Insufficient cpu. "
+        "Add machines with that much cpu free, or have the pool's shape ask for less"
     )
 
 
 def test_pods_that_are_not_made_are_refused() -> None:
     found = _trouble([a_pod(0)], nodes=3)
     assert found is not None
-    assert (found.reason, found.until) == ("PodsRefused", NOW + starting.CAPACITY_SECONDS)
+    assert (found.reason, found.until) == ("PodsRefused", NOW + starting.MAKE_SECONDS)
     assert "`kubectl describe job flights-1 -n team-a`" in found.message
 
 

@@ -15,7 +15,15 @@ from mlpools_operator.api.v1alpha1.common import (
     Time,
     Word,
 )
-from mlpools_operator.api.v1alpha1.meta import Column, Kind, Model, Rule, exactly_one, list_map
+from mlpools_operator.api.v1alpha1.meta import (
+    LIST_SET,
+    Column,
+    Kind,
+    Model,
+    Rule,
+    exactly_one,
+    list_map,
+)
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
 
@@ -112,6 +120,12 @@ class ComputePoolSpec(Model):
     node and finds such machines. Either this or instance."""
     instance: InstanceShape | None = None
     """The shape of one node, for machines that no family describes. Either this or instanceFamily."""
+    backup_instance_families: Annotated[tuple[FamilyName, ...], Field(max_length=5), LIST_SET] = ()
+    """Families that are tried in this order when there are not enough machines of instanceFamily; after the
+    last comes the first again. Each gives at least what instanceFamily gives."""
+    capacity_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 300
+    """Seconds in which all pods of an attempt have to get machines. Then those that did give them back, and
+    the job queues again, for the next family if there are backups. It does not count as a restart."""
     max_nodes: Annotated[int, Field(ge=1, le=100_000)]
     """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
     queue: PoolQueue = PoolQueue()
@@ -141,6 +155,16 @@ class ComputePoolSpec(Model):
         exactly_one(
             ("instance_family", "instance"),
             "Say what a node is: exactly one of instanceFamily and instance is required.",
+        ),
+        Rule(
+            "!has(self.backupInstanceFamilies) || self.backupInstanceFamilies.all(name, "
+            "has(self.instanceFamily) && name != self.instanceFamily)",
+            "backupInstanceFamilies are for a pool with an instanceFamily, and differ from it.",
+            lambda spec: (
+                not spec.backup_instance_families
+                or spec.instance_family not in (None, *spec.backup_instance_families)
+            ),
+            ".backupInstanceFamilies",
         ),
     )
 
@@ -210,7 +234,8 @@ class ComputePoolStatus(Model):
     """Since when the pool is suspended."""
     conditions: Conditions = ()
     """Ready: the pool is as its spec says, also while it is idle or suspended. Suspended: it
-    wants no nodes, and why. Stalled: its spec cannot be carried out."""
+    wants no nodes, and why. CapacityAvailable: the last job that looked for machines got one for each pod; if
+    not, what it lacked and what the scheduler says. Stalled: its spec cannot be carried out."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
 

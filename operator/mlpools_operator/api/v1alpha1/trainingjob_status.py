@@ -98,6 +98,17 @@ class JobOutput(Model):
     """Rounds in the newest checkpoint. 0: there is none."""
 
 
+class LackedCapacity(Model):
+    """An attempt that did not get a machine for each of its pods."""
+
+    instance_family: Word = ""
+    """The instance family that it asked for. Empty if the pool names none."""
+    time: Time
+    """When it was given up."""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+    """What the scheduler said."""
+
+
 class TrainingJobStatus(Model):
     """How the job stands."""
 
@@ -115,7 +126,10 @@ class TrainingJobStatus(Model):
     attempt: Count = 0
     """The current attempt; the first is 1. 0: it was never admitted."""
     instance_family: Word = ""
-    """The pool's instance family that the attempt asks for. Empty if the pool names none."""
+    """The pool's instance family that the attempt asks for; after a lack of machines, the next one. Empty if
+    the pool names none."""
+    lacked_capacity: LackedCapacity | None = None
+    """The last attempt that found too few machines, until one finds enough."""
     restarts: Count = 0
     """Restarts so far that count against maxRestarts."""
     not_before: Time | None = None
