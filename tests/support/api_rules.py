@@ -377,6 +377,9 @@ _PARTS_OF_A_STARTED_JOB = {
     "runtime.image": "example.com/image:1",
 }
 _ALWAYS = {
+    "suspend": True,
+    "cancel": True,
+    "activeDeadlineSeconds": 600,
     "priority": 5,
     "maxRestarts": 5,
     "restartBackoffSeconds": 5,

@@ -34,6 +34,12 @@ class Run:
         job["metadata"]["namespace"] = NAMESPACE
         return self.world.create(job)
 
+    def change(self, name: str, **changes: Any) -> None:
+        """Change fields of a TrainingJob's spec, as its author does; once it has ended that is refused."""
+        job = self.world.get("TrainingJob", NAMESPACE, name)
+        if not condition(job, "Complete") and not condition(job, "Failed"):
+            self.world.replace_spec("TrainingJob", NAMESPACE, name, {**job["spec"], **changes})
+
     def status(self, name: str) -> Json:
         status: Json = self.world.get("TrainingJob", NAMESPACE, name).get("status", {})
         return status

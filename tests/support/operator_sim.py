@@ -64,6 +64,7 @@ class OperatorSim:
         self.events: list[tuple[str, Event]] = []
         self.plans: list[tuple[Key, Plan]] = []
         self.reports: dict[str, Report] = {}
+        self.decide = admission.decide
         self.fuse = Fuse()
         self.restart()
 
@@ -109,7 +110,7 @@ class OperatorSim:
         if resource is None:
             return None
         candidates = self.ledger.candidates(name)
-        decision = admission.decide(resource, candidates, self.clock(), self.defaults.families)
+        decision = self.decide(resource, candidates, self.clock(), self.defaults.families)
         self.ledger.record(name, decision)
         plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock(), self.defaults)
         return self._execute(key, resource, plan)

@@ -16,6 +16,7 @@ _PLACES = {
     "Event": 1,
     "Next": 3,
     "RefusedError": 0,
+    "Stop": 0,
     "Trouble": 0,
     "Verdict": 1,
     "_idle": 1,
@@ -35,12 +36,18 @@ def all_reasons() -> set[str]:
     return {*REASONS.values(), *(word for tree in trees for word in _written(tree))}
 
 
-def _written(tree: ast.AST) -> Iterator[str]:
+def _written(tree: ast.Module) -> Iterator[str]:
+    named = {
+        ast.unparse(node.targets[0]): node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
             place = _PLACES.get(name, len(node.args))
-            yield from _words(node.args[place : place + 1])
+            given = [named.get(ast.unparse(it), it) for it in node.args[place : place + 1]]
+            yield from _words(given)
         elif isinstance(node, ast.Assign):
             target = ast.unparse(node.targets[0])
             if target == "reason":

@@ -96,13 +96,18 @@ class World(ApiServer):
     def run_pods(self) -> None:
         up = self.machines.keys() - self.down
         for pod in self.list("Pod"):
-            if pod["spec"].get("nodeName") in up and not is_terminal(pod):
+            if pod["spec"].get("nodeName") not in up:
+                continue
+            if is_terminal(pod):  # told before; now its volumes are unmounted, and it may go
+                self.release(*place_of(pod))
+            else:
                 self._run(pod)
 
     def _run(self, pod: Json) -> None:
         phase = pod["status"]["phase"]
         if "deletionTimestamp" in pod["metadata"]:
-            self.kill(pod, Exit.PREEMPTED if phase == "Running" else _KILLED)
+            saved = {"checkpoint_step": self._done.get(owner_of(pod), 0)} if phase == "Running" else {}
+            self.kill(pod, Exit.PREEMPTED if phase == "Running" else _KILLED, **saved)
         elif phase == "Running":
             self._work(pod)
         elif self.images:
@@ -138,10 +143,9 @@ class World(ApiServer):
             owner = owner_of(item)
             if not owner or owner in uids:
                 continue
-            if item["kind"] == "Pod" and is_terminal(item):  # a Job that is gone holds its pods no more
+            if item["kind"] == "Pod":  # a Job that is gone holds its pods no more
                 self.patch(*place_of(item), lambda it: it["metadata"].pop("finalizers", None))
-                self.delete(*place_of(item))
-            elif "deletionTimestamp" not in item["metadata"]:
+            if "deletionTimestamp" not in item["metadata"]:
                 self.delete(*place_of(item))
 
     def clear_machines(self) -> None:
@@ -196,7 +200,6 @@ class World(ApiServer):
         }
         self._set_status(pod, "Succeeded" if code == 0 else "Failed", {"terminated": ended})
         self.set_condition(pod, "Ready", "False")
-        self.release(*place_of(pod))
 
     def disrupt(self, pod: Json, reason: str = "EvictionByEvictionAPI") -> None:
         """Delete a pod in the way that an eviction does: it gets SIGTERM and its grace."""

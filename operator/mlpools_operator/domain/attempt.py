@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec
 from mlpools_operator.domain import (
     children,
     failures,
     families,
+    holding,
     naming,
     network,
-    outcome_words,
     pods,
-    retries,
+    reports,
     scheduler_words,
     starting,
-    wording,
+    stopping,
 )
+from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.failures import Cause, Gravity
-from mlpools_operator.domain.observed import JobChild, PodChild, Resource
-from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.ledger import Verdict
+from mlpools_operator.domain.observed import JobChild, PodChild
+from mlpools_operator.domain.plan import Plan
+from mlpools_operator.domain.stopping import Stop
+from mlpools_operator.domain.training_figures import Lack
 from mlpools_operator.domain.training_observed import KIND, Observed
-from mlpools_operator.domain.training_status import Draft, Lack
-
-_EVENT_BYTES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One pass over one job.
-
-    Attributes:
-        spec: of the job, checked.
-        draft: builds its next status.
-        now: seconds since the epoch.
-    """
-
-    job: Resource
-    spec: TrainingJobSpec
-    draft: Draft
-    now: float
-
-    @property
-    def attempt(self) -> int:
-        """The attempt that holds nodes."""
-        return self.draft.before.attempt
+from mlpools_operator.domain.training_step import Step
 
 
 def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
@@ -56,19 +37,27 @@ def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
     uid = step.job.meta.uid
     job = next((it for it in observed.jobs if it.meta.name == name and it.meta.owner == uid), None)
     own = [pod for pod in observed.pods if pod.attempt == step.attempt]
-    grace = float(step.spec.termination_grace_period_seconds)
-    ending = failures.judge(job, own, step.spec.nodes, grace, step.now)
+    ending = failures.judge(job, own, step.spec.nodes, step.grace, step.now)
     if isinstance(ending, failures.Succeeded):
-        return _complete(step, ending)
+        return ends.complete(step, ending)
+    told = step.draft.stop
+    if told is not None:
+        return _stop(step, told, job, own, observed.verdict)
     if isinstance(ending, failures.Failed):
-        return _fail(step, ending.cause, ending.causes)
+        return ends.fail(step, ending.cause, ending.causes)
+    wanted = _demand(step, observed.verdict)
+    if wanted is not None:
+        return _stop(step, wanted, job, own, observed.verdict)
     if _was_removed(step, job, own):
-        return _fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
+        return ends.fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
     if isinstance(ending, failures.Undecided):
         return Plan(status=step.draft.keep().plain(), requeue_after=ending.until - step.now)
     if step.draft.running:
-        return _go_on(step, job, observed, defaults)
-    return _start(step, job, own, observed, defaults)
+        made = _go_on(step, job, observed, defaults)
+    else:
+        made = _start(step, job, own, observed, defaults)
+    left = stopping.seconds_left(step.spec, step.draft.held_seconds(step.spec))
+    return made if left is None else _no_later_than(made, left)
 
 
 def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> bool:
@@ -76,18 +65,56 @@ def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> b
     return (job is None or job.meta.deleting) and (bool(own) or step.draft.running)
 
 
+def _demand(step: Step, verdict: Verdict | None) -> Stop | None:
+    """Return why the attempt has to stop, if it has to."""
+    mine = verdict if verdict and verdict.holds_for(step.attempt, step.job.meta.generation) else None
+    return stopping.demand(step.spec, step.draft.held_seconds(step.spec), mine)
+
+
+def _stop(
+    step: Step, why: Stop, job: JobChild | None, own: Sequence[PodChild], verdict: Verdict | None
+) -> Plan:
+    """Stop the attempt: first the status says why, then its Job goes, and last comes what follows."""
+    draft = step.draft
+    saved = reports.newest_checkpoint(pod.termination for pod in own)
+    stopped_for = step.now - draft.stopping_since if draft.stop else 0.0
+    if stopping.is_over(job, own, stopped_for=stopped_for, grace=step.grace):
+        return ends.stop(step, _what_follows(step, why, verdict), saved)
+    status = draft.stops(why, saved).plain()
+    if job is None or job.meta.deleting:
+        overdue = step.grace + holding.KILL_SECONDS - stopped_for
+        return Plan(status=status, requeue_after=max(0.0, overdue))
+    if draft.stop is None:
+        return Plan(status=status, requeue_after=0.0)
+    if not stopping.may_be_deleted(job, own, step.now):
+        return Plan(status=status, requeue_after=job.meta.created + stopping.NEWS_SECONDS - step.now)
+    return Plan(delete=(children.deletion(job),), status=status, requeue_after=step.grace)
+
+
+def _what_follows(step: Step, why: Stop, verdict: Verdict | None) -> Stop:
+    """Return what a stopped job does next, since its author may have changed his mind meanwhile."""
+    wanted = _demand(step, verdict)
+    if why.final:
+        return why
+    if wanted is not None:
+        return wanted
+    if why.reason == stopping.SUSPENDED:
+        return stopping.RESUMED
+    return why
+
+
 def _start(
     step: Step, job: JobChild | None, own: Sequence[PodChild], observed: Observed, defaults: Defaults
 ) -> Plan:
     """Plan while not all pods run."""
     if observed.refused:
-        return _fail(step, _obstacle("PodsRefused", f"the cluster refused it: {observed.refused}"))
+        return ends.fail(step, _obstacle("PodsRefused", f"the cluster refused it: {observed.refused}"))
     if sum(pod.ready or pod.phase == "Succeeded" for pod in own) == step.spec.nodes:
         return _go_on(step, job, observed, defaults)
     offer = _offer(observed, defaults)
     trouble = starting.trouble(job, own, step.spec.nodes, _search(step, offer)) if job else None
     if trouble and step.now >= trouble.until:
-        return _fail(step, _of_trouble(trouble), lack=_lack(step, trouble, offer))
+        return ends.fail(step, _of_trouble(trouble), lack=_lack(step, trouble, offer))
     shown = trouble if trouble and step.now >= trouble.shown else None
     made = _with_children(step, job, observed, defaults, step.draft.starting(step.spec, shown).plain())
     if trouble is None:
@@ -136,12 +163,12 @@ def _with_children(
         if job:
             return Plan(status=status)
         words = f"pool {step.spec.compute_pool} was deleted before its pods were made"
-        return _fail(step, _obstacle("PoolNotFound", words))
+        return ends.fail(step, _obstacle("PoolNotFound", words))
     try:
         pool = families.read(observed.pool.spec, defaults.families)
         family = families.find(pool, step.draft.before.instance_family, defaults.families)
     except InvalidSpec as error:
-        return Plan(status=status) if job else _fail(step, _obstacle("PoolNotFound", str(error)))
+        return Plan(status=status) if job else ends.fail(step, _obstacle("PoolNotFound", str(error)))
     owner, name = step.job, step.spec.compute_pool
     made = children.steps(
         owner,
@@ -151,7 +178,7 @@ def _with_children(
         observed.jobs,
         observed.pods,
         admitted_for=step.now - step.draft.admitted_at,
-        grace=float(step.spec.termination_grace_period_seconds),
+        grace=step.grace,
     )
     if made.conflict is not None and step.draft.running:
         return Plan(status=status)  # a gang that has found itself needs no names any more
@@ -161,38 +188,8 @@ def _with_children(
             f"a {taken.kind} named {taken.meta.name} is there that is not this job's; "
             "delete it, or give the job another name"
         )
-        return _fail(step, _obstacle("NameConflict", words))
+        return ends.fail(step, _obstacle("NameConflict", words))
     return Plan(made.delete, made.apply, made.create, status, requeue_after=made.look_after)
-
-
-def _complete(step: Step, ending: failures.Succeeded) -> Plan:
-    message = outcome_words.success(ending.final, step.spec, step.attempt)
-    status = step.draft.complete(step.spec, ending.final, message)
-    return Plan(
-        status=status.plain(), events=(Event("Normal", "Complete", wording.fit(message, _EVENT_BYTES)),)
-    )
-
-
-def _fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | None = None) -> Plan:
-    """End the attempt; what is left of its pods goes in the next pass, when the status tells why."""
-    before = step.draft.before
-    after = retries.after(
-        cause.reason,
-        attempt=step.attempt,
-        restarts=before.restarts,
-        max_restarts=step.spec.max_restarts,
-        base=float(step.spec.restart_backoff_seconds),
-        ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
-    )
-    message = outcome_words.failure(cause, step.spec, step.attempt, after)
-    if lack and lack.following != lack.family:
-        message += f" Then it asks for machines of family {lack.following}."
-    if after.retry:
-        status = step.draft.again(step.spec, cause.reason, message, after, causes, lack)
-    else:
-        status = step.draft.fail(step.spec, after.reason, message, causes)
-    event = Event("Warning", after.reason, wording.fit(message, _EVENT_BYTES))
-    return Plan(status=status.plain(), events=(event,), requeue_after=0.0 if after.retry else None)
 
 
 def _of_trouble(trouble: starting.Trouble) -> Cause:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from mlpools_operator.domain import naming
 from mlpools_operator.domain.failures import is_machine_gone
-from mlpools_operator.domain.holding import is_live
+from mlpools_operator.domain.holding import KILL_SECONDS, is_live
 from mlpools_operator.domain.observed import Child, JobChild, Meta, PodChild, Resource
 from mlpools_operator.domain.plan import Delete, Object
 
 #: How long children of an earlier job of the same name may take to be collected.
 PREDECESSOR_SECONDS = 60.0
-#: Beyond a pod's grace period: by then a kubelet that lives has killed it.
-KILL_SECONDS = 30.0
 #: Until the next look at what has to go first.
 _LOOK_SECONDS = 2.0
 
@@ -45,7 +43,7 @@ def without_permission(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[Pod
     A Job that has ended stays with its pods, for whoever wants to look at them.
     """
     return tuple(
-        _deletion(job)
+        deletion(job)
         for job in _own(owner, jobs)
         if not job.ended and not job.meta.deleting and is_live(job, pods)
     )
@@ -98,7 +96,7 @@ def steps(
         return Steps(look_after=_LOOK_SECONDS)
     name = attempt_job["metadata"]["name"]
     older = [job for job in _own(owner.meta, jobs) if job.meta.name != name]
-    delete = tuple(_deletion(job) for job in older if not job.meta.deleting)
+    delete = tuple(deletion(job) for job in older if not job.meta.deleting)
     apply = tuple(child for child in wanted if _is_due(child, there))
     if any(job.meta.name == name for job in jobs):
         return Steps(delete, apply)
@@ -106,6 +104,11 @@ def steps(
     if _may_still_run(attempt, older, pods, admitted_for - grace):
         return Steps(delete, look_after=_LOOK_SECONDS)
     return Steps(delete, apply, (attempt_job,))
+
+
+def deletion(job: JobChild) -> Delete:
+    """Return the deletion of an attempt's Job; its pods get SIGTERM and their grace."""
+    return Delete("Job", job.meta.namespace, job.meta.name, job.meta.uid)
 
 
 def _own(owner: Meta, jobs: Sequence[JobChild]) -> list[JobChild]:
@@ -141,7 +144,3 @@ def _is_predecessor(child: Child, owner: Resource) -> bool:
         and labels.get(naming.JOB_NAME) == naming.label_value(owner.meta.name)
         and labels.get(naming.JOB_UID) not in ("", None, owner.meta.uid)
     )
-
-
-def _deletion(job: JobChild) -> Delete:
-    return Delete("Job", job.meta.namespace, job.meta.name, job.meta.uid)

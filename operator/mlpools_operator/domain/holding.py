@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from mlpools_operator.domain.ledger import Pods
 from mlpools_operator.domain.observed import JobChild, PodChild
 
+#: Beyond a pod's grace period: by then a kubelet that lives has killed it.
+KILL_SECONDS = 30.0
+
 
 def is_live(job: JobChild, pods: Sequence[PodChild]) -> bool:
     """Whether a Job has pods that run, or may still make some.

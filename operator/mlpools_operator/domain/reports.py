@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,12 @@ def read_final(termination: str) -> Final | None:
         metrics=metrics(final.metrics),
         outputs={key: url(value) for key, value in _mapping(final.outputs).items()},
     )
+
+
+def newest_checkpoint(terminations: Iterable[str]) -> int:
+    """Return the newest checkpoint of which any final report tells; 0 = of none."""
+    finals = (read_final(termination) for termination in terminations)
+    return max((final.checkpoint_step for final in finals if final), default=0)
 
 
 def progress(report: Report) -> Progress | None:

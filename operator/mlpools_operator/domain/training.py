@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlpools_operator.api.v1alpha1 import InvalidSpec
-from mlpools_operator.domain import attempt, capacity, children, families, holding, places, preflight, times
+from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec
+from mlpools_operator.domain import (
+    attempt,
+    capacity,
+    children,
+    families,
+    holding,
+    places,
+    preflight,
+    stopping,
+    times,
+)
+from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.capacity import Finding
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Verdict
@@ -18,6 +29,7 @@ from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.training_observed import KIND, Observed
 from mlpools_operator.domain.training_status import Draft
+from mlpools_operator.domain.training_step import Step
 
 __all__ = ["KIND", "Observed", "candidate", "plan"]
 
@@ -63,17 +75,18 @@ def candidate(
     if over:
         return blank if held else None
     progress = before.progress
-    mine = [child for child in owned if child.attempt == before.attempt]
+    blocked = "" if draft.admitted else _blocked(draft, spec)
     return replace(
         blank,
         nodes=spec.nodes,
         priority=spec.priority,
-        held=held + (spec.nodes if draft.admitted and not mine else 0),
+        held=_held(draft, spec, owned, pods) if draft.admitted else held,
         admitted=draft.admitted,
         not_before=0.0 if draft.admitted else draft.not_before,
         admitted_at=draft.admitted_at if draft.admitted else 0.0,
+        stopping=draft.stop is not None,
         shown_ahead=before.queue.ahead if before.queue else 0,
-        blocked="",
+        blocked=blocked,
         finding=_finding(draft, spec.nodes, pods),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,
@@ -92,6 +105,25 @@ def _finding(draft: Draft, nodes: int, pods: Sequence[PodChild]) -> Finding | No
     return Finding(lack.instance_family, times.seconds(lack.time), lack.message)
 
 
+def _held(draft: Draft, spec: TrainingJobSpec, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> int:
+    """Return the nodes that an admitted job keeps from others.
+
+    While its attempt has no Job, not yet or not any more, it keeps what it was admitted for: pods may come,
+    or the last of them may still end, and the status will say when they have.
+    """
+    held = holding.nodes_of(jobs, pods)
+    attempt = draft.before.attempt
+    if any(job.attempt == attempt and not job.meta.deleting for job in jobs):
+        return held
+    own = sum(pod.attempt == attempt and not pod.terminal for pod in pods)
+    return held + max(0, spec.nodes - own)
+
+
+def _blocked(draft: Draft, spec: TrainingJobSpec) -> str:
+    stop = stopping.demand(spec, draft.held_seconds(spec))
+    return stop.reason if stop else ""
+
+
 def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> Plan:
     """Plan the next writes for a job; equal arguments give equal plans."""
     draft = Draft(job, now)
@@ -106,16 +138,21 @@ def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> P
         event = Event("Warning", refused.reason, str(refused))
         status = draft.fail(None, refused.reason, str(refused))
         return Plan(delete=stop, status=status.plain(), events=(event,))
-    step = attempt.Step(job, spec, draft, now)
+    step = Step(job, spec, draft, now)
     planned = attempt.plan if draft.admitted else _plan_waiting
     made = planned(step, observed, defaults)
     return replace(made, status=None) if made.status == job.status else made
 
 
-def _plan_waiting(step: attempt.Step, observed: Observed, defaults: Defaults) -> Plan:
+def _plan_waiting(step: Step, observed: Observed, defaults: Defaults) -> Plan:
     """Plan for a job that holds no nodes."""
     job, spec, draft = step.job, step.spec, step.draft
     stop = children.without_permission(job.meta, observed.jobs, observed.pods)
+    why = stopping.demand(spec, draft.held_seconds(spec))
+    if why is not None:
+        return ends.stop(step, why, not_before=draft.not_before, delete=stop)
+    if draft.rests:
+        return ends.stop(step, stopping.RESUMED, not_before=draft.not_before, delete=stop)
     if draft.not_before > step.now:
         return Plan(delete=stop, status=draft.keep().plain(), requeue_after=draft.not_before - step.now)
     if observed.pool is None:
@@ -143,7 +180,7 @@ def _plan_waiting(step: attempt.Step, observed: Observed, defaults: Defaults) ->
     return Plan(delete=stop, status=status.plain())
 
 
-def _admit(step: attempt.Step, pool: Resource, defaults: Defaults, stop: Sequence[Delete]) -> Plan:
+def _admit(step: Step, pool: Resource, defaults: Defaults, stop: Sequence[Delete]) -> Plan:
     """Plan for a job that gets its nodes; a pool that became unusable meanwhile will say why it is closed."""
     try:
         offer = families.read(pool.spec, defaults.families)

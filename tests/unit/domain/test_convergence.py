@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools.contract import Exit
-from tests.support.domain_run import NAMESPACE, Run
-from tests.support.operator_sim import WATCHED, Died, Fuse
+from tests.support.domain_run import Run
+from tests.support.histories import FAULTS as TROUBLES
+from tests.support.histories import JOBS, MODERATE, REPLACED, SHAPES, TURNS, Turn, do
+from tests.support.operator_sim import Died, Fuse
 
 Fault = Callable[[Run], None]
 
@@ -111,93 +113,16 @@ def _children(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-ACTORS = ("job-controller", "scheduler", "kubelets", "garbage-collector", "node-lifecycle")
-JOBS = ("one", "two", "three")
-
-_turns = st.one_of(
-    st.sampled_from(ACTORS).map(lambda name: ("act", name)),
-    st.sampled_from(WATCHED).map(lambda kind: ("hear", kind)),
-    st.just(("pool", "")),
-    st.sampled_from(JOBS).map(lambda name: ("job", name)),
-    st.sampled_from(("pool", *JOBS)).flatmap(
-        lambda what: st.integers(0, 3).map(lambda writes: ("die", what, writes))
-    ),
-    st.sampled_from((1, 5, 20)).map(lambda seconds: ("wait", seconds)),
-)
-_harmless = st.lists(_turns, min_size=10, max_size=120)
-_faults = st.one_of(
-    st.tuples(st.sampled_from(("kill", "evict")), st.sampled_from(JOBS), st.integers(0, 2)),
-    st.tuples(st.sampled_from(("lose", "heal")), st.sampled_from(("node-a", "node-b"))),
-    st.tuples(st.just("delete"), st.sampled_from(JOBS)),
-    st.tuples(st.just("drop"), st.sampled_from(JOBS)),
-)
-_history = st.lists(st.one_of(_turns, _turns, _turns, _faults), min_size=10, max_size=150)
-_moderate = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_harmless = st.lists(TURNS, min_size=10, max_size=120)
+_history = st.lists(st.one_of(TURNS, TURNS, TURNS, TROUBLES, REPLACED), min_size=10, max_size=150)
 
 
-def _do(run: Run, turn: tuple[Any, ...]) -> None:
-    what, *rest = turn
-    operator, world = run.operator, run.world
-    if what == "act":
-        world.actors[rest[0]]()
-    elif what == "hear":
-        operator.hear(rest[0])
-    elif what == "pool":
-        operator.pass_pool("cpu")
-    elif what == "job":
-        _pass_job(run, rest[0])
-    elif what == "die":
-        operator.fuse = Fuse(rest[1])
-        try:
-            _do(run, ("pool", "") if rest[0] == "pool" else ("job", rest[0]))
-        except Died:
-            event("the operator died between two writes")
-        operator.restart()
-    elif what == "wait":
-        operator.wait(rest[0])
-    else:
-        _harm(run, what, *rest)
-
-
-def _pass_job(run: Run, name: str) -> None:
-    key = next((key for key in run.operator.keys("TrainingJob") if key.name == name), None)
-    if key is not None:
-        run.operator.pass_job(key)
-
-
-def _harm(run: Run, what: str, target: str, rank: int = 0) -> None:
-    world = run.world
-    pods = world.pods(target)
-    if what == "kill" and rank < len(pods):
-        world.kill(pods[rank])
-    elif what == "evict" and rank < len(pods):
-        world.disrupt(pods[rank])
-    elif what == "lose":
-        world.lose(target)
-    elif what == "heal":
-        world.heal(target)
-    elif what == "delete":  # and submit again at once, under the same name
-        run.delete(target)
-        run.submit(target, **_SHAPES[target])
-    elif what == "drop":
-        for job in world.list("Job"):
-            if job["metadata"]["name"].startswith(f"{target}-"):
-                world.delete("Job", NAMESPACE, job["metadata"]["name"])
-
-
-_SHAPES: dict[str, dict[str, Any]] = {
-    "one": {"nodes": 2, "maxRestarts": 1000},
-    "two": {"nodes": 3, "maxRestarts": 1000},
-    "three": {"nodes": 1, "priority": 5, "maxRestarts": 1000},
-}
-
-
-def _play(turns: list[tuple[Any, ...]]) -> Run:
+def _play(turns: list[Turn]) -> Run:
     run = Run(max_nodes=4)
-    for name, shape in _SHAPES.items():
+    for name, shape in SHAPES.items():
         run.submit(name, **shape)
     for turn in turns:
-        _do(run, turn)
+        do(run, turn)
         run.check()
     for machine in ("node-a", "node-b"):
         run.world.heal(machine)
@@ -206,8 +131,8 @@ def _play(turns: list[tuple[Any, ...]]) -> Run:
 
 
 @given(_harmless)
-@_moderate
-def test_any_order_of_passes_crashes_and_late_events_ends_alike(turns: list[tuple[Any, ...]]) -> None:
+@MODERATE
+def test_any_order_of_passes_crashes_and_late_events_ends_alike(turns: list[Turn]) -> None:
     run = _play(turns)
     for name in JOBS:
         status = run.status(name)
@@ -216,8 +141,8 @@ def test_any_order_of_passes_crashes_and_late_events_ends_alike(turns: list[tupl
 
 
 @given(_history)
-@_moderate
-def test_whatever_happens_every_job_ends_and_no_node_is_doubled(turns: list[tuple[Any, ...]]) -> None:
+@MODERATE
+def test_whatever_happens_every_job_ends_and_no_node_is_doubled(turns: list[Turn]) -> None:
     run = _play(turns)
     for name in JOBS:
         assert run.status(name)["phase"] == "Succeeded", name

@@ -291,6 +291,15 @@ def test_a_pool_that_was_deleted_lets_running_jobs_finish() -> None:
     assert any(item["message"].startswith(words) for item in lost.status["conditions"])
 
 
+@pytest.mark.parametrize(
+    "stale", [Verdict(True, attempt=2, evict=True), Verdict(True, generation=5, evict=True)]
+)
+def test_an_eviction_of_another_attempt_or_spec_stops_nothing(stale: Verdict) -> None:
+    there: dict[str, Any] = {"jobs": (a_job_child(),), "pods": RUNNING_PODS, "children": _own_children()}
+    assert _plan(_running(), verdict=stale, **there).status is None
+    assert _plan(_running(), verdict=Verdict(True, evict=True, message="…"), **there).status is not None
+
+
 # The end.
 
 

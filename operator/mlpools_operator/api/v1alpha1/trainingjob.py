@@ -136,10 +136,18 @@ class TrainingJobSpec(Model):
     """When the unfinished model is saved, so that a restart continues from there."""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     """Place in the pool's queue: higher is served earlier, equal ones by age."""
+    suspend: bool = False
+    """Whether it rests: while it waits it leaves the queue, while it runs it saves a checkpoint and gives its
+    nodes back. Set to false it queues again with its age, and goes on from the checkpoint."""
+    cancel: bool = False
+    """Whether it ends for good. It saves a checkpoint and gives its nodes back; the object stays."""
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
     """Restarts after failures that a new attempt can cure. A lost machine does not count."""
     restart_backoff_seconds: Annotated[int, Field(ge=1, le=300)] = 10
     """Seconds before the first restart; doubled at each further one, at most 300."""
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
+    """Seconds for which it may hold nodes, over all attempts; then it fails. Waiting does not count. Absent:
+    no limit."""
     hang_timeout_seconds: Annotated[int, Field(ge=0, le=604_800)] = 1800
     """Seconds without progress after which a node counts as hung and the attempt ends. 0: never."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
@@ -184,9 +192,12 @@ class TrainingJobSpec(Model):
 
 #: What may still change once the first attempt has begun; the rest of the spec describes what runs.
 MUTABLE_WHILE_RUNNING = (
+    "suspend",
+    "cancel",
     "priority",
     "max_restarts",
     "restart_backoff_seconds",
+    "active_deadline_seconds",
     "hang_timeout_seconds",
     "termination_grace_period_seconds",
 )

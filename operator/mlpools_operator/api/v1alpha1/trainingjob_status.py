@@ -113,11 +113,13 @@ class TrainingJobStatus(Model):
     """How the job stands."""
 
     phase: Word = ""
-    """Queued, Starting, Running, Restarting, Succeeded or Failed: the conditions in one word."""
+    """Queued, Starting, Running, Restarting, Suspended, Succeeded, Failed or Cancelled: the conditions in one
+    word."""
     reason: Word = ""
-    """Why it is there, in one word, where it needs one: why it waits, restarts or failed."""
+    """Why it is there, in one word, where it needs one: why it waits, restarts, stops or failed."""
     conditions: Conditions = ()
-    """Admitted: it holds its nodes. PodsReady: all pods run. Running: it trains. Complete, Failed: the end.
+    """Admitted: it holds its nodes. PodsReady: all pods run. Running: it trains. Stopping: its pods were told
+    to end. Suspended: it rests. Complete, Failed: the end; a cancelled job has Failed with reason Cancelled.
     Ready: the state asked for is reached. Stalled: a person has to do something."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""

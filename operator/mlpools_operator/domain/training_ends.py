@@ -1,0 +1,72 @@
+"""How an attempt ends, and what follows: the status that says so, and the Event that tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlpools_operator.domain import outcome_words, retries, stopping, wording
+from mlpools_operator.domain.failures import Cause, Succeeded
+from mlpools_operator.domain.plan import Delete, Event, Plan
+from mlpools_operator.domain.stopping import Stop
+from mlpools_operator.domain.training_figures import Lack
+from mlpools_operator.domain.training_step import Step
+
+_EVENT_BYTES = 1000
+
+
+def complete(step: Step, ending: Succeeded) -> Plan:
+    """The job is done."""
+    message = outcome_words.success(ending.final, step.spec, step.attempt)
+    status = step.draft.complete(step.spec, ending.final, message)
+    return Plan(
+        status=status.plain(), events=(Event("Normal", "Complete", wording.fit(message, _EVENT_BYTES)),)
+    )
+
+
+def fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | None = None) -> Plan:
+    """End the attempt; what is left of its pods goes in the next pass, when the status tells why."""
+    before = step.draft.before
+    after = retries.after(
+        cause.reason,
+        attempt=step.attempt,
+        restarts=before.restarts,
+        max_restarts=step.spec.max_restarts,
+        base=float(step.spec.restart_backoff_seconds),
+        ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
+    )
+    message = outcome_words.failure(cause, step.spec, step.attempt, after)
+    if lack and lack.following != lack.family:
+        message += f" Then it asks for machines of family {lack.following}."
+    if after.retry:
+        status = step.draft.again(step.spec, cause.reason, message, after, causes, lack)
+    else:
+        status = step.draft.fail(step.spec, after.reason, message, causes)
+    event = Event("Warning", after.reason, wording.fit(message, _EVENT_BYTES))
+    return Plan(status=status.plain(), events=(event,), requeue_after=0.0 if after.retry else None)
+
+
+def stop(
+    step: Step, why: Stop, checkpoint_step: int = 0, not_before: float = 0.0, delete: tuple[Delete, ...] = ()
+) -> Plan:
+    """The job holds no node any more, or never did: it rests, ends, or queues again.
+
+    Args:
+        step: the pass.
+        why: it was stopped.
+        checkpoint_step: newest checkpoint that its pods told of.
+        not_before: end of a back-off that goes on meanwhile.
+        delete: what is still there of it.
+    """
+    draft, spec = step.draft, step.spec
+    event = Event("Normal", why.reason, wording.fit(why.message, _EVENT_BYTES))
+    if why.reason == stopping.CANCELLED:
+        status = draft.cancelled(spec, why, checkpoint_step)
+    elif why.reason == stopping.DEADLINE_EXCEEDED:
+        status = draft.fail(spec, why.reason, why.message, checkpoint_step=checkpoint_step)
+        event = Event("Warning", why.reason, event.message)
+    elif why.reason == stopping.SUSPENDED:
+        status = draft.suspended(spec, why, checkpoint_step, not_before)
+    else:
+        status = draft.requeued(spec, why, checkpoint_step, not_before)
+    told = draft.rests and why.reason == stopping.SUSPENDED
+    return Plan(delete=delete, status=status.plain(), events=() if told else (event,))

@@ -1,0 +1,35 @@
+"""One pass over one TrainingJob: what all parts of its plan look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlpools_operator.api.v1alpha1 import TrainingJobSpec
+from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.training_status import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass over one job.
+
+    Attributes:
+        spec: of the job, checked.
+        draft: builds its next status.
+        now: seconds since the epoch.
+    """
+
+    job: Resource
+    spec: TrainingJobSpec
+    draft: Draft
+    now: float
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that holds nodes."""
+        return self.draft.before.attempt
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a pod has between SIGTERM and SIGKILL."""
+        return float(self.spec.termination_grace_period_seconds)
