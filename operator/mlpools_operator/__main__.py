@@ -13,13 +13,14 @@ from mlpools_operator import logs
 from mlpools_operator import settings as settings_module
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.connect import ConnectError
-from mlpools_operator.cluster.kinds import WATCHED
+from mlpools_operator.cluster.kinds import watched
 from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.cluster.transport import Transport
 from mlpools_operator.controller.execute import Executor
 from mlpools_operator.controller.feed import POOL, Feed
 from mlpools_operator.controller.health import Health, keep_asking
 from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.namespaces import NamespaceReader
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.probe import Probe
 from mlpools_operator.controller.queue import Queue
@@ -27,6 +28,7 @@ from mlpools_operator.controller.reconcile import JobPolicy, Policies, Reconcile
 from mlpools_operator.controller.serve import PortError, serving
 from mlpools_operator.controller.store import Family, Store
 from mlpools_operator.controller.sweep import Sweeper
+from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.domain import admission, pool, training
 from mlpools_operator.domain.defaults import Defaults
@@ -88,6 +90,8 @@ class Operator:
             waiting=lambda: len(self.queue) + self.queue.busy, last_answer=lambda: self.transport.last_answer
         )
         self.sweeper = Sweeper(self.cluster, self.store, self.feed, self.metrics, settings.namespaces)
+        self.namespaces = NamespaceReader(self.cluster, self.store, self.feed, settings.namespaces)
+        self.usage = Usage(self.cluster, self.ledger.candidates, settings.operator_namespace, time.time)
         self.probe = Probe(
             self.store,
             self.queue,
@@ -100,6 +104,7 @@ class Operator:
             policies=chosen,
             store=self.store,
             ledger=self.ledger,
+            usage=self.usage,
             queue=self.queue,
             executor=Executor(self.cluster, self.store, self.feed, obstacles, self.metrics, time.time),
             obstacles=obstacles,
@@ -135,11 +140,14 @@ class Operator:
 
     async def _work(self) -> None:
         await self.sweeper.first_sync()
+        await self.namespaces.look()
         self.health.synced()
         logs.logger().info("Knew all existing objects; %d keys to look at.", len(self.queue))
         async with asyncio.TaskGroup() as group:
             group.create_task(self.workers.run(self.settings.workers))
             group.create_task(self.sweeper.run(self.settings.sweep_seconds))
+            group.create_task(self.namespaces.run(self.settings.namespace_seconds))
+            group.create_task(self.usage.run(self.settings.usage_seconds))
             group.create_task(self.probe.run(self.settings.probe_seconds))
             group.create_task(keep_asking(self.cluster))
 
@@ -163,7 +171,8 @@ class Operator:
     @functools.cached_property
     def _collections(self) -> dict[str, str]:
         places = self.settings.namespaces or ("",)
-        return {info.path(place): kind for kind, info in WATCHED.items() for place in places}
+        kinds = watched(everywhere=not self.settings.namespaces)
+        return {info.path(place): kind for kind, info in kinds.items() for place in places}
 
     def _add_gauges(self) -> None:
         add = self.metrics.gauge

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
         probe_seconds: between two looks at a running job's progress.
         progress_seconds: a job's progress is written no more often.
         sweep_seconds: between two comparisons of what is remembered with what exists.
+        usage_seconds: between two writes of what the namespaces have used of a pool.
+        namespace_seconds: between two looks at the labels of the namespaces in a list of them.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -67,6 +69,8 @@ class Settings(BaseSettings):
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0
     progress_seconds: Annotated[float, Field(gt=0)] = 10.0
     sweep_seconds: Annotated[float, Field(gt=0)] = 600.0
+    usage_seconds: Annotated[float, Field(gt=0)] = 60.0
+    namespace_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     @field_validator("namespaces", mode="before")
     @classmethod

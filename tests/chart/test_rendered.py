@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from mlpools_operator import settings
-from tools.quickstart.install import CHART
+from tools.quickstart.install import CHART, NAMESPACE
 
 pytestmark = pytest.mark.chart
 
@@ -127,6 +127,8 @@ def test_the_operator_accepts_the_settings_that_it_is_given(
         "probeSeconds": 0.5,
         "progressSeconds": 1,
         "sweepSeconds": 60,
+        "usageSeconds": 30,
+        "namespaceSeconds": 5,
     }
     assert set(values) == set(every_setting)
     chosen = (f"settings.{name}={value}" for name, value in values.items())
@@ -213,13 +215,16 @@ def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Re
         ("team-a", "mlpools-operator"),
         ("team-b", "mlpools-operator"),
         ("default", "mlpools-operator-pool-events"),
+        (NAMESPACE, "mlpools-operator-usage"),
     }
 
 
-def test_both_modes_grant_the_same_requests(render: Render) -> None:
-    everywhere = set(rules(render(), "ClusterRole"))
-    listed = render("namespaces={team-a}")
-    assert everywhere == set(rules(listed, "ClusterRole")) | set(rules(listed, "Role"))
+def test_both_modes_grant_the_same_requests_but_how_namespaces_are_read(render: Render) -> None:
+    objects, listed = render(), render("namespaces={team-a}")
+    everywhere = {*rules(objects, "ClusterRole"), *rules(objects, "Role")}
+    some = {*rules(listed, "ClusterRole"), *rules(listed, "Role")}
+    assert everywhere - some == {("", "namespaces", "list"), ("", "namespaces", "watch")}
+    assert some - everywhere == {("", "namespaces", "get")}
 
 
 def test_every_definition_is_kept(render: Render) -> None:

@@ -6,7 +6,7 @@ the integration tests hold the CRDs to it, in a real API server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,24 @@ def _env(variable: Mapping[str, Any]) -> Changes:
     return {"env": [{"name": "ONE", "value": "1"}, variable]}
 
 
+def _requirement(where: str, field: Callable[[Changes], Changes]) -> Case:
+    """A rule on the conditions of a selector of namespaces, wherever there is one."""
+    refused = {"key": "tier", "operator": "Exists", "values": ["a"]}
+    accepted = {"key": "tier", "operator": "In", "values": ["a"]}
+    message = "In and NotIn need values"
+    return _pool(
+        f"{where}.matchExpressions[]",
+        message,
+        field({"matchExpressions": [refused]}),
+        field({"matchExpressions": [accepted, {"key": "tier", "operator": "DoesNotExist"}]}),
+    )
+
+
 POOL_RULES = (
+    _requirement("spec.namespaces", lambda selector: {"namespaces": selector}),
+    _requirement(
+        "spec.queue.limits[].namespaces", lambda selector: {"queue.limits": [{"namespaces": selector}]}
+    ),
     _pool(
         "spec",
         "exactly one of instanceFamily and instance",

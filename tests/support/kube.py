@@ -23,6 +23,7 @@ _PLACES: dict[str, tuple[str, str, bool]] = {
     "Service": ("/api/v1", "services", True),
     "Event": ("/api/v1", "events", True),
     "Namespace": ("/api/v1", "namespaces", False),
+    "ConfigMap": ("/api/v1", "configmaps", True),
     "ResourceQuota": ("/api/v1", "resourcequotas", True),
     "ServiceAccount": ("/api/v1", "serviceaccounts", True),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),

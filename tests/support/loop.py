@@ -21,6 +21,7 @@ from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import Reconciler
 from mlpools_operator.controller.store import Store
+from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.domain.observed import Meta
 from mlpools_operator.domain.plan import Delete, Event, Object
@@ -58,6 +59,9 @@ class SlowCluster(Cluster):
 
     async def get(self, kind: str, namespace: str, name: str) -> Object:
         return await self._soon("get", kind, lambda: self.world.get(kind, namespace, name))
+
+    async def config_map(self, namespace: str, name: str) -> Object:
+        return await self._soon("get", "ConfigMap", lambda: self.world.get("ConfigMap", namespace, name))
 
     async def replace_status(self, kind: str, meta: Meta, status: Any) -> Object:
         place = (kind, meta.namespace, meta.name)
@@ -106,6 +110,7 @@ class Loop:
             policies=chosen,
             store=self.store,
             ledger=self.ledger,
+            usage=Usage(self.cluster, self.ledger.candidates, "mlpools-system", clock),
             queue=self.queue,
             executor=Executor(self.cluster, self.store, self.feed, obstacles, metrics, clock),
             obstacles=obstacles,

@@ -30,6 +30,11 @@ def pool(name: str = "cpu", uid: str = "pool", version: int = 1, *, max_nodes: i
     return {"metadata": metadata(name, uid, version, namespace="", generation=1), "spec": spec}
 
 
+def namespace(name: str, version: int = 1, **labels: str) -> Json:
+    """Return a namespace."""
+    return {"metadata": metadata(name, f"uid-{name}", version, namespace="", labels=labels)}
+
+
 def job(
     name: str = "job",
     uid: str = "job",

@@ -19,7 +19,7 @@ from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.store import Change, Family, Key, Store, root_of
 from mlpools_operator.domain import admission, pool, training
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.ledger import Candidate
+from mlpools_operator.domain.ledger import Candidate, Surroundings
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
 from tests.support.api_server import NEVER, Clock, Json
@@ -110,7 +110,8 @@ class OperatorSim:
         if resource is None:
             return None
         candidates = self.ledger.candidates(name)
-        decision = self.decide(resource, candidates, self.clock(), self.defaults.families)
+        now = self.clock()
+        decision = self.decide(resource, candidates, Surroundings(), now, self.defaults.families)
         self.ledger.record(name, decision)
         plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock(), self.defaults)
         return self._execute(key, resource, plan)

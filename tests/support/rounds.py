@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlpools_operator.domain import admission, pool
-from mlpools_operator.domain.ledger import Candidate, Decision
+from mlpools_operator.domain.ledger import Candidate, Decision, Surroundings
 from tests.support.domain_values import NOW, a_pool
 from tests.support.operator_sim import DEFAULTS
 
@@ -52,7 +52,7 @@ class Rounds:
         """Let time pass, and decide; ``write`` = the pool's status is stored."""
         self.now += seconds
         candidates = self.candidates()
-        decision = admission.decide(self.pool, candidates, self.now)
+        decision = admission.decide(self.pool, candidates, Surroundings(), self.now)
         self.told = {uid for uid, verdict in decision.verdicts.items() if verdict.evict}
         for uid, job in self.jobs.items():
             if decision.verdicts[uid].admit and not job.admitted:

@@ -12,6 +12,27 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
   verbs: [update]
 {{- end }}
 
+{{- /* The labels of namespaces say who may use a pool: all are watched, or those of a list read one by one. */}}
+{{- define "mlpools.rules.allNamespaces" -}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "mlpools.rules.oneNamespace" -}}
+{{ include "mlpools.rules.namespaced" . }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end }}
+
+{{- /* What was used of each pool is written down in the operator's own namespace, and never deleted. */}}
+{{- define "mlpools.rules.usage" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, update]
+{{- end }}
+
 {{- define "mlpools.rules.namespaced" -}}
 - apiGroups: [mlpools.dev]
   resources: [trainingjobs]

@@ -52,7 +52,21 @@ CHILDREN: Mapping[str, KindInfo] = {
     "NetworkPolicy": KindInfo("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
 }
 
+NAMESPACE = KindInfo("Namespace", "", "v1", "namespaces", namespaced=False)
+
 #: Everything that is watched and remembered.
-WATCHED: Mapping[str, KindInfo] = {**OURS, **CHILDREN}
+WATCHED: Mapping[str, KindInfo] = {**OURS, **CHILDREN, NAMESPACE.kind: NAMESPACE}
+
+CONFIG_MAP = KindInfo("ConfigMap", "", "v1", "configmaps")
 
 EVENT = KindInfo("Event", "", "v1", "events")
+
+
+def watched(*, everywhere: bool) -> Mapping[str, KindInfo]:
+    """Return the kinds that can be listed and watched.
+
+    Args:
+        everywhere: whether the whole cluster is served. Where a list of namespaces is, the operator may read
+            each of them, and cannot list them: `controller.namespaces` asks for them one by one.
+    """
+    return WATCHED if everywhere else {**OURS, **CHILDREN}

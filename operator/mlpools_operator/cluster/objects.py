@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlpools_operator.cluster.errors import NotFound
-from mlpools_operator.cluster.kinds import CHILDREN, EVENT, OURS, WATCHED, KindInfo
+from mlpools_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, NAMESPACE, OURS, WATCHED, KindInfo
 from mlpools_operator.cluster.transport import APPLY, Request, Transport
 from mlpools_operator.domain.naming import FIELD_MANAGER, SELECTOR
 from mlpools_operator.domain.observed import Meta
@@ -112,6 +112,33 @@ class Cluster:
         """Read one object."""
         info = WATCHED[kind]
         return await self._send("get", info, info.path(namespace, name))
+
+    async def namespace(self, name: str) -> Object:
+        """Read one namespace."""
+        return await self._send("get", NAMESPACE, NAMESPACE.path(name=name))
+
+    async def config_map(self, namespace: str, name: str) -> Object:
+        """Read one ConfigMap."""
+        return await self._send("get", CONFIG_MAP, CONFIG_MAP.path(namespace, name))
+
+    async def write_config_map(self, manifest: Object) -> Object:
+        """Write a ConfigMap over the version that its metadata tell; without one it must be new.
+
+        Raises:
+            AlreadyExists: there is one of that name.
+            Conflict: somebody wrote in between.
+            NotFound: somebody deleted it.
+        """
+        metadata = manifest["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        new = "resourceVersion" not in metadata
+        return await self._send(
+            "create" if new else "update",
+            CONFIG_MAP,
+            CONFIG_MAP.path(namespace, "" if new else name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
 
     async def replace_status(self, kind: str, meta: Meta, status: Any) -> Object:
         """Write a whole status over the version that it was planned for.

@@ -10,7 +10,7 @@ from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.read import Entry, entry
 from mlpools_operator.controller.store import Change, Key, Store, root_of
 from mlpools_operator.domain import naming
-from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+from mlpools_operator.domain.observed import JobChild, Namespace, PodChild, Resource
 
 POOL = "ComputePool"
 
@@ -55,6 +55,8 @@ class Feed:
         assert some is not None
         if change.key.kind == POOL:
             self._pool_changed(change)
+        elif isinstance(some, Namespace):
+            self._namespace_changed()
         elif isinstance(some, Resource):
             self._resource_changed(change, some)
         else:
@@ -64,6 +66,12 @@ class Feed:
         self._pool_names[naming.label_value(change.key.name)] = change.key.name
         if not _only_status(change):
             self._queue.add(change.key)
+
+    def _namespace_changed(self) -> None:
+        """Wake the pools that choose namespaces by their labels."""
+        for key, pool in self._store.all(POOL):
+            if isinstance(pool, Resource) and _chooses_namespaces(pool):
+                self._queue.add(key)
 
     def _resource_changed(self, change: Change, resource: Resource) -> None:
         self._ledger.touch(resource.meta.uid)
@@ -95,6 +103,10 @@ class Feed:
 
     def _wake_pool(self, name: str, *, urgent: bool) -> None:
         self._queue.add(Key(POOL, "", name), urgent=urgent)
+
+
+def _chooses_namespaces(pool: Resource) -> bool:
+    return bool(pool.spec.get("namespaces") or pool.spec.get("queue", {}).get("limits"))
 
 
 def _frees(change: Change) -> bool:

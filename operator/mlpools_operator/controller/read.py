@@ -11,10 +11,10 @@ from typing import Any
 
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.domain import naming
-from mlpools_operator.domain.observed import Child, JobChild, Meta, PodChild, Resource
+from mlpools_operator.domain.observed import Child, JobChild, Meta, Namespace, PodChild, Resource
 from mlpools_operator.domain.times import seconds
 
-Entry = Resource | Child | JobChild | PodChild
+Entry = Resource | Child | JobChild | PodChild | Namespace
 Json = Mapping[str, Any]
 
 _OUR_PREFIX = "mlpools.dev/"
@@ -57,6 +57,10 @@ def _resource(kind: str, raw: Json) -> Resource:
 
 def _child(kind: str, raw: Json) -> Child:
     return Child(kind=kind, meta=meta(raw))
+
+
+def _namespace(kind: str, raw: Json) -> Namespace:
+    return Namespace(meta=meta(raw), labels=raw["metadata"].get("labels", {}))
 
 
 def _job(kind: str, raw: Json) -> JobChild:
@@ -145,4 +149,5 @@ _READERS: Mapping[str, Callable[[str, Json], Entry]] = {
     "Pod": _pod,
     "Service": _child,
     "NetworkPolicy": _child,
+    "Namespace": _namespace,
 }

@@ -13,9 +13,10 @@ from mlpools_operator.controller.ledger import CandidateOf, Ledger
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Family, Key, Store, root_of
-from mlpools_operator.domain import naming, training
+from mlpools_operator.controller.usage import Usage
+from mlpools_operator.domain import naming, times, training
 from mlpools_operator.domain import pool as pool_policy
-from mlpools_operator.domain.ledger import Candidate, Decision
+from mlpools_operator.domain.ledger import Candidate, Decision, Surroundings
 from mlpools_operator.domain.observed import Child, JobChild, Resource
 from mlpools_operator.domain.plan import Plan
 
@@ -43,7 +44,7 @@ class JobPolicy:
 class Policies:
     """Every decision that the loop calls; pure functions, so tests may bring their own."""
 
-    decide: Callable[[Resource, Sequence[Candidate], float], Decision]
+    decide: Callable[[Resource, Sequence[Candidate], Surroundings, float], Decision]
     pool: Callable[[Resource, pool_policy.Observed, float], Plan]
     jobs: Mapping[str, JobPolicy]
 
@@ -64,6 +65,7 @@ class Reconciler:
         policies: Policies,
         store: Store,
         ledger: Ledger,
+        usage: Usage,
         queue: Queue,
         executor: Executor,
         obstacles: Obstacles,
@@ -73,7 +75,7 @@ class Reconciler:
     ) -> None:
         self._policies, self._store, self._ledger, self._queue = policies, store, ledger, queue
         self._executor, self._obstacles, self._missing_pods = executor, obstacles, missing_pods
-        self._reports, self._clock = reports, clock
+        self._usage, self._reports, self._clock = usage, reports, clock
         self._pool_written: dict[Key, float] = {}
         self._pool_rests: dict[Key, float] = {}
 
@@ -86,15 +88,17 @@ class Reconciler:
         Raises:
             ClusterError: a write failed.
         """
-        resource = self._store.resource(key)
         if key.kind == POOL:
-            return await self._pool(key, resource)
+            await self._usage.load(key.name)
+            return await self._pool(key, self._store.resource(key))
+        resource = self._store.resource(key)
         if resource is None or resource.meta.deleting:
             return None  # the garbage collector follows the owner references
         return await self._job(key, resource)
 
     async def _pool(self, key: Key, pool: Resource | None) -> float | None:
         if pool is None:
+            self._usage.charge(key.name, self._ledger.candidates(key.name))
             self._pool_written.pop(key, None)
             self._pool_rests.pop(key, None)
             self._ledger.record(key.name, Decision())
@@ -106,7 +110,7 @@ class Reconciler:
         if rest > 0:
             return rest
         candidates = self._ledger.candidates(key.name)
-        decision = self._policies.decide(pool, candidates, now)
+        decision = self._policies.decide(pool, candidates, self._surroundings(key.name, candidates), now)
         for member in self._ledger.record(key.name, decision):
             self._queue.add(member)
         plan = self._policies.pool(pool, pool_policy.Observed(decision, candidates), now)
@@ -115,11 +119,17 @@ class Reconciler:
             wait = self._pool_written.get(key, 0.0) + POOL_STATUS_SECONDS - now
             if wait > 0:
                 # "At once" means: once this status is stored. Until then there is nothing to look at.
-                plan = replace(plan, status=None, requeue_after=_earliest(plan.requeue_after or None, wait))
+                plan = replace(
+                    plan, status=None, requeue_after=times.earliest(plan.requeue_after or None, wait)
+                )
             else:
                 self._pool_written[key] = now
         await self._executor.execute(key, pool, plan)
         return plan.requeue_after
+
+    def _surroundings(self, pool: str, candidates: Sequence[Candidate]) -> Surroundings:
+        account = self._usage.charge(pool, candidates)
+        return Surroundings(self._store.namespaces(), account.used, self._usage.unreadable(pool))
 
     async def _job(self, key: Key, job: Resource) -> float | None:
         uid = job.meta.uid
@@ -130,7 +140,7 @@ class Reconciler:
             await self._executor.execute(key, job, plan)
         except Blocked:
             return 0.0
-        return _earliest(plan.requeue_after, ask_again)
+        return times.earliest(plan.requeue_after, ask_again)
 
     def _observe(self, job: Resource, family: Family, missing_pods: str) -> training.Observed:
         obstacle = self._obstacles.take(job.meta.uid)
@@ -160,7 +170,3 @@ class Reconciler:
             children=tuple(entry for entry in found if isinstance(entry, Child)),
             jobs=tuple(entry for entry in found if isinstance(entry, JobChild)),
         )
-
-
-def _earliest(*times: float | None) -> float | None:
-    return min((time for time in times if time is not None), default=None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlpools_operator.controller.read import Entry
 from mlpools_operator.domain import naming
-from mlpools_operator.domain.observed import Child, JobChild, PodChild, Resource
+from mlpools_operator.domain.observed import Child, JobChild, Namespace, PodChild, Resource
 
 _TOMBSTONES = 20_000
 
@@ -55,11 +55,11 @@ class Family:
 
 
 def root_of(entry: Entry) -> str:
-    """Return the UID of the resource that an object belongs to; its own UID for a resource.
+    """Return the UID of the resource that an object belongs to; its own UID for one that belongs to none.
 
     A pod belongs to a resource through its Job, which may be gone before it: so the label counts.
     """
-    if isinstance(entry, Resource):
+    if isinstance(entry, Resource | Namespace):
         return entry.meta.uid
     return entry.meta.labels.get(naming.JOB_UID) or entry.meta.owner
 
@@ -98,7 +98,7 @@ class Store:
             self.remove(kind, successor)
         self._objects.setdefault(kind, {})[meta.uid] = (key, entry)
         self._uids[key] = meta.uid
-        if not isinstance(entry, Resource):
+        if not isinstance(entry, Resource | Namespace):
             if known and root_of(known[1]) != root_of(entry):
                 self._leave_family(known[1])
             self._families.setdefault(root_of(entry), {})[meta.uid] = (key, entry)
@@ -128,6 +128,11 @@ class Store:
         """Return one of our own objects by its place."""
         entry = self.get(key)
         return entry if isinstance(entry, Resource) else None
+
+    def namespaces(self) -> dict[str, Mapping[str, str]]:
+        """Return the labels of all known namespaces."""
+        entries = (entry for _, entry in self.all("Namespace"))
+        return {entry.meta.name: entry.labels for entry in entries if isinstance(entry, Namespace)}
 
     def find(self, kind: str, uid: str) -> Entry | None:
         """Return an object by its UID."""

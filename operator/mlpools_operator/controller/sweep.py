@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
-from mlpools_operator.cluster.kinds import WATCHED
+from mlpools_operator.cluster.kinds import WATCHED, watched
 from mlpools_operator.cluster.objects import Cluster, Listed, Listing
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.store import Store
@@ -31,6 +31,7 @@ class Sweeper:
         """Sweep the namespaces that are watched; none given = the whole cluster."""
         self._cluster, self._store, self._feed, self._metrics = cluster, store, feed, metrics
         self._namespaces = tuple(namespaces) or ("",)
+        self._kinds = frozenset(watched(everywhere=not namespaces))
         self._gaps: set[str] = set()
         self._gap = asyncio.Event()
 
@@ -44,7 +45,7 @@ class Sweeper:
 
         Until then nothing may be decided: a job that is not known yet may hold nodes already.
         """
-        missing = set(WATCHED)
+        missing = set(self._kinds)
         while missing:
             try:
                 listings = {kind: await self._list(kind) for kind in sorted(missing)}
@@ -79,7 +80,7 @@ class Sweeper:
                     await self._gap.wait()
                 kinds = self._gaps
             except TimeoutError:
-                kinds = set(WATCHED)
+                kinds = set(self._kinds)
             self._gaps = set()
             self._gap.clear()
             try:

@@ -6,8 +6,8 @@ stood there for ``backfillMaxWaitSeconds``. From then on freed nodes gather for 
 nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice,
 and where the pool allows it, those of lower priority give theirs back (``preemption``).
 
-Whatever waits for something else than nodes (its back-off, a larger pool, room in the queue) is passed, and
-holds nobody back.
+Whatever waits for something else than nodes (its back-off, a larger pool, room in the queue, its namespace's
+``limits``) is passed, and holds nobody back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dataclasses import replace
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec
 from mlpools_operator.domain import gate, head, places, preemption, times
 from mlpools_operator.domain.families import NO_FAMILIES, Catalogue
-from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
+from mlpools_operator.domain.ledger import Candidate, Decision, Head, Surroundings, Verdict
+from mlpools_operator.domain.limits import Limits
 from mlpools_operator.domain.line import Line
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.queue_words import Outlook, Words, back_off
@@ -29,7 +30,11 @@ _STATUS_SECONDS = 1.0
 
 
 def decide(
-    pool: Resource, candidates: Sequence[Candidate], now: float, catalogue: Catalogue = NO_FAMILIES
+    pool: Resource,
+    candidates: Sequence[Candidate],
+    surroundings: Surroundings,
+    now: float,
+    catalogue: Catalogue = NO_FAMILIES,
 ) -> Decision:
     """Decide for all candidates of a pool at once; the order in which they are given does not matter.
 
@@ -41,29 +46,60 @@ def decide(
         for candidate in candidates
         if candidate.admitted or candidate.blocked
     }
-    in_use = sum(candidate.in_use for candidate in candidates)
-    found = gate.look(pool, held=in_use > 0, asked=bool(asking), now=now, catalogue=catalogue)
-    again = found.life.look_after if found.life else None
+    in_use = _shares(candidates)
+    spec = gate.rules(pool, catalogue)
+    if isinstance(spec, gate.Closed):
+        return _turn_away(pool, spec, asking, verdicts, in_use.total())
+    limits = Limits(pool.meta.name, spec, in_use, surroundings, now)
+    shut_out = {it.uid: verdict for it in asking if (verdict := limits.shut_out(it))}
+    verdicts |= shut_out
+    asking = [candidate for candidate in asking if candidate.uid not in shut_out]
+    found = gate.look(pool, spec, held=in_use.total() > 0, asked=bool(asking), now=now)
     if isinstance(found, gate.Closed):
-        verdicts |= {it.uid: it.answer(False, found.reason, found.message) for it in asking}
-        return Decision(verdicts, in_use, head.remembered(pool), again, found.life)
-    decision = _Walk(pool, found.spec, candidates, now).along(asking, verdicts)
-    return replace(decision, life=found.life, requeue_after=decision.requeue_after if asking else again)
+        decision = _turn_away(pool, found, asking, verdicts, in_use.total())
+    else:
+        decision = _Walk(pool, spec, candidates, in_use, limits, now).along(asking, verdicts)
+        again = decision.requeue_after if asking else found.life.look_after
+        decision = replace(decision, life=found.life, requeue_after=again)
+    return replace(decision, requeue_after=times.earliest(decision.requeue_after, limits.look_after))
+
+
+def _turn_away(
+    pool: Resource,
+    closed: gate.Closed,
+    asking: Sequence[Candidate],
+    verdicts: dict[str, Verdict],
+    in_use: int,
+) -> Decision:
+    verdicts |= {it.uid: it.answer(False, closed.reason, closed.message) for it in asking}
+    again = closed.life.look_after if closed.life else None
+    return Decision(verdicts, in_use, head.remembered(pool), again, closed.life)
+
+
+def _shares(candidates: Sequence[Candidate]) -> Counter[str]:
+    """Return the nodes that are held or promised, by namespace."""
+    shares: Counter[str] = Counter()
+    for candidate in candidates:
+        shares[candidate.namespace] += candidate.in_use
+    return shares
 
 
 class _Walk:
     """One walk along the line of a pool."""
 
     def __init__(
-        self, pool: Resource, spec: ComputePoolSpec, candidates: Sequence[Candidate], now: float
+        self,
+        pool: Resource,
+        spec: ComputePoolSpec,
+        candidates: Sequence[Candidate],
+        in_use: Counter[str],
+        limits: Limits,
+        now: float,
     ) -> None:
         self._rules, self._limit, self._now = spec.queue, spec.max_nodes, now
         self._words = Words(pool.meta.name, spec.max_nodes, names=spec.queue.disclose == "Names")
         self._candidates = candidates
-        self._share: Counter[str] = Counter()
-        for candidate in candidates:
-            self._share[candidate.namespace] += candidate.in_use
-        self._in_use = self._share.total()
+        self._share, self._limits, self._in_use = in_use, limits, in_use.total()
         self._free = max(0, self._limit - self._in_use)
         self._leaving = sum(candidate.held for candidate in candidates if candidate.leaving)
         self._holders = [candidate for candidate in candidates if candidate.in_use]
@@ -96,6 +132,9 @@ class _Walk:
             return candidate.answer(False, "BackOff", back_off(times.deadline(candidate.not_before)))
         if candidate.nodes > self._limit:
             return candidate.answer(False, "TooLarge", self._words.too_large(candidate))
+        limited = self._limits.too_many(candidate)
+        if limited is not None:
+            return limited
         if self._rules.max_queued is not None and self._waiting >= self._rules.max_queued:
             return candidate.answer(False, "QueueFull", self._words.queue_full(self._rules.max_queued))
         self._line.take(candidate)
@@ -106,10 +145,14 @@ class _Walk:
     def _admit(self, candidate: Candidate) -> Verdict:
         self._free -= candidate.nodes
         self._in_use += candidate.nodes
+        self._limits.take(candidate)
         self._holders.append(candidate.granted())
         return candidate.answer(True)
 
     def _wait(self, candidate: Candidate) -> Verdict:
+        limited = self._limits.wait(candidate)
+        if limited is not None:
+            return limited
         ahead = self._waiting
         self._waiting += 1
         if self._first is None:

@@ -26,20 +26,16 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A pool that takes jobs, by which rules, and how long without any."""
+    """A pool that takes jobs, and how long without any."""
 
-    spec: ComputePoolSpec
     life: Life
 
 
-def look(pool: Resource, *, held: bool, asked: bool, now: float, catalogue: Catalogue) -> Open | Closed:
-    """Decide whether a pool is open.
+def rules(pool: Resource, catalogue: Catalogue) -> ComputePoolSpec | Closed:
+    """Return a pool's rules, unless it can serve nobody.
 
     Args:
         pool: as it stands.
-        held: something holds nodes of it.
-        asked: something waits for nodes of it.
-        now: seconds since the epoch.
         catalogue: the operator's families of machines.
     """
     name = pool.meta.name
@@ -47,13 +43,26 @@ def look(pool: Resource, *, held: bool, asked: bool, now: float, catalogue: Cata
         words = f"Pool {name} is being deleted: choose another pool, or wait until it is made again."
         return Closed("PoolNotFound", words)
     try:
-        spec = families.read(pool.spec, catalogue)
+        return families.read(pool.spec, catalogue)
     except InvalidSpec as error:
         words = f"Pool {name} cannot be used until its administrator corrects it: {error}"
         return Closed("PoolNotFound", words)
+
+
+def look(pool: Resource, spec: ComputePoolSpec, *, held: bool, asked: bool, now: float) -> Open | Closed:
+    """Decide whether a pool is open.
+
+    Args:
+        pool: as it stands.
+        spec: its rules.
+        held: something holds nodes of it.
+        asked: something waits for nodes of it.
+        now: seconds since the epoch.
+    """
+    name = pool.meta.name
     life = pool_life.look(pool, spec, held=held, asked=asked, now=now)
     if life.asleep:
         return Closed("PoolSuspended", pool_life.suspended(life, name), life)
     if life.waking:
         return Closed("PoolResuming", pool_life.resuming(name), life)
-    return Open(spec, life)
+    return Open(life)

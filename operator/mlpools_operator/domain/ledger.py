@@ -47,6 +47,8 @@ class Candidate:
         preemptible: one of higher priority may take its nodes.
         shown_ahead: how many its status says are ahead of it in the queue.
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
+        freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
+            came free then.
     """
 
     uid: str
@@ -71,6 +73,7 @@ class Candidate:
     evicting: bool = False
     preemptible: bool = True
     shown_ahead: int = 0
+    freed: tuple[float, ...] = ()
 
     @property
     def in_use(self) -> int:
@@ -94,6 +97,21 @@ class Candidate:
     def answer(self, admit: bool, reason: str = "", message: str = "", **place: Any) -> Verdict:
         """Return a verdict on this attempt and spec; ``place`` are further fields of the verdict."""
         return Verdict(admit, reason, message, attempt=self.attempt, generation=self.generation, **place)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a decision about a pool reads besides the pool and its candidates.
+
+    Attributes:
+        namespaces: labels by namespace; one is absent while the operator does not know it.
+        used: node seconds of the pool by namespace and UTC day (days since the epoch), up to now.
+        unreadable: why ``used`` is not known, empty when it is.
+    """
+
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    used: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ _LABEL_LENGTH = 63
 _BASE_LENGTH = _LABEL_LENGTH - len("-99999-99999")
 #: A Service's name begins with a letter, a job's name may begin with a digit.
 _SERVICE_PREFIX = "tj-"
+_USAGE_PREFIX = "mlpools-usage-"
+_USAGE_LENGTH = 253 - len(_USAGE_PREFIX)
 
 
 def attempt_job(job: str, attempt: int) -> str:
@@ -60,6 +62,11 @@ def service(job: str) -> str:
 def network_policy(job: str) -> str:
     """Return the name of a job's NetworkPolicy."""
     return service(job)
+
+
+def usage(pool: str) -> str:
+    """Return the name of the ConfigMap in which a pool's use is written down."""
+    return _USAGE_PREFIX + (pool if len(pool) <= _USAGE_LENGTH else _hashed(pool, pool, _USAGE_LENGTH))
 
 
 def labels(kind: str, owner: Meta, pool: str, attempt: int | None = None) -> dict[str, str]:

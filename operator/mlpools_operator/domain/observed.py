@@ -45,6 +45,14 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, with all its labels: they say which pools its jobs may use, and how much of them."""
+
+    meta: Meta
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """A child whose state does not matter, only its being there: Service, NetworkPolicy."""
 

@@ -16,6 +16,11 @@ def deadline(seconds: float) -> str:
     return stamp(math.ceil(seconds))
 
 
+def earliest(*spans: float | None) -> float | None:
+    """Return the shortest of some spans of time; None stands for one that never ends."""
+    return min((span for span in spans if span is not None), default=None)
+
+
 def seconds(text: str | None) -> float:
     """Return seconds since the epoch; 0 for an absent time.
 

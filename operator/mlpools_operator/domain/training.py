@@ -87,6 +87,7 @@ def candidate(
         stopping=draft.stop is not None,
         shown_ahead=before.queue.ahead if before.queue else 0,
         blocked=blocked,
+        freed=tuple(sorted(it.finished for it in pods if it.attempt == before.attempt and it.finished)),
         finding=_finding(draft, spec.nodes, pods),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,

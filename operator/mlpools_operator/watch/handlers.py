@@ -7,13 +7,19 @@ from typing import Any
 import kopf
 
 from mlpools_operator.cluster import connect
-from mlpools_operator.cluster.kinds import WATCHED, KindInfo
+from mlpools_operator.cluster.kinds import KindInfo, watched
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.watch.session import Listener, open_session
 
 
-def registry(feed: Feed, listener: Listener) -> kopf.OperatorRegistry:
-    """Return the handlers of all watched kinds, and the login through our own session."""
+def registry(feed: Feed, listener: Listener, *, everywhere: bool) -> kopf.OperatorRegistry:
+    """Return the handlers of all watched kinds, and the login through our own session.
+
+    Args:
+        feed: takes what is seen.
+        listener: takes what is heard.
+        everywhere: whether the whole cluster is watched.
+    """
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -24,7 +30,7 @@ def registry(feed: Feed, listener: Listener) -> kopf.OperatorRegistry:
             server=credentials.server, aiohttp_session=open_session(credentials, listener)
         )
 
-    for info in WATCHED.values():
+    for info in watched(everywhere=everywhere).values():
         _watch(handlers, feed, info)
     return handlers
 

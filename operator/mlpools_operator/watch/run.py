@@ -32,7 +32,7 @@ async def watching(
     """
     others, stop = asyncio.all_tasks(), asyncio.Event()
     roots = await kopf.spawn_tasks(
-        registry=registry(feed, listener),
+        registry=registry(feed, listener, everywhere=not namespaces),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,

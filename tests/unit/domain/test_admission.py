@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools_operator.domain import admission, times
-from mlpools_operator.domain.ledger import Candidate, Decision, Head, Verdict
+from mlpools_operator.domain.ledger import Candidate, Decision, Head, Surroundings, Verdict
 from mlpools_operator.domain.line import Line
 from tests.support.domain_values import NOW, a_candidate, a_pool
 from tests.support.rounds import Rounds
@@ -19,13 +19,15 @@ WAIT = 600
 
 
 def _decide(*candidates: Candidate, max_nodes: int = 4, **rules: Any) -> Decision:
-    return admission.decide(a_pool(maxNodes=max_nodes, queue=rules), candidates, NOW)
+    return admission.decide(a_pool(maxNodes=max_nodes, queue=rules), candidates, Surroundings(), NOW)
 
 
 def _after(head: Candidate, seconds: float, *candidates: Candidate, **rules: Any) -> Decision:
     """Decide when ``head`` has stood at the head for so long."""
     heads = [{"uid": head.uid, "since": times.stamp(NOW - seconds)}]
-    return admission.decide(replace(a_pool(queue=rules), status={"heads": heads}), candidates, NOW)
+    return admission.decide(
+        replace(a_pool(queue=rules), status={"heads": heads}), candidates, Surroundings(), NOW
+    )
 
 
 def _verdict(decision: Decision, name: str) -> Verdict:
@@ -164,7 +166,7 @@ def test_a_pool_that_goes_or_is_invalid_takes_nobody_and_keeps_who_is_in() -> No
     invalid = replace(pool, spec={"maxNodes": 4})
     for closed in (going, invalid):
         candidates = (a_candidate("in", 2, admitted=True, held=2), a_candidate("out"))
-        decision = admission.decide(closed, candidates, NOW)
+        decision = admission.decide(closed, candidates, Surroundings(), NOW)
         assert _verdict(decision, "in").admit
         assert _verdict(decision, "out").reason == "PoolNotFound"
         assert _verdict(decision, "out").message

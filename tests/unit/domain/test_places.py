@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import QueuePlace
 from mlpools_operator.domain import admission, places, pool, times, training
-from mlpools_operator.domain.ledger import Candidate, Verdict
+from mlpools_operator.domain.ledger import Candidate, Surroundings, Verdict
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.queue_words import Words
 from tests.support.domain_values import NOW, a_candidate, a_job, a_pool
@@ -57,7 +57,7 @@ class Cluster:
     def settle(self) -> None:
         """Look at the pool, and at every job about which there is something new or whose time has come."""
         candidates = tuple(self.candidates.values())
-        decision = admission.decide(self.pool, candidates, self.now)
+        decision = admission.decide(self.pool, candidates, Surroundings(), self.now)
         status = pool.plan(self.pool, pool.Observed(decision, candidates), self.now, DEFAULTS).status
         self.pool = replace(self.pool, status=status or self.pool.status)
         woken = {uid for uid, verdict in decision.verdicts.items() if verdict != self.verdicts.get(uid)}

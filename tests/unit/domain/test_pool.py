@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mlpools_operator.domain import admission, pool, times
-from mlpools_operator.domain.ledger import Candidate, Pods
+from mlpools_operator.domain.ledger import Candidate, Pods, Surroundings
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Plan
 from tests.support.domain_values import NOW, a_candidate, a_pool
@@ -11,7 +11,7 @@ from tests.support.operator_sim import DEFAULTS
 
 
 def _plan(resource: Resource, *candidates: Candidate, now: float = NOW) -> Plan:
-    decision = admission.decide(resource, candidates, now, DEFAULTS.families)
+    decision = admission.decide(resource, candidates, Surroundings(), now, DEFAULTS.families)
     return pool.plan(resource, pool.Observed(decision, candidates), now, DEFAULTS)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools_operator.domain import admission, times
-from mlpools_operator.domain.ledger import Candidate, Decision
+from mlpools_operator.domain.ledger import Candidate, Decision, Surroundings
 from mlpools_operator.domain.preemption import SPARED_SECONDS
 from tests.support.domain_values import NOW, a_candidate, a_pool
 from tests.support.rounds import Rounds
@@ -23,7 +23,7 @@ def _decide(taker: Candidate, *others: Candidate, **rules: Any) -> Decision:
     """Decide when ``taker`` stands at the head and the pool's status says so."""
     heads = [{"uid": taker.uid, "since": times.stamp(NOW - 2)}]
     pool = replace(a_pool(queue={**RULES, **rules}), status={"heads": heads})
-    return admission.decide(pool, [taker, *others], NOW)
+    return admission.decide(pool, [taker, *others], Surroundings(), NOW)
 
 
 def _evicted(decision: Decision) -> set[str]:
@@ -85,7 +85,7 @@ def test_who_was_told_to_go_stays_chosen() -> None:
 
 def test_nobody_goes_before_the_status_shows_for_whom() -> None:
     taker, low = a_candidate("taker", 4, priority=5), _holder("low", 4)
-    decision = admission.decide(a_pool(queue=RULES), [taker, low], NOW)
+    decision = admission.decide(a_pool(queue=RULES), [taker, low], Surroundings(), NOW)
     assert (_evicted(decision), decision.requeue_after) == (set(), 1)
     granted = a_candidate("granted", 4, admitted=True, held=4)
     assert _evicted(_decide(taker, granted)) == set(), "its own status does not show its nodes yet"

@@ -47,8 +47,8 @@ def training(**changes: Any) -> Run:
 def evict(run: Run, name: str, words: str = "its nodes go to urgent (team-b), which has priority 9.") -> None:
     """Have admission take a job's nodes from now on."""
 
-    def decide(pool: Resource, candidates: Sequence[Candidate], now: float, *settings: Any) -> Decision:
-        decision = admission.decide(pool, candidates, now, *settings)
+    def decide(pool: Resource, candidates: Sequence[Candidate], *about: Any) -> Decision:
+        decision = admission.decide(pool, candidates, *about)
         evicted = {
             candidate.uid: replace(decision.verdicts[candidate.uid], evict=True, message=words)
             for candidate in candidates

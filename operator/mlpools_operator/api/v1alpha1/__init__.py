@@ -26,6 +26,7 @@ from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Colu
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import amount
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
+from mlpools_operator.api.v1alpha1.tenancy import LabelRequirement, NamespaceLimit, NamespaceSelector
 from mlpools_operator.api.v1alpha1.trainingjob import (
     TRAINING_JOB,
     CheckpointSpec,
@@ -68,8 +69,11 @@ __all__ = [
     "JobOutput",
     "JobRuntime",
     "Kind",
+    "LabelRequirement",
     "LackedCapacity",
     "Model",
+    "NamespaceLimit",
+    "NamespaceSelector",
     "OutputSpec",
     "ParquetSource",
     "Placement",

@@ -26,6 +26,7 @@ from mlpools_operator.api.v1alpha1.meta import (
 )
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
+from mlpools_operator.api.v1alpha1.tenancy import NamespaceSelector
 
 _LabelKey = Annotated[str, StringConstraints(max_length=317)]
 _LabelValue = Annotated[str, StringConstraints(max_length=63)]
@@ -140,6 +141,8 @@ class ComputePoolSpec(Model):
     suspend: bool = False
     """An administrator's hold: jobs that run finish, others wait. No job wakes such a pool; it goes on when
     this is false again."""
+    namespaces: NamespaceSelector = NamespaceSelector()
+    """Who may use the pool. Jobs of other namespaces wait with the reason PoolNotAllowed."""
     node_selector: dict[str, _LabelValue] = Field(default_factory=dict, max_length=50)
     """Labels that a machine must have to run pods of this pool."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mlpools_operator.api.v1alpha1.common import Time, Word
 from mlpools_operator.api.v1alpha1.meta import Model
+from mlpools_operator.api.v1alpha1.tenancy import NamespaceLimit
 
 
 class PoolQueue(Model):
@@ -26,6 +27,9 @@ class PoolQueue(Model):
     """How many may stand in the queue; the others wait outside it, with QueueFull. Without it: any number."""
     disclose: Literal["Names", "Counts"] = "Names"
     """Whether messages and the pool's status name jobs of other namespaces, or only count them."""
+
+    limits: Annotated[tuple[NamespaceLimit, ...], Field(max_length=64)] = ()
+    """What a namespace may hold, for those that an entry selects. Jobs beyond it wait and are passed."""
 
 
 class HeadOfQueue(Model):

@@ -1,0 +1,246 @@
+"""The accounts of the pools: read first, written seldom, and never over what somebody else wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlpools_operator.cluster.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Invalid,
+    NotFound,
+    Transient,
+)
+from mlpools_operator.controller import usage as controller
+from mlpools_operator.controller.usage import Usage
+from mlpools_operator.domain import usage_record
+from mlpools_operator.domain.ledger import Candidate
+from mlpools_operator.domain.usage import DAY, Account
+from tests.support.api_server import Clock
+from tests.support.domain_values import a_candidate
+
+Json = dict[str, Any]
+START = 20_000.0 * DAY
+
+
+class ConfigMaps:
+    """An API server that has ConfigMaps only.
+
+    Attributes:
+        writes: those that arrived.
+        error: that the next write is answered with.
+        arrives: whether that write is carried out all the same.
+    """
+
+    def __init__(self) -> None:
+        self.there: dict[tuple[str, str], Json] = {}
+        self.version = 100
+        self.writes = 0
+        self.error: ClusterError | None = None
+        self.arrives = False
+
+    async def config_map(self, namespace: str, name: str) -> Json:
+        try:
+            return self.there[namespace, name]
+        except KeyError:
+            raise NotFound("there is none") from None
+
+    async def write_config_map(self, manifest: Json) -> Json:
+        error, self.error = self.error, None
+        if error and not self.arrives:
+            raise error
+        answer = self.store(manifest)
+        if error:
+            raise error
+        return answer
+
+    def store(self, manifest: Json) -> Json:
+        metadata = manifest["metadata"]
+        place = (metadata["namespace"], metadata["name"])
+        version, known = metadata.get("resourceVersion"), self.there.get(place)
+        if version is None and known:
+            raise AlreadyExists("taken")
+        if version is not None and known is None:
+            raise NotFound("gone")
+        if known and version != known["metadata"]["resourceVersion"]:
+            raise Conflict("another version")
+        self.version += 1
+        self.writes += 1
+        self.there[place] = {**manifest, "metadata": {**metadata, "resourceVersion": str(self.version)}}
+        return self.there[place]
+
+    def edit(self, **data: str) -> None:
+        """Somebody writes."""
+        ((place, known),) = self.there.items()
+        self.version += 1
+        self.there[place] = {
+            **known,
+            "metadata": {**known["metadata"], "resourceVersion": str(self.version)},
+            "data": {**known["data"], **data},
+        }
+
+    def account(self) -> Account:
+        """What is written down of the only pool."""
+        ((_, known),) = self.there.items()
+        return usage_record.decode(known["data"])
+
+
+class House:
+    """One operator after the other over the same ConfigMaps."""
+
+    def __init__(self) -> None:
+        self.api, self.clock = ConfigMaps(), Clock(START)
+        self.jobs: list[Candidate] = []
+        self.start()
+
+    def start(self) -> None:
+        self.usage = Usage(self.api, lambda pool: self.jobs, "mlpools-system", self.clock)  # type: ignore[arg-type]
+
+    def hold(self, nodes: int, name: str = "a") -> None:
+        self.jobs = [a_candidate(name, nodes, held=nodes, admitted=True, admitted_at=self.clock())]
+
+    async def used(self) -> int:
+        await self.usage.load("cpu")
+        account = self.usage.charge("cpu", self.jobs)
+        return sum(account.used.get("team-a", {}).values())
+
+    async def write(self) -> None:
+        await self.usage.load("cpu")
+        await self.usage.write("cpu")
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+async def test_use_survives_a_crash_and_nothing_is_charged_twice(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    for _ in range(3):
+        house.clock.advance(100)
+        assert await house.used() == await house.used()
+        house.start()
+    assert await house.used() == 600
+    assert house.api.writes == 1
+
+
+async def test_use_is_for_everybody_to_read(house: House) -> None:
+    house.hold(2)
+    assert await house.used() == 0
+    house.clock.advance(50)
+    await house.write()
+    ((place, written),) = house.api.there.items()
+    assert place == ("mlpools-system", "mlpools-usage-cpu")
+    assert written["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "mlpools",
+        "mlpools.dev/pool": "cpu",
+    }
+    assert "ownerReferences" not in written["metadata"], "it outlives the pool"
+    assert written["data"] == {
+        "chargedUntil": "2024-10-04T00:00:50Z",
+        "held": '{"team-a":{"uid-a/1":2}}',
+        "nodeSeconds": '{"from":"2024-10-04","namespaces":{"team-a":[100]}}',
+    }
+
+
+async def test_an_idle_pool_costs_no_writes(house: House) -> None:
+    await house.write()
+    assert house.api.writes == 0, "nobody has used it yet"
+    house.hold(1)
+    await house.used()
+    house.clock.advance(10)
+    await house.write()
+    house.jobs = []
+    for _ in range(3):
+        house.clock.advance(60)
+        await house.write()
+    assert house.api.writes == 2
+    house.clock.advance(31 * DAY)
+    await house.write()
+    assert house.api.account().used == {}
+
+
+async def test_who_finds_another_version_goes_on_from_that_one(house: House) -> None:
+    house.hold(2)
+    await house.used()
+    house.clock.advance(100)
+    await house.write()
+    forgiven = usage_record.encode(Account(int(house.clock()), house.api.account().held))
+    house.api.edit(nodeSeconds=forgiven["nodeSeconds"])
+    house.clock.advance(60)
+    await house.write()
+    assert await house.used() == 120, "the administrator forgave the first 200"
+    await house.write()
+    assert house.api.account().used == {"team-a": {20_000: 120}}
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["first", "later"])
+async def test_a_write_whose_answer_was_lost_is_recognised(house: House, written: bool) -> None:
+    house.hold(2)
+    if written:
+        await house.write()
+    await house.used()
+    house.clock.advance(50)
+    house.api.error, house.api.arrives = Transient("no answer"), True
+    with pytest.raises(Transient):
+        await house.write()
+    house.clock.advance(20)
+    await house.used()
+    house.jobs = []  # ended 70 s after its start; the ConfigMap says that it held nodes after 50 s
+    await house.used()
+    await house.write()
+    await house.write()
+    assert house.api.account().used == {"team-a": {20_000: 140}}
+
+
+async def test_a_deleted_account_is_written_anew(house: House) -> None:
+    house.hold(2)
+    await house.used()
+    house.clock.advance(50)
+    await house.write()
+    house.api.there.clear()
+    house.clock.advance(50)
+    await house.write()
+    await house.write()
+    assert house.api.account().used == {"team-a": {20_000: 200}}
+
+
+async def test_an_unreadable_account_is_left_alone_until_it_is_corrected(house: House) -> None:
+    house.hold(2)
+    await house.used()
+    house.clock.advance(50)
+    await house.write()
+    good = house.api.account()
+    house.api.edit(held="nobody")
+    house.start()
+    await house.write()
+    assert "its held cannot be read" in house.usage.unreadable("cpu")
+    assert house.api.writes == 1
+    house.api.edit(held=usage_record.encode(good)["held"])
+    await house.write()
+    assert house.usage.unreadable("cpu") == ""
+    house.clock.advance(50)
+    assert await house.used() == 200
+
+
+async def test_an_account_that_could_not_be_had_is_asked_for_again(house: House) -> None:
+    house.api.config_map, answer = fails, house.api.config_map  # type: ignore[method-assign]
+    with pytest.raises(Transient):
+        await house.usage.load("cpu")
+    house.api.config_map = answer  # type: ignore[method-assign]
+    await house.usage.load("cpu")
+
+
+async def fails(namespace: str, name: str) -> Json:
+    raise Transient("down")
+
+
+async def test_more_than_a_config_map_takes_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller.usage_record, "MAX_BYTES", 10)
+    house.hold(1)
+    with pytest.raises(Invalid, match="0 namespaces and 1 running attempts are more than a ConfigMap takes"):
+        await house.write()
