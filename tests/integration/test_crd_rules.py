@@ -160,6 +160,24 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("ComputePool", {"queue.maxQueued": 0}, "greater than or equal to 1"),
     ("ComputePool", {"placement.strategy": "Random"}, 'supported values: "Pack", "Spread", "Any"'),
     ("ComputePool", {"runtime.imagePullPolicy": "Sometimes"}, "supported values"),
+    ("ComputePool", {"network.profile": "Fast"}, 'supported values: "Pod", "Host", "RDMA", "EFA", "Custom"'),
+    ("ComputePool", {"network.interface": "^docker0"}, "should match"),
+    ("ComputePool", {"network.networks": ["a,b"]}, "should match"),
+    ("ComputePool", {"network.sharedMemory": "100%"}, "should match"),
+    ("ComputePool", {"network.ipclock": True}, 'unknown field "spec.network.ipclock"'),
+    ("ComputePool", {"affinity.nodeAfinity": {}}, 'unknown field "spec.affinity.nodeAfinity"'),
+    (
+        "ComputePool",
+        {"affinity.nodeAffinity.requiredDuringScheduling": {}},
+        'unknown field "spec.affinity.nodeAffinity.requiredDuringScheduling"',
+    ),
+    (
+        "ComputePool",
+        {"podTemplate.metadata": {"name": "x"}},
+        'unknown field "spec.podTemplate.metadata.name"',
+    ),
+    ("ComputePool", {"podTemplate.template": {}}, 'unknown field "spec.podTemplate.template"'),
+    ("ComputePool", {"podTemplate.spec.containers": [{"image": "x"}]}, "containers[0].name: Required value"),
     ("ComputePool", {"runtime.image": "two words"}, "should match"),
 ]
 
@@ -218,6 +236,17 @@ def test_params_keep_their_types(objects: CustomObjects) -> None:
     params = {"max_depth": 8, "eta": 0.1, "tree_method": "hist", "validate_parameters": True, "x": [1, 0]}
     made = objects.create(manifest("TrainingJob", "types", {"xgboost.params": params}))
     assert made["spec"]["xgboost"]["params"] == params
+
+
+def test_what_an_overlay_takes_away_is_kept(objects: CustomObjects) -> None:
+    changes = {"podTemplate.spec.securityContext": {"runAsUser": None, "fsGroup": 5}}
+    wanted = manifest("ComputePool", "overlay", changes)
+    try:
+        for _ in range(2):
+            made = objects.apply(wanted, "flux")["spec"]["podTemplate"]["spec"]
+            assert made == {"securityContext": {"runAsUser": None, "fsGroup": 5}}
+    finally:
+        objects.delete("ComputePool", "overlay")
 
 
 def test_applying_the_same_manifest_again_changes_nothing(objects: CustomObjects) -> None:

@@ -137,6 +137,126 @@ POOL_RULES = (
     ),
 )
 
+_MAIN = "spec.podTemplate.spec"
+_ON_POD = {
+    "restartPolicy": "Never",
+    "hostname": "a",
+    "subdomain": "a",
+    "nodeName": "node-a",
+    "hostNetwork": True,
+    "priorityClassName": "high",
+    "priority": 5,
+    "terminationGracePeriodSeconds": 5,
+    "activeDeadlineSeconds": 5,
+    "resources": {},
+}
+_ON_MAIN = {
+    "command": ["sh"],
+    "args": ["-c"],
+    "image": "other:1",
+    "imagePullPolicy": "Always",
+    "restartPolicy": "Never",
+    "terminationMessagePath": "/dev/null",
+    "terminationMessagePolicy": "File",
+}
+
+
+def _network(message: str, refused: Changes, accepted: Changes, field: str = "") -> Case:
+    return _pool(f"spec.network{field}", message, {"network": refused}, {"network": accepted})
+
+
+def _main(message: str, refused: Changes, accepted: Changes) -> Case:
+    """A rule on what the overlay says of the container that runs the job."""
+    path = "podTemplate.spec.containers"
+    return _pool(
+        _MAIN, message, {path: [{"name": "main", **refused}]}, {path: [{"name": "main", **accepted}]}
+    )
+
+
+POD_RULES = (
+    _pool(
+        "spec.priorityClassName",
+        "jobs need a higher one",
+        {"priorityClassName": "mlpools-placeholder"},
+        {"priorityClassName": "high"},
+    ),
+    _network(
+        "RDMA needs the device", {"profile": "RDMA"}, {"profile": "RDMA", "networks": ["ib/rail-0@net1"]}
+    ),
+    _network(
+        "RDMA needs the device",
+        {"profile": "RDMA", "resources": {}},
+        {"profile": "RDMA", "resources": {"a/b": 1}},
+    ),
+    _network(
+        "spec.instance",
+        {"resources": {"memory": "1Gi"}},
+        {"resources": {"hugepages-2Mi": "1Gi"}},
+        ".resources",
+    ),
+    _network(
+        "spec.instance", {"resources": {"amd.com/gpu": 1}}, {"resources": {"rdma/ib": "1"}}, ".resources"
+    ),
+    _network("above 0", {"resources": {"rdma/ib": 0}}, {"resources": {"rdma/ib": 8}}, ".resources.*"),
+    _network("do not begin with a digit", {"env": {"1A": "x"}}, {"env": {"A1": "x"}}, ".env"),
+    _network("mlpools' own", {"env": {"MLPOOLS_TASK": "x"}}, {"env": {"MLPOOL": "x"}}, ".env"),
+    _network(
+        "mlpools' own", {"env": {"JOB_COMPLETION_INDEX": "1"}}, {"env": {"NCCL_IB_HCA": "=mlx5_0"}}, ".env"
+    ),
+    _network("or a quantity above 0", {"sharedMemory": "0Gi"}, {"sharedMemory": "1Gi"}, ".sharedMemory"),
+    _pool(
+        "spec",
+        "sharedMemory must be smaller",
+        {"network.sharedMemory": "4Gi"},
+        {"network.sharedMemory": "3900Mi"},
+    ),
+    *(
+        _pool(
+            _MAIN,
+            f"cannot set {name}:",
+            {f"podTemplate.spec.{name}": value},
+            {"podTemplate.spec.dnsPolicy": "None"},
+        )
+        for name, value in _ON_POD.items()
+    ),
+    *(
+        _main(f"cannot set {name} of", {name: value}, {"workingDir": "/scratch"})
+        for name, value in _ON_MAIN.items()
+    ),
+    _pool(
+        _MAIN,
+        "takes only main",
+        {"podTemplate.spec.containers": [{"name": "logs", "image": "a:1"}]},
+        {"podTemplate.spec.initContainers": [{"name": "logs", "image": "a:1", "restartPolicy": "Always"}]},
+    ),
+    _main(
+        "requests and limits",
+        {"resources": {"limits": {"cpu": "9"}}},
+        {"resources": {"claims": [{"name": "ib"}]}},
+    ),
+    _main("requests and limits", {"resources": {"requests": {}}}, {"resources": {}}),
+    _main(
+        "they tell a rank",
+        {"env": [{"name": "HTTPS_PROXY", "value": "p:1"}, {"name": "MLPOOLS_TASK", "value": "{}"}]},
+        {"env": [{"name": "HTTPS_PROXY", "value": "p:1"}]},
+    ),
+    _main("they tell a rank", {"env": [{"name": "JOB_COMPLETION_INDEX", "value": "1"}]}, {"env": []}),
+    *(
+        _pool(
+            "spec.podTemplate.metadata.labels",
+            "how a job's pods are found",
+            {"podTemplate.metadata": {"labels": {name: "x"}}},
+            {"podTemplate.metadata": {"labels": {"team": "ml", "app.kubernetes.io/part-of": "x"}}},
+        )
+        for name in (
+            "mlpools.dev/job-uid",
+            "batch.kubernetes.io/job-name",
+            "app.kubernetes.io/managed-by",
+            "job-name",
+        )
+    ),
+)
+
 _PLACE = "must be an absolute path or a file:/// URL"
 _MOUNTED = "must lie on a writable volume"
 _SEVERAL = {"train": {"parquet": {"url": "/data/a"}}, "eval-2013": {"parquet": {"url": "/data/b"}}}
@@ -350,6 +470,18 @@ JOB_RULES = (
 
 #: Rules that CEL cannot express, so that only the operator finds them.
 OPERATOR_RULES = (
+    _pool(
+        _MAIN,
+        "at most 32 KiB",
+        {"podTemplate.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["x" * 33_000]}]},
+        {"podTemplate.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["x" * 32_000]}]},
+    ),
+    _pool(
+        "spec.affinity",
+        "at most 32 KiB",
+        {"affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution": [{"x": "y" * 33_000}]},
+        {"affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution": [{"x": "y" * 32_000}]},
+    ),
     _job(
         "spec.xgboost.params",
         "params takes numbers",
@@ -423,4 +555,4 @@ TRANSITIONS = (
     ),
 )
 
-CASES = (*POOL_RULES, *JOB_RULES)
+CASES = (*POOL_RULES, *POD_RULES, *JOB_RULES)

@@ -27,6 +27,8 @@ VERSION = 1
 
 TASK_ENV = "MLPOOLS_TASK"
 RANK_ENV = "JOB_COMPLETION_INDEX"
+#: The address at which the other pods reach this one; on a machine's own network its name may mean another.
+POD_IP_ENV = "MLPOOLS_POD_IP"
 #: File descriptor on which a worker writes its ``Note`` lines for its supervisor.
 REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
 #: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.

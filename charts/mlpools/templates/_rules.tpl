@@ -48,9 +48,10 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
+# Delete: a pool may stop isolating its jobs.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

@@ -74,7 +74,7 @@ class Cluster:
         )
 
     async def create(self, manifest: Object) -> Object:
-        """POST an object.
+        """POST an object. Fields that the API server does not know are an error, not a silent loss.
 
         Raises:
             AlreadyExists: the name is taken, by us or by somebody else.
@@ -84,7 +84,7 @@ class Cluster:
             "create",
             info,
             info.path(manifest["metadata"]["namespace"]),
-            query={"fieldManager": FIELD_MANAGER},
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
             body=manifest,
         )
 

@@ -13,6 +13,7 @@ from mlpools_operator.domain import (
     holding,
     naming,
     network,
+    network_profiles,
     pods,
     reports,
     scheduler_words,
@@ -172,7 +173,7 @@ def _with_children(
     owner, name = step.job, step.spec.compute_pool
     made = children.steps(
         owner,
-        (network.service(KIND, owner, name), network.policy(KIND, owner, name, defaults)),
+        network.children(KIND, owner, name, defaults, isolated=_isolated(job, pool)),
         pods.indexed_job(KIND, owner, step.spec, pool, family, step.attempt, defaults),
         (*observed.children, *observed.foreign),
         observed.jobs,
@@ -190,6 +191,13 @@ def _with_children(
         )
         return ends.fail(step, _obstacle("NameConflict", words))
     return Plan(made.delete, made.apply, made.create, status, requeue_after=made.look_after)
+
+
+def _isolated(job: JobChild | None, pool: ComputePoolSpec) -> bool:
+    """Whether the attempt has a NetworkPolicy: what its pool said when its Job was made holds to its end."""
+    if job is None:
+        return network_profiles.is_isolated(pool.network)
+    return job.meta.annotations.get(naming.ISOLATION) != "false"
 
 
 def _of_trouble(trouble: starting.Trouble) -> Cause:

@@ -1,12 +1,13 @@
 """The children of an admitted attempt: what is missing, what changed, what has to go first.
 
-Service and NetworkPolicy are applied when what we build has changed. The attempt's Job is created once
-and never touched again, so a newer operator cannot disturb pods that run.
+Service and NetworkPolicy are applied when what we build has changed, and go when they are not wanted any
+more. The attempt's Job is created once and never touched again, so a newer operator cannot disturb pods
+that run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from mlpools_operator.domain import naming
@@ -96,7 +97,10 @@ def steps(
         return Steps(look_after=_LOOK_SECONDS)
     name = attempt_job["metadata"]["name"]
     older = [job for job in _own(owner.meta, jobs) if job.meta.name != name]
-    delete = tuple(deletion(job) for job in older if not job.meta.deleting)
+    delete = (
+        *(deletion(job) for job in older if not job.meta.deleting),
+        *(deletion(child) for child in there if _is_surplus(child, owner, names)),
+    )
     apply = tuple(child for child in wanted if _is_due(child, there))
     if any(job.meta.name == name for job in jobs):
         return Steps(delete, apply)
@@ -106,9 +110,10 @@ def steps(
     return Steps(delete, apply, (attempt_job,))
 
 
-def deletion(job: JobChild) -> Delete:
-    """Return the deletion of an attempt's Job; its pods get SIGTERM and their grace."""
-    return Delete("Job", job.meta.namespace, job.meta.name, job.meta.uid)
+def deletion(child: Child | JobChild) -> Delete:
+    """Return the deletion of a child; the pods of a Job get SIGTERM and their grace."""
+    kind = child.kind if isinstance(child, Child) else "Job"
+    return Delete(kind, child.meta.namespace, child.meta.name, child.meta.uid)
 
 
 def _own(owner: Meta, jobs: Sequence[JobChild]) -> list[JobChild]:
@@ -134,6 +139,12 @@ def _is_due(child: Object, there: Sequence[Child]) -> bool:
     if found is None:
         return True
     return not found.deleting and found.spec_hash != naming.spec_hash(child)
+
+
+def _is_surplus(child: Child, owner: Resource, names: Container[tuple[str, str]]) -> bool:
+    """Whether an earlier attempt needed a child that this one does not: a NetworkPolicy."""
+    key = (child.kind, child.meta.name)
+    return child.meta.owner == owner.meta.uid and key not in names and not child.meta.deleting
 
 
 def _is_predecessor(child: Child, owner: Resource) -> bool:

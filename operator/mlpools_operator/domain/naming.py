@@ -30,6 +30,8 @@ MANAGER = "mlpools"
 SPEC_HASH = f"{_DOMAIN}/spec-hash"
 #: A person's wish that something which sleeps starts, with the time of the wish.
 START_REQUESTED = f"{_DOMAIN}/start-requested-at"
+#: On an attempt's Job: ``false`` if it was made without a NetworkPolicy, which its pool may want by now.
+ISOLATION = f"{_DOMAIN}/isolation"
 
 #: Finds every child of ours.
 SELECTOR = f"{MANAGED_BY}={MANAGER}"

@@ -11,6 +11,14 @@ from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Object
 
 
+def children(
+    kind: str, job: Resource, pool: str, defaults: Defaults, *, isolated: bool
+) -> tuple[Object, ...]:
+    """Return what the pods of a job need around them; without isolation there is no NetworkPolicy."""
+    policies = (policy(kind, job, pool, defaults),) if isolated else ()
+    return (service(kind, job, pool), *policies)
+
+
 def service(kind: str, job: Resource, pool: str) -> Object:
     """Return the headless Service that gives the pods of all attempts their names.
 

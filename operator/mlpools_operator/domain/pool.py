@@ -11,7 +11,7 @@ from mlpools_operator.api.v1alpha1 import (
     PoolNodes,
     QueueEntry,
 )
-from mlpools_operator.domain import capacity, families, head, places, pool_life, times
+from mlpools_operator.domain import capacity, families, head, network_profiles, places, pool_life, times
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Decision
@@ -86,7 +86,8 @@ def _usable(
         conditions.set("Ready", True, "Suspended", words)
         conditions.set(pool_life.SUSPENDED, True, life.asleep, words)
     else:
-        conditions.set("Ready", True, "Accepted", "The pool takes jobs.")
+        words = f"The pool takes jobs. {network_profiles.remark(spec.network)}".rstrip()
+        conditions.set("Ready", True, "Accepted", words)
     capacity.tell(conditions, choice)
     running = sum(candidate.pods.running for candidate in observed.candidates)
     return ComputePoolStatus(

@@ -2,46 +2,22 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools.contract import Task
-from mlpools_operator.api.v1alpha1 import parse
-from mlpools_operator.domain import families, network, pods
-from mlpools_operator.domain.plan import Object
-from tests.support.domain_values import UID, a_job, a_pool
+from mlpools_operator.domain import network
+from tests.support.built import build, main, pod, variables
+from tests.support.domain_values import UID, a_job
 from tests.support.instances import FAMILIES
 from tests.support.manifests import ABSENT
 from tests.support.operator_sim import DEFAULTS
 
 
-def _build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None, attempt: int = 1) -> Object:
-    resource = a_job(**(job or {}))
-    spec = parse("TrainingJob", resource.spec)
-    offer = parse("ComputePool", a_pool(**(pool or {})).spec)
-    family = families.find(offer, families.order(offer)[0], DEFAULTS.families)
-    return pods.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
-
-
-def _pod(built: Object) -> Object:
-    pod: Object = built["spec"]["template"]["spec"]
-    return pod
-
-
-def _container(built: Object) -> Object:
-    (container,) = _pod(built)["containers"]
-    return dict(container)
-
-
-def _variables(built: Object) -> dict[str, Any]:
-    return {it["name"]: it.get("value", it.get("valueFrom")) for it in _container(built)["env"]}
-
-
 def test_an_attempt_is_a_gang_that_is_never_mended() -> None:
-    spec = _build({"nodes": 3})["spec"]
+    spec = build({"nodes": 3})["spec"]
     assert {name: spec[name] for name in spec if name != "template"} == {
         "completionMode": "Indexed",
         "completions": 3,
@@ -59,13 +35,13 @@ def test_an_attempt_is_a_gang_that_is_never_mended() -> None:
         },
         "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
     }
-    assert _pod(_build())["restartPolicy"] == "Never"
+    assert pod(build())["restartPolicy"] == "Never"
 
 
 def test_children_are_owned_labelled_and_hashed() -> None:
     job = a_job()
     for child in (
-        _build(),
+        build(),
         network.service("TrainingJob", job, "cpu"),
         network.policy("TrainingJob", job, "cpu", DEFAULTS),
     ):
@@ -77,27 +53,27 @@ def test_children_are_owned_labelled_and_hashed() -> None:
 
 
 def test_a_pod_satisfies_the_restricted_pod_security_standard() -> None:
-    pod, container = _pod(_build()), _container(_build())
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] == 1000
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    spec, container = pod(build()), main(build())
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert not pod["automountServiceAccountToken"]
-    assert not pod["enableServiceLinks"]
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert not spec["automountServiceAccountToken"]
+    assert not spec["enableServiceLinks"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
 
 
 def test_a_pod_requests_what_it_may_use() -> None:
     pool = {"instance": {"cpu": 2, "memory": "4Gi", "ephemeralStorage": "8Gi", "gpus": 1}}
     shape = {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "8Gi", "nvidia.com/gpu": "1"}
-    assert _container(_build(pool=pool))["resources"] == {"requests": shape, "limits": shape}
-    volumes = {it["name"]: it for it in _pod(_build(pool=pool))["volumes"]}
+    assert main(build(pool=pool))["resources"] == {"requests": shape, "limits": shape}
+    volumes = {it["name"]: it for it in pod(build(pool=pool))["volumes"]}
     assert volumes["mlpools-shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1228Mi"}
-    mounts = {it["mountPath"]: it["name"] for it in _container(_build(pool=pool))["volumeMounts"]}
+    mounts = {it["mountPath"]: it["name"] for it in main(build(pool=pool))["volumeMounts"]}
     assert mounts == {
         "/tmp": "mlpools-tmp",
         "/scratch": "mlpools-scratch",
@@ -114,22 +90,22 @@ def test_a_family_gives_its_shape_and_the_pool_adds_to_what_finds_its_machines()
         "nodeSelector": {"zone": "a"},
         "tolerations": [own, FAMILIES["gpu"].tolerations[0].plain()],
     }
-    built = _build(pool=pool)
-    assert _container(built)["resources"]["limits"] == {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"}
-    volumes = {it["name"]: it for it in _pod(built)["volumes"]}
+    built = build(pool=pool)
+    assert main(built)["resources"]["limits"] == {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"}
+    volumes = {it["name"]: it for it in pod(built)["volumes"]}
     assert volumes["mlpools-shm"]["emptyDir"]["sizeLimit"] == "2457Mi"
-    assert _pod(built)["nodeSelector"] == {"machine": "gpu", "zone": "a"}
-    assert [it["key"] for it in _pod(built)["tolerations"]][:-2] == ["team", "nvidia.com/gpu"]
+    assert pod(built)["nodeSelector"] == {"machine": "gpu", "zone": "a"}
+    assert [it["key"] for it in pod(built)["tolerations"]][:-2] == ["team", "nvidia.com/gpu"]
     other = {**pool, "nodeSelector": {"machine": "gpu-of-ours"}}
-    assert _pod(_build(pool=other))["nodeSelector"] == {"machine": "gpu-of-ours"}
+    assert pod(build(pool=other))["nodeSelector"] == {"machine": "gpu-of-ours"}
 
 
 def test_the_task_tells_every_rank_what_to_do() -> None:
-    built = _build({"nodes": 2, "xgboost.rounds": 50, "checkpoint": {"everyRounds": 10}}, attempt=3)
-    task = Task.from_json(_variables(built)["MLPOOLS_TASK"])
+    built = build({"nodes": 2, "xgboost.rounds": 50, "checkpoint": {"everyRounds": 10}}, attempt=3)
+    task = Task.from_json(variables(built)["MLPOOLS_TASK"])
     assert (task.uid, task.attempt, task.nodes, task.framework) == (UID, 3, 2, "xgboost")
     assert task.coordinator == "flights-3-0.tj-flights.team-a.svc.cluster.local"
-    assert _pod(built)["subdomain"] == "tj-flights"
+    assert pod(built)["subdomain"] == "tj-flights"
     assert task.spec["rounds"] == 50
     assert task.spec["params"] == {"max_depth": 8, "eta": 0.1, "tree_method": "hist"}
     assert task.checkpoint == {"url": "file:///data/model/checkpoints", "everyRounds": 10, "keep": 2}
@@ -144,19 +120,13 @@ def _expand(value: str) -> str:
 
 @given(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable()))
 def test_the_kubelet_hands_the_task_over_as_it_is(label: str) -> None:
-    value = _variables(_build({"xgboost.label": label}))["MLPOOLS_TASK"]
+    value = variables(build({"xgboost.label": label}))["MLPOOLS_TASK"]
     assert json.loads(_expand(value))["spec"]["label"] == label
 
 
 def test_a_dollar_in_a_path_is_not_a_variable() -> None:
-    value = _variables(_build({"output.url": "/data/$(HOME)/$x"}))["MLPOOLS_TASK"]
+    value = variables(build({"output.url": "/data/$(HOME)/$x"}))["MLPOOLS_TASK"]
     assert json.loads(_expand(value))["output"]["url"] == "/data/$(HOME)/$x"
-
-
-def test_users_variables_come_before_ours() -> None:
-    env = [{"name": "AWS_REGION", "value": "eu"}, {"name": "PYTHONUNBUFFERED", "value": "0"}]
-    names = [it["name"] for it in _container(_build({"env": env}))["env"]]
-    assert names == ["AWS_REGION", "PYTHONUNBUFFERED", "PYTHONUNBUFFERED", "MLPOOLS_TASK"]
 
 
 @pytest.mark.parametrize(
@@ -166,8 +136,8 @@ def test_users_variables_come_before_ours() -> None:
 def test_the_image_is_the_jobs_or_the_pools_or_the_operators(
     job: str | None, pool: str | None, image: str
 ) -> None:
-    built = _build({"runtime": {"image": job}} if job else {}, {"runtime": {"image": pool}} if pool else {})
-    assert _container(built)["image"] == image
+    built = build({"runtime": {"image": job}} if job else {}, {"runtime": {"image": pool}} if pool else {})
+    assert main(built)["image"] == image
 
 
 def test_a_pool_says_where_its_pods_go() -> None:
@@ -177,12 +147,12 @@ def test_a_pool_says_where_its_pods_go() -> None:
         "runtime": {"imagePullSecrets": [{"name": "registry"}], "imagePullPolicy": "Always"},
         "lostNodeSeconds": 7,
     }
-    pod = _pod(_build({"serviceAccountName": "trainer"}, pool))
-    assert pod["nodeSelector"] == {"disk": "ssd"}
-    assert pod["imagePullSecrets"] == [{"name": "registry"}]
-    assert pod["serviceAccountName"] == "trainer"
-    assert pod["containers"][0]["imagePullPolicy"] == "Always"
-    assert [(it["key"], it.get("tolerationSeconds")) for it in pod["tolerations"]] == [
+    spec = pod(build({"serviceAccountName": "trainer"}, pool))
+    assert spec["nodeSelector"] == {"disk": "ssd"}
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["serviceAccountName"] == "trainer"
+    assert spec["containers"][0]["imagePullPolicy"] == "Always"
+    assert [(it["key"], it.get("tolerationSeconds")) for it in spec["tolerations"]] == [
         ("ml", None),
         ("node.kubernetes.io/not-ready", 7),
         ("node.kubernetes.io/unreachable", 7),
@@ -192,18 +162,16 @@ def test_a_pool_says_where_its_pods_go() -> None:
 @pytest.mark.parametrize("required", [True, False])
 def test_placement_concerns_the_pods_of_one_attempt(required: bool) -> None:
     own = {"mlpools.dev/job-uid": UID, "mlpools.dev/attempt": "1"}
-    packed = _pod(
-        _build(pool={"placement": {"strategy": "Pack", "topologyKey": "rack", "required": required}})
-    )
+    packed = pod(build(pool={"placement": {"strategy": "Pack", "topologyKey": "rack", "required": required}}))
     (term,) = next(iter(packed["affinity"]["podAffinity"].values()))
     term = term if required else term["podAffinityTerm"]
     assert term == {"topologyKey": "rack", "labelSelector": {"matchLabels": own}}
-    spread = _pod(_build(pool={"placement": {"strategy": "Spread", "required": required}}))
+    spread = pod(build(pool={"placement": {"strategy": "Spread", "required": required}}))
     (constraint,) = spread["topologySpreadConstraints"]
     assert constraint["labelSelector"] == {"matchLabels": own}
     assert constraint["topologyKey"] == "kubernetes.io/hostname"
     assert constraint["whenUnsatisfiable"] == ("DoNotSchedule" if required else "ScheduleAnyway")
-    assert not {"affinity", "topologySpreadConstraints"} & _pod(_build()).keys()
+    assert not {"affinity", "topologySpreadConstraints"} & pod(build()).keys()
 
 
 def test_only_its_own_pods_and_the_operators_probe_get_in() -> None:

@@ -23,7 +23,9 @@ from mlpools_operator.api.v1alpha1.computepool import (
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
+from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
+from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
 from mlpools_operator.api.v1alpha1.quantity import amount
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
 from mlpools_operator.api.v1alpha1.tenancy import LabelRequirement, NamespaceLimit, NamespaceSelector
@@ -51,6 +53,7 @@ __all__ = [
     "GROUP",
     "KINDS",
     "VERSION",
+    "Affinity",
     "CheckpointSpec",
     "Column",
     "ComputePoolSpec",
@@ -77,6 +80,8 @@ __all__ = [
     "OutputSpec",
     "ParquetSource",
     "Placement",
+    "PodTemplate",
+    "PoolNetwork",
     "PoolNodes",
     "PoolQueue",
     "PoolRuntime",

@@ -24,14 +24,25 @@ from mlpools_operator.api.v1alpha1.meta import (
     exactly_one,
     list_map,
 )
+from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
-from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity
+from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
+from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity, amount
 from mlpools_operator.api.v1alpha1.tenancy import NamespaceSelector
 
 _LabelKey = Annotated[str, StringConstraints(max_length=317)]
 _LabelValue = Annotated[str, StringConstraints(max_length=63)]
 #: Name of an entry of the operator's catalogue of machines.
 FamilyName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=ENTRY_NAME)]
+_PLACEHOLDERS = "mlpools-placeholder"
+_PriorityClass = Annotated[
+    ObjectName,
+    Rule(
+        f"self != '{_PLACEHOLDERS}'",
+        f"{_PLACEHOLDERS} is the class of the pods that keep nodes warm: jobs need a higher one.",
+        lambda name: name != _PLACEHOLDERS,
+    ),
+]
 
 
 class InstanceShape(Model):
@@ -113,6 +124,11 @@ class PoolRuntime(Model):
     """Secrets for pulling the image. They must exist in the namespace of each job."""
 
 
+def _holds_shared_memory(spec: ComputePoolSpec) -> bool:
+    size = spec.network.shared_memory
+    return spec.instance is None or size.endswith("%") or amount(size) < amount(spec.instance.memory)
+
+
 class ComputePoolSpec(Model):
     """What the pool offers."""
 
@@ -147,8 +163,22 @@ class ComputePoolSpec(Model):
     """Labels that a machine must have to run pods of this pool."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()
     """Machine taints that pods of this pool tolerate."""
+    affinity: Affinity | None = None
+    """Further wishes about machines and about other pods on them. The pods of one job: see placement."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the pods, such as nvidia or gvisor. Absent: the machines' own."""
+    scheduler_name: ObjectName | None = None
+    """Scheduler of the pods. Absent: Kubernetes' own."""
+    priority_class_name: _PriorityClass | None = None
+    """PriorityClass of the pods; its value must be above -10, that of the placeholders that keep nodes warm,
+    or the pods could not take their places. Absent: the cluster's default."""
     placement: Placement = Placement()
     """How the pods of one job lie to each other."""
+    network: PoolNetwork = PoolNetwork()
+    """How the pods of one job talk to each other. A change holds from a job's next attempt."""
+    pod_template: PodTemplate | None = None
+    """The administrator's overlay over the pods, merged last: labels, volumes, helpers, device claims,
+    security. A change holds from a job's next attempt."""
     runtime: PoolRuntime = PoolRuntime()
     """The image that jobs of the pool run in, unless they name their own."""
     lost_node_seconds: Annotated[int, Field(ge=0, le=86_400)] = 30
@@ -168,6 +198,13 @@ class ComputePoolSpec(Model):
                 or spec.instance_family not in (None, *spec.backup_instance_families)
             ),
             ".backupInstanceFamilies",
+        ),
+        Rule(
+            "!has(self.instance) || self.network.sharedMemory.endsWith('%') || "
+            "quantity(string(self.instance.memory)).isGreaterThan(quantity(self.network.sharedMemory))",
+            "sharedMemory must be smaller than the node's memory, which it is taken from.",
+            _holds_shared_memory,
+            ".network.sharedMemory",
         ),
     )
 

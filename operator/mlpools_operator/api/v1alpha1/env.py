@@ -13,6 +13,12 @@ from mlpools_operator.api.v1alpha1.meta import Model, Rule, at_most_one, exactly
 OWN_ENV_PREFIX = "MLPOOLS_"
 OWN_ENV = "JOB_COMPLETION_INDEX"
 
+
+def is_own_variable(name: str) -> bool:
+    """Whether a variable belongs to the contract between operator and pod."""
+    return name.startswith(OWN_ENV_PREFIX) or name == OWN_ENV
+
+
 _FIELD_PATH = (
     r"^(metadata\.(name|namespace|uid)|metadata\.(labels|annotations)\['[^']+'\]"
     r"|spec\.(nodeName|serviceAccountName)|status\.(hostIP|hostIPs|podIP|podIPs))$"
@@ -24,7 +30,7 @@ _VariableName = Annotated[
     Rule(
         f"!self.startsWith('{OWN_ENV_PREFIX}') && self != '{OWN_ENV}'",
         f"{OWN_ENV} and names that begin with {OWN_ENV_PREFIX} are mlpools' own: choose another name.",
-        lambda name: not name.startswith(OWN_ENV_PREFIX) and name != OWN_ENV,
+        lambda name: not is_own_variable(name),
     ),
 ]
 _VariablePrefix = Annotated[

@@ -14,7 +14,7 @@ _SUFFIXES: dict[str, int | Decimal] = {
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 
 def amount(quantity: str) -> Decimal:
@@ -31,12 +31,12 @@ def _as_text(value: Any) -> Any:
 _QuantityText = Annotated[
     str,
     BeforeValidator(_as_text),
-    StringConstraints(max_length=32, pattern=_QUANTITY),
+    StringConstraints(max_length=32, pattern=QUANTITY),
     WithJsonSchema(
         {
             **INT_OR_STRING,
             "maxLength": 32,
-            "pattern": _QUANTITY,
+            "pattern": QUANTITY,
         }
     ),
 ]
@@ -48,7 +48,7 @@ CpuQuantity = Annotated[
         lambda text: amount(text) >= Decimal("0.001"),
     ),
 ]
-BytesQuantity = Annotated[
+PositiveQuantity = Annotated[
     _QuantityText,
     Rule(
         "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))",
@@ -56,3 +56,5 @@ BytesQuantity = Annotated[
         lambda text: amount(text) > 0,
     ),
 ]
+#: An amount of memory or disk.
+BytesQuantity = PositiveQuantity

@@ -1,0 +1,37 @@
+"""What the operator builds for an attempt, from changes to an ordinary job and pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlpools_operator.api.v1alpha1 import parse
+from mlpools_operator.domain import families, pods
+from mlpools_operator.domain.plan import Object
+from tests.support.domain_values import a_job, a_pool
+from tests.support.operator_sim import DEFAULTS
+
+
+def build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None, attempt: int = 1) -> Object:
+    """Return the Job of an attempt."""
+    resource = a_job(**(job or {}))
+    spec = parse("TrainingJob", resource.spec)
+    offer = parse("ComputePool", a_pool(**(pool or {})).spec)
+    family = families.find(offer, families.order(offer)[0], DEFAULTS.families)
+    return pods.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
+
+
+def pod(built: Object) -> Object:
+    """Return the spec of its pods."""
+    spec: Object = built["spec"]["template"]["spec"]
+    return spec
+
+
+def main(built: Object) -> Object:
+    """Return the container that runs a rank."""
+    (container,) = pod(built)["containers"]
+    return dict(container)
+
+
+def variables(built: Object) -> dict[str, Any]:
+    """Return that container's variables: name -> value, or where it comes from."""
+    return {it["name"]: it.get("value", it.get("valueFrom")) for it in main(built)["env"]}
