@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlpools.contract import Phase, Report
-from mlpools.errors import Preempted
+from mlpools.errors import JobError, Preempted
 from mlpools.supervisor.status import StatusServer
 from mlpools.train.gang import Gang
 from mlpools.train.job import Job
@@ -180,15 +180,36 @@ def test_waiting_ends_with_a_stop(jobs: list[Job]) -> None:
             waiting.result(20)
 
 
-def test_rank_0_knows_its_address_before_the_dns_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hosts_file(host: str, *_: Any, **__: Any) -> Any:
-        assert host == "job-1-0"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.1.2.3", 0))]
+def test_rank_0_is_reached_at_its_pods_address() -> None:
+    environ = {"MASTER_ADDR": "job-1-0.job.team-a.svc.cluster.local", "MLPOOLS_POD_IP": "10.1.2.3"}
+    assert Gang.from_environment(environ).address == "10.1.2.3"
 
-    monkeypatch.setattr(socket, "gethostname", lambda: "job-1-0")
-    monkeypatch.setattr(socket, "getaddrinfo", hosts_file)
-    assert collective._own_address("job-1-0.job.team-a.svc.cluster.local") == "10.1.2.3"
-    assert collective._own_address("127.0.0.1") == "127.0.0.1"
+
+class Looks(Stop):
+    """Counts how often a wait looked whether it should stop."""
+
+    def __init__(self) -> None:
+        super().__init__(60)
+        self.count = 0
+
+    def check(self) -> None:
+        self.count += 1
+        super().check()
+
+
+def test_a_port_that_is_still_taken_is_waited_for(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        looks = Looks()
+        gang = dataclasses.replace(jobs[0].gang, port=server.getsockname()[1])
+        job = dataclasses.replace(jobs[0], gang=gang, stop=looks)
+        waiting = pool.submit(collective._wait_for_port, job)
+        wait_for(lambda: looks.count >= 3, what="a third look")
+        assert not waiting.done()
+        monkeypatch.setattr(collective, "_PORT_SECONDS", 0.0)
+        with pytest.raises(JobError, match=f"cannot listen at 127.0.0.1:{gang.port} .Address already in use"):
+            collective._wait_for_port(job)
+        server.close()
+        waiting.result(20)
 
 
 def test_a_signal_is_heard_in_a_thread_and_a_late_action_follows() -> None:

@@ -20,6 +20,7 @@ class Gang:
         port: where rank 0 opens the framework's rendezvous.
         leader_port: where rank 0's supervisor answers.
         threads: CPUs of this worker.
+        address: at which the others reach this worker's pod.
     """
 
     rank: int = 0
@@ -28,6 +29,7 @@ class Gang:
     port: int = 0
     leader_port: int = contract.STATUS_PORT
     threads: int = 1
+    address: str = "127.0.0.1"
 
     @property
     def leads(self) -> bool:
@@ -45,4 +47,5 @@ class Gang:
             port=int(environ.get("MASTER_PORT", "0")),
             leader_port=int(environ.get(contract.LEADER_PORT_ENV, contract.STATUS_PORT)),
             threads=int(environ.get("OMP_NUM_THREADS") or cpus),
+            address=environ.get(contract.POD_IP_ENV, "127.0.0.1"),
         )

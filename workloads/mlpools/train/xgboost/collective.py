@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import socket
 import time
@@ -16,12 +15,14 @@ from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
 from mlpools.contract import ContractError, Phase, Report
-from mlpools.errors import PeerLost
+from mlpools.errors import JobError, PeerLost
 from mlpools.supervisor.status import ask
 from mlpools.train.job import Job
 
 _READY = frozenset({Phase.RENDEZVOUS.value, Phase.WORKING.value, Phase.FINISHING.value})
 _RETRY_SECONDS = 0.1
+#: Twice as long as Linux remembers a closed connection.
+_PORT_SECONDS = 120.0
 #: Followers of large gangs ask less often, so that rank 0 answers a few hundred a second at most.
 _RANKS_PER_RETRY = 100
 #: XGBoost's time-outs come after the supervisor's, which can say who hung.
@@ -78,6 +79,7 @@ def meet(job: Job) -> Iterator[Collective]:
     Raises:
         PeerLost: the gang fell apart while it was meeting.
         Preempted: a stop was asked for while waiting.
+        JobError: another program has rank 0's port.
     """
     gang = job.gang
     if gang.world_size == 1:
@@ -86,7 +88,8 @@ def meet(job: Job) -> Iterator[Collective]:
         return
     tracker: RabitTracker | None = None
     if gang.leads:
-        address = _own_address(gang.coordinator)
+        address = gang.address
+        _wait_for_port(job)
         # Ranks follow the task ids, which sort as texts.
         tracker = RabitTracker(gang.world_size, address, port=gang.port, sortby="task")
         tracker.start()
@@ -130,15 +133,28 @@ def _wait_for_leader(job: Job) -> str:
         time.sleep(pause)
 
 
-def _own_address(coordinator: str) -> str:
-    """Return the address that the other ranks reach rank 0 at.
+def _wait_for_port(job: Job) -> None:
+    """Wait until the tracker can listen.
 
-    The pod's own host name is in its hosts file from the start; its name in the DNS may come later.
+    Where pods share a machine's network, the connections of the job before linger for a minute after its
+    end, and the tracker, unlike a supervisor, does not take over a port that has such.
     """
-    try:
-        return str(ipaddress.ip_address(coordinator))
-    except ValueError:
-        return _resolve(socket.gethostname())
+    gang = job.gang
+    family = socket.getaddrinfo(gang.address, gang.port, type=socket.SOCK_STREAM)[0][0]
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        job.stop.check()
+        try:
+            with socket.socket(family) as probe:
+                probe.bind((gang.address, gang.port))
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise JobError(
+                    f"Rank 0 cannot listen at {gang.address}:{gang.port} ({error.strerror}): end the program "
+                    "that uses this port of the machine, or use a pool with another network."
+                ) from error
+        time.sleep(_RETRY_SECONDS)
 
 
 def _resolve(name: str) -> str:
