@@ -14,6 +14,7 @@ import yaml
 from tests.support.bench import Bench
 from tests.support.kube import ApiError, Kube, Object
 from tests.support.kubelet import Kubelet
+from tests.support.machines import Machines
 from tests.support.manifests import manifest
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
@@ -26,10 +27,19 @@ _NAMESPACE = "mlpools-system"
 _numbers = count(1)
 
 
+Benches = Callable[[Path], AbstractContextManager[Bench]]
+
+
 @pytest.fixture(scope="session")
 def kube(control_plane: ControlPlane) -> Iterator[Kube]:
     """The API server as its administrator; our kinds are served."""
-    kube = Kube(control_plane.server, control_plane.ca, control_plane.token)
+    with _administrator(control_plane) as kube:
+        yield kube
+
+
+@contextmanager
+def _administrator(control: ControlPlane) -> Iterator[Kube]:
+    kube = Kube(control.server, control.ca, control.token)
     for path in sorted((_ROOT / "crds").glob("*.yaml")):
         for crd in yaml.safe_load_all(path.read_text()):
             kube.apply(crd)
@@ -66,16 +76,21 @@ def rights() -> Callable[..., list[Object]]:
 @pytest.fixture(scope="session")
 def service_account(kube: Kube, rights: Callable[..., list[Object]]) -> str:
     """The operator's account with the chart's rights over the whole cluster."""
+    return _account(kube, rights)
+
+
+def _account(kube: Kube, rights: Callable[..., list[Object]]) -> str:
     kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
     return kube.grant(rights())
 
 
 @pytest.fixture(scope="session")
-def benches(
-    kube: Kube, control_plane: ControlPlane, service_account: str
-) -> Callable[[Path], AbstractContextManager[Bench]]:
+def benches(kube: Kube, control_plane: ControlPlane, service_account: str) -> Benches:
     """Makes benches: each a namespace and a pool of four nodes; what they started is stopped at their end."""
+    return _benches(kube, control_plane, service_account)
 
+
+def _benches(kube: Kube, control: ControlPlane, service_account: str) -> Benches:
     @contextmanager
     def make(folder: Path) -> Iterator[Bench]:
         number = next(_numbers)
@@ -83,7 +98,7 @@ def benches(
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         wait_for("service account", lambda: kube.find("ServiceAccount", "default", namespace))
         kube.create(manifest("ComputePool", pool, {"maxNodes": 4}))
-        kubeconfig = control_plane.kubeconfig_for(service_account, _NAMESPACE)
+        kubeconfig = control.kubeconfig_for(service_account, _NAMESPACE)
         bench = Bench(kube, Kubelet(kube, namespace), namespace, pool, folder, kubeconfig)
         yield bench
         for operator in bench.operators:
@@ -96,8 +111,27 @@ def benches(
     return make
 
 
+@pytest.fixture(scope="session")
+def scheduled_benches(
+    tmp_path_factory: pytest.TempPathFactory, rights: Callable[..., list[Object]]
+) -> Iterator[Benches]:
+    """Makes benches in a cluster of their own, where a real scheduler looks for machines."""
+    control = ControlPlane(tmp_path_factory.mktemp("scheduled"), controller_manager=True, scheduler=True)
+    control.start()
+    with _administrator(control) as kube:
+        yield _benches(kube, control, _account(kube, rights))
+    control.stop()
+
+
 @pytest.fixture
-def bench(benches: Callable[[Path], AbstractContextManager[Bench]], tmp_path: Path) -> Iterator[Bench]:
+def scheduled(scheduled_benches: Benches, tmp_path: Path) -> Iterator[tuple[Bench, Machines]]:
+    """A bench of the test's own whose pods get only the machines that the test makes."""
+    with scheduled_benches(tmp_path) as bench, Machines(bench.kube) as machines:
+        yield bench, machines
+
+
+@pytest.fixture
+def bench(benches: Benches, tmp_path: Path) -> Iterator[Bench]:
     """A bench of the test's own."""
     with benches(tmp_path) as bench:
         yield bench

@@ -22,6 +22,7 @@ _PLACES: dict[str, tuple[str, str, bool]] = {
     "Pod": ("/api/v1", "pods", True),
     "Service": ("/api/v1", "services", True),
     "Event": ("/api/v1", "events", True),
+    "Node": ("/api/v1", "nodes", False),
     "Namespace": ("/api/v1", "namespaces", False),
     "ConfigMap": ("/api/v1", "configmaps", True),
     "ResourceQuota": ("/api/v1", "resourcequotas", True),

@@ -18,6 +18,7 @@ from tests.support.api_server import ApiServer, Clock, Json, is_terminal, owner_
 from tests.support.job_controller import JobController, index_of
 
 _KILLED = 137
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 class World(ApiServer):
@@ -89,6 +90,8 @@ class World(ApiServer):
 
     def _fits(self, machine: str, wanted: Json) -> bool:
         selector: dict[str, str] = wanted.get("nodeSelector", {})
+        if machine in _kept_from(wanted):
+            return False
         return selector.items() <= self.labels.get(machine, {}).items()
 
     # Kubelets, and what runs in the pods.
@@ -223,3 +226,10 @@ class World(ApiServer):
     def _set_status(self, pod: Json, phase: str, state: Mapping[str, Any]) -> None:
         status = {"phase": phase, "containerStatuses": [{"name": "main", "state": dict(state)}]}
         self.patch(*place_of(pod), lambda it: it["status"].update(status))
+
+
+def _kept_from(wanted: Json) -> set[str]:
+    """Return the machines that a pod's node affinity excludes by name."""
+    required = wanted.get("affinity", {}).get("nodeAffinity", {}).get(_REQUIRED, {})
+    fields = [it for term in required.get("nodeSelectorTerms", ()) for it in term.get("matchFields", ())]
+    return {name for it in fields for name in it["values"]}

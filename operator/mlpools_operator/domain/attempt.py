@@ -19,6 +19,7 @@ from mlpools_operator.domain import (
     scheduler_words,
     starting,
     stopping,
+    suspects,
 )
 from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.defaults import Defaults
@@ -133,16 +134,26 @@ def _offer(observed: Observed, defaults: Defaults) -> ComputePoolSpec | None:
 
 def _search(step: Step, offer: ComputePoolSpec | None) -> starting.Search:
     seconds = offer.capacity_timeout_seconds if offer else starting.MAKE_SECONDS
-    return starting.Search(seconds, step.draft.before.instance_family)
+    return starting.Search(seconds, step.draft.before.instance_family, _avoided(step))
+
+
+def _avoided(step: Step) -> tuple[str, ...]:
+    return suspects.avoided(step.draft.before.suspect_nodes)
 
 
 def _lack(step: Step, trouble: starting.Trouble, offer: ComputePoolSpec | None) -> Lack | None:
     """Return what an attempt that is given up found out about the pool's machines, if it did.
 
-    A pod whose claim is absent says nothing about them: no machine whatever would do.
+    A pod whose claim is absent says nothing about them: no machine whatever would do. Nor does one that
+    avoids some of them: the next attempt asks for the same family and avoids none.
     """
     words = trouble.pod.unschedulable if trouble.pod else ""
-    if trouble.reason != "Unschedulable" or offer is None or scheduler_words.about_volumes(words):
+    if (
+        trouble.reason != "Unschedulable"
+        or offer is None
+        or _avoided(step)
+        or scheduler_words.about_volumes(words)
+    ):
         return None
     family = step.draft.before.instance_family
     said = scheduler_words.short(words) or "the scheduler found no machine in time"
@@ -174,7 +185,7 @@ def _with_children(
     made = children.steps(
         owner,
         network.children(KIND, owner, name, defaults, isolated=_isolated(job, pool)),
-        pods.indexed_job(KIND, owner, step.spec, pool, family, step.attempt, defaults),
+        pods.indexed_job(KIND, owner, step.spec, pool, family, step.attempt, defaults, _avoided(step)),
         (*observed.children, *observed.foreign),
         observed.jobs,
         observed.pods,

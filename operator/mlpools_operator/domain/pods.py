@@ -7,6 +7,8 @@ attempt's, whatever happens to the others after that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlpools.contract import Task, log_name
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
@@ -18,6 +20,7 @@ from mlpools_operator.domain import (
     overlay,
     placement,
     scheduling,
+    suspects,
 )
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.families import Family
@@ -36,8 +39,20 @@ def indexed_job(
     family: Family,
     attempt: int,
     defaults: Defaults,
+    avoided: Sequence[str] = (),
 ) -> Object:
-    """Return the ``batch/v1`` Job of an attempt. It is created once and never changed."""
+    """Return the ``batch/v1`` Job of an attempt. It is created once and never changed.
+
+    Args:
+        kind: of the owner.
+        job: the owner.
+        spec: of the owner.
+        pool: that the attempt runs in.
+        family: of its machines.
+        attempt: from 1.
+        defaults: of the operator.
+        avoided: names of machines that the pods keep away from.
+    """
     labels = naming.labels(kind, job.meta, spec.compute_pool, attempt)
     metadata: Object = {
         "name": naming.attempt_job(job.meta.name, attempt),
@@ -60,7 +75,9 @@ def indexed_job(
                 "podReplacementPolicy": "Failed",
                 "podFailurePolicy": {"rules": _failure_rules()},
                 "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
-                "template": _template(job, spec, pool, family, attempt, labels, defaults),
+                "template": suspects.keep_away(
+                    _template(job, spec, pool, family, attempt, labels, defaults), avoided
+                ),
             },
         }
     )

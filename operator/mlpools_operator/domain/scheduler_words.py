@@ -1,14 +1,14 @@
 """What the scheduler says of a pod for which it finds no machine, and what would help.
 
 Its sentence counts machines by what is wrong with them: ``0/5 nodes are available: 3 Insufficient cpu,
-2 node(s) had untolerated taint {gpu: yes}. preemption: …``.
+2 node(s) had untolerated taint {gpu: yes}. no new claims to deallocate, preemption: …``.
 """
 
 from __future__ import annotations
 
 import re
 
-_PREEMPTION = re.compile(r"\s*preemption:.*", re.DOTALL)
+_PREEMPTION = re.compile(r"\s*(no new claims to deallocate,\s*)?preemption:.*", re.DOTALL)
 _CLAIM = re.compile(r"persistentvolumeclaim", re.IGNORECASE)
 _ELSE = "add machines, or have the pool's shape and placement fit those there are"
 _REMEDIES = (

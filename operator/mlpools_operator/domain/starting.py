@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mlpools_operator.domain import scheduler_words
+from mlpools_operator.domain import scheduler_words, wording
 from mlpools_operator.domain.observed import JobChild, PodChild
 
 #: Before this, a hindrance is taken for the ordinary course of a start.
@@ -22,6 +22,8 @@ MAKE_SECONDS = 300.0
 HINDRANCE_SECONDS = 60.0
 #: From the last pod's machine to the last container's start.
 START_SECONDS = 720.0
+#: Avoided machines that are named.
+_SHOWN = 3
 
 _IMAGE = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -37,10 +39,12 @@ class Search:
     Attributes:
         seconds: from the making of the Job until all pods have one.
         family: of the machines, empty if they have no name.
+        avoided: names of machines that the pods keep away from.
     """
 
     seconds: float
     family: str = ""
+    avoided: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +102,24 @@ def _unscheduled(job: JobChild, pods: Sequence[PodChild], search: Search) -> Ite
         return
     worst = min(left, key=lambda pod: (not pod.unschedulable, pod.rank))
     which = f"machine of family {search.family}" if search.family else "machine"
-    words = f": {scheduler_words.short(worst.unschedulable)}" if worst.unschedulable else ""
-    remedy = scheduler_words.remedy(worst.unschedulable)
     yield Trouble(
         "Unschedulable",
-        f"No {which} for {len(left)} of {len(pods)} pods{words}. {remedy}",
+        f"No {which} for {len(left)} of {len(pods)} pods{_why(worst.unschedulable, search.avoided)}",
         job.meta.created + SHOW_SECONDS,
         job.meta.created + search.seconds,
         worst,
+    )
+
+
+def _why(words: str, avoided: Sequence[str]) -> str:
+    """Return what the scheduler says, and what would help."""
+    said = f": {scheduler_words.short(words)}" if words else ""
+    if not avoided:
+        return f"{said}. {scheduler_words.remedy(words)}"
+    names = wording.listing(avoided, _SHOWN)
+    return (
+        f"{said}; it avoids {names}, which failed this job. "
+        "Add machines; if there are none in time, the next attempt avoids none"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlpools_operator.domain import outcome_words, retries, stopping, wording
+from mlpools_operator.domain import outcome_words, retries, stopping, suspects, wording
 from mlpools_operator.domain.failures import Cause, Succeeded
 from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.stopping import Stop
@@ -35,14 +35,24 @@ def fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | No
         ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
     )
     message = outcome_words.failure(cause, step.spec, step.attempt, after)
-    if lack and lack.following != lack.family:
-        message += f" Then it asks for machines of family {lack.following}."
     if after.retry:
-        status = step.draft.again(step.spec, cause.reason, message, after, causes, lack)
+        message += _elsewhere(step, cause, lack)
+        status = step.draft.again(step.spec, cause, message, after, causes, lack)
     else:
         status = step.draft.fail(step.spec, after.reason, message, causes)
     event = Event("Warning", after.reason, wording.fit(message, _EVENT_BYTES))
     return Plan(status=status.plain(), events=(event,), requeue_after=0.0 if after.retry else None)
+
+
+def _elsewhere(step: Step, cause: Cause, lack: Lack | None) -> str:
+    """Return a sentence about the machines of the next attempt, if they are others."""
+    if lack and lack.following != lack.family:
+        return f" Then it asks for machines of family {lack.following}."
+    known = step.draft.before.suspect_nodes
+    before, then = suspects.avoided(known), suspects.avoided(suspects.after(known, cause))
+    if before and not then:
+        return " Then it avoids no machine."
+    return f" It avoids {cause.node} from now on." if set(then) - set(before) else ""
 
 
 def stop(

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlpools.contract import Final, Report
 from mlpools_operator.api.v1alpha1 import QueuePlace, TrainingJobSpec, TrainingJobStatus
-from mlpools_operator.domain import pods, reports, times, wording
+from mlpools_operator.domain import pods, reports, suspects, times, wording
 from mlpools_operator.domain import training_figures as figures
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.failures import Cause
@@ -136,13 +136,14 @@ class Draft(Facts):
     def again(
         self,
         spec: TrainingJobSpec,
-        reason: str,
+        cause: Cause,
         message: str,
         after: Next,
         causes: Sequence[Cause] = (),
         lack: Lack | None = None,
     ) -> TrainingJobStatus:
         """The attempt is over and a new one may follow, once the back-off is over and nodes are free."""
+        reason = cause.reason
         conditions = self._conditions().set("Admitted", False, reason, message)
         waits = rule(reason) is Retry.WAIT
         return self._status(
@@ -155,6 +156,7 @@ class Draft(Facts):
             node_seconds=self._spent(spec),
             failed=causes,
             output=figures.output(self.before, max((it.checkpoint_step for it in causes), default=0)),
+            suspect_nodes=suspects.after(self.before.suspect_nodes, cause),
             **(figures.lacked(lack, self._now) if lack else {}),
         )
 
@@ -257,6 +259,7 @@ _CARRIED = (
     "attempt",
     "instance_family",
     "lacked_capacity",
+    "suspect_nodes",
     "restarts",
     "start_time",
     "progress",

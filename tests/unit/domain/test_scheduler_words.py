@@ -4,7 +4,7 @@ import pytest
 
 from mlpools_operator.domain import scheduler_words
 
-PREEMPTION = " preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+PREEMPTION = " no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful."
 
 
 @pytest.mark.parametrize(

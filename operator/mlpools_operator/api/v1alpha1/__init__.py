@@ -43,6 +43,7 @@ from mlpools_operator.api.v1alpha1.trainingjob_status import (
     LackedCapacity,
     Progress,
     QueuePlace,
+    SuspectNode,
     TrainingJobStatus,
 )
 from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
@@ -90,6 +91,7 @@ __all__ = [
     "QueuePlace",
     "Rule",
     "SecretName",
+    "SuspectNode",
     "Toleration",
     "TrainingJobSpec",
     "TrainingJobStatus",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import Conditions, Count, Sentence, Time, Word
-from mlpools_operator.api.v1alpha1.meta import Model
+from mlpools_operator.api.v1alpha1.meta import Model, list_map
 
 _Metrics = Annotated[dict[str, float], Field(max_length=16)]
 _Place = Annotated[str, StringConstraints(max_length=2048)]
@@ -109,6 +109,15 @@ class LackedCapacity(Model):
     """What the scheduler said."""
 
 
+class SuspectNode(Model):
+    """A machine on which attempts of the job were lost, crashed or hung."""
+
+    node: Word
+    """Its name."""
+    failures: Count
+    """Attempts that failed there. From 2 on the job's pods avoid the machine."""
+
+
 class TrainingJobStatus(Model):
     """How the job stands."""
 
@@ -130,6 +139,8 @@ class TrainingJobStatus(Model):
     instance_family: Word = ""
     """The pool's instance family that the attempt asks for; after a lack of machines, the next one. Empty if
     the pool names none."""
+    suspect_nodes: Annotated[tuple[SuspectNode, ...], Field(max_length=16), list_map("node")] = ()
+    """Machines that may be at fault for failed attempts. If there are not enough others, none is avoided."""
     lacked_capacity: LackedCapacity | None = None
     """The last attempt that found too few machines, until one finds enough."""
     restarts: Count = 0
