@@ -44,7 +44,8 @@ def warm_cluster(state: Path) -> Iterator[tuple[Instance, Kubectl]]:
     instance.up(archives=[path for archive in built.values() for path in archive.paths])
     try:
         cluster = Kubectl(instance.kubeconfig)
-        install.operator(cluster, {target: archive.reference for target, archive in built.items()})
+        references = {target: archive.reference for target, archive in built.items()}
+        install.operator(cluster, references, replicas=install.LOCAL_REPLICAS)
         data.make_claim(cluster)
         data.load(cluster, data.make(), built["runtime"].reference)
         yield instance, cluster

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
 import signal
+import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from mlpools_operator import logs
 from mlpools_operator import settings as settings_module
-from mlpools_operator.cluster import errors
+from mlpools_operator.cluster import connect, errors
 from mlpools_operator.cluster.connect import ConnectError
 from mlpools_operator.cluster.kinds import watched
+from mlpools_operator.cluster.leases import Leases
 from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.cluster.transport import Transport
 from mlpools_operator.controller.execute import Executor
 from mlpools_operator.controller.feed import POOL, Feed
 from mlpools_operator.controller.health import Health, keep_asking
+from mlpools_operator.controller.leader import Candidate as LeaderCandidate
+from mlpools_operator.controller.leader import Leadership, LeadershipLostError, Unopposed
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.namespaces import NamespaceReader
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
@@ -34,7 +39,7 @@ from mlpools_operator.domain import admission, pool, training
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Resource
-from mlpools_operator.metrics import Metrics
+from mlpools_operator.metrics import Metrics, PoolFigures
 from mlpools_operator.settings import Settings, SettingsError
 from mlpools_operator.watch.run import watching
 from mlpools_operator.watch.session import Listener
@@ -42,6 +47,10 @@ from mlpools_operator.watch.session import Listener
 #: Requests beside the workers' own: sweeps and the heartbeat.
 _SPARE_THREADS = 4
 _CRD_SECONDS = 2.0
+#: As of the chart's other objects, whose names are fixed too.
+LEASE = "mlpools-operator"
+#: Exit code of a process that may not lead any more.
+LOST = 3
 
 
 def policies(settings: Settings) -> Policies:
@@ -80,7 +89,13 @@ class Operator:
         """
         self.settings, self.metrics = settings, Metrics()
         chosen = policies(settings)
-        self.transport = Transport(self.metrics, threads=settings.workers + _SPARE_THREADS)
+        self.lease_transport = Transport(self.metrics, threads=1, read_seconds=connect.WRITE_SECONDS)
+        self.leadership = self._leadership()
+        self.transport = Transport(
+            self.metrics,
+            threads=settings.workers + _SPARE_THREADS,
+            may_write=self.leadership.may_write,
+        )
         self.cluster = Cluster(self.transport)
         self.store, self.queue = Store(), Queue()
         candidates = {kind: job.candidate for kind, job in chosen.jobs.items()}
@@ -119,6 +134,7 @@ class Operator:
         """Run until SIGTERM or SIGINT.
 
         Raises:
+            LeadershipLostError: another process may lead by now.
             Exception: a part ended that must not end.
         """
         stopped = asyncio.Event()
@@ -126,9 +142,11 @@ class Operator:
         try:
             async with serving(self.settings.http_port, self.health, self.metrics) as port:
                 logs.logger().info("Serving health and metrics on port %d.", port)
-                await _first(stopped.wait(), self._watch_and_work(stopped))
+                await _first(stopped.wait(), self.leadership.run(), self._watch_and_work(stopped))
         finally:
-            self.transport.close()
+            self.transport.close()  # waits for writes under way, before others may write
+            await self.leadership.release()
+            self.lease_transport.close()
         logs.logger().info("Stopped.")
 
     async def _watch_and_work(self, stopped: asyncio.Event) -> None:
@@ -139,17 +157,23 @@ class Operator:
             await _first(asyncio.shield(watch), self._work())
 
     async def _work(self) -> None:
+        led = self.leadership.may_write()
         await self.sweeper.first_sync()
         await self.namespaces.look()
         self.health.synced()
         logs.logger().info("Knew all existing objects; %d keys to look at.", len(self.queue))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.workers.run(self.settings.workers))
             group.create_task(self.sweeper.run(self.settings.sweep_seconds))
             group.create_task(self.namespaces.run(self.settings.namespace_seconds))
+            group.create_task(keep_asking(self.cluster))
+            await self.leadership.elected()
+            if not led:  # the last writes of whoever led before may have been missed
+                await self.sweeper.catch_up()
+                await self.namespaces.look()
+            self.health.leads()
+            group.create_task(self.workers.run(self.settings.workers))
             group.create_task(self.usage.run(self.settings.usage_seconds))
             group.create_task(self.probe.run(self.settings.probe_seconds))
-            group.create_task(keep_asking(self.cluster))
 
     async def _kinds_exist(self) -> None:
         """Wait for the CRDs: they may be applied together with the operator."""
@@ -174,8 +198,16 @@ class Operator:
         kinds = watched(everywhere=not self.settings.namespaces)
         return {info.path(place): kind for kind, info in kinds.items() for place in places}
 
+    def _leadership(self) -> Leadership:
+        if not self.settings.leader_election:
+            return Unopposed()
+        leases = Leases(self.lease_transport, self.settings.operator_namespace, LEASE)
+        identity = self.settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        return LeaderCandidate(leases, identity)
+
     def _add_gauges(self) -> None:
         add = self.metrics.gauge
+        add("mlpools_leader", "1 for the one that decides and writes, 0 for a standby", self._leads)
         add("mlpools_queue_depth", "Keys that wait for a worker", lambda: len(self.queue))
         add("mlpools_workers_busy", "Keys that are worked on", lambda: self.queue.busy)
         add("mlpools_pass_age_seconds", "Since the last pass while work waits", lambda: self.health.pass_age)
@@ -184,7 +216,14 @@ class Operator:
             "Since the most silent watch's last byte",
             lambda: self.health.watch_age,
         )
-        self.metrics.objects(lambda: self.ledger.figures(self._max_nodes()), self.store.sizes)
+        self.metrics.objects(self._pool_figures, self.store.sizes)
+
+    def _leads(self) -> float:
+        return float(self.leadership.may_write())
+
+    def _pool_figures(self) -> Mapping[str, PoolFigures]:
+        """Return what the pools hold; nothing from a standby, or sums would count it twice."""
+        return self.ledger.figures(self._max_nodes()) if self._leads() else {}
 
     def _max_nodes(self) -> dict[str, int]:
         pools = (resource for _, resource in self.store.all(POOL) if isinstance(resource, Resource))
@@ -222,6 +261,9 @@ def main() -> int:
     except (ConnectError, PortError) as error:
         logs.logger().error("%s", error)
         return 1
+    except LeadershipLostError as lost:
+        logs.logger().error("%s", lost)
+        return LOST
     except Exception:
         logs.logger().exception("The operator failed.")
         return 1

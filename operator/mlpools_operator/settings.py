@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         sweep_seconds: between two comparisons of what is remembered with what exists.
         usage_seconds: between two writes of what the namespaces have used of a pool.
         namespace_seconds: between two looks at the labels of the namespaces in a list of them.
+        leader_election: share the work of one operator with others, one at a time, by a Lease in
+            ``operator_namespace``. Without it, whoever starts the operator sees to it that it is alone.
+        identity: in the Lease; no other living process may have it. Empty = one is made up.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -71,6 +74,8 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 600.0
     usage_seconds: Annotated[float, Field(gt=0)] = 60.0
     namespace_seconds: Annotated[float, Field(gt=0)] = 30.0
+    leader_election: bool = True
+    identity: Annotated[str, Field(max_length=253)] = ""
 
     @field_validator("namespaces", mode="before")
     @classmethod

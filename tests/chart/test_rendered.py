@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mlpools_operator import settings
+from mlpools_operator.__main__ import LEASE
 from tools.quickstart.install import CHART, NAMESPACE
 
 pytestmark = pytest.mark.chart
@@ -31,7 +32,7 @@ def one(objects: list[Manifest], kind: str, name: str = "mlpools-operator") -> M
 
 def environment(objects: list[Manifest]) -> dict[str, str]:
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def rules(objects: list[Manifest], kind: str) -> list[tuple[str, str, str]]:
@@ -66,6 +67,7 @@ def test_versions_are_the_projects(project_version: str) -> None:
         ("settings.probeSecond=1", "'/settings': additional properties 'probeSecond' not allowed"),
         ("settings.workers=0", "'/settings/workers': minimum: got 0, want 1"),
         ("settings.probeSeconds=soon", "'/settings/probeSeconds'"),
+        ("replicas=0", "'/replicas': minimum: got 0, want 1"),
         ("logLevel=loud", "'/logLevel': value must be one of"),
         ("crds.enabled=maybe", "'/crds/enabled': got string, want boolean"),
         ("namespaces={Team}", "'/namespaces/0': 'Team' does not match pattern"),
@@ -216,6 +218,7 @@ def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Re
         ("team-b", "mlpools-operator"),
         ("default", "mlpools-operator-pool-events"),
         (NAMESPACE, "mlpools-operator-usage"),
+        (NAMESPACE, "mlpools-operator-lease"),
     }
 
 
@@ -225,6 +228,30 @@ def test_both_modes_grant_the_same_requests_but_how_namespaces_are_read(render: 
     some = {*rules(listed, "ClusterRole"), *rules(listed, "Role")}
     assert everywhere - some == {("", "namespaces", "list"), ("", "namespaces", "watch")}
     assert some - everywhere == {("", "namespaces", "get")}
+
+
+def test_the_lease_is_the_only_one_that_it_may_touch(render: Render) -> None:
+    create, use = one(render(), "Role", "mlpools-operator-lease")["rules"]
+    assert create["verbs"] == ["create"]
+    assert (use["verbs"], use["resourceNames"]) == (["get", "update"], [LEASE])
+
+
+def test_each_replica_has_its_pods_name(render: Render) -> None:
+    (container,) = one(render(), "Deployment")["spec"]["template"]["spec"]["containers"]
+    (identity,) = [each for each in container["env"] if each["name"] == "MLPOOLS_IDENTITY"]
+    assert identity["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+@pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1), (3, 1)])
+def test_a_drain_leaves_all_but_one(render: Render, replicas: int, budgets: int) -> None:
+    objects = render(f"replicas={replicas}")
+    deployment = one(objects, "Deployment")["spec"]
+    assert deployment["replicas"] == replicas
+    found = [each["spec"] for each in objects if each["kind"] == "PodDisruptionBudget"]
+    assert len(found) == budgets
+    for budget in found:
+        assert budget["selector"] == deployment["selector"]
+        assert budget["maxUnavailable"] == 1
 
 
 def test_every_definition_is_kept(render: Render) -> None:

@@ -38,7 +38,8 @@ def instance(
 def cluster(instance: Instance, built: dict[str, images.Archive]) -> Kubectl:
     """The cluster with the operator installed and ready."""
     kubectl = Kubectl(instance.kubeconfig)
-    install.operator(kubectl, {target: archive.reference for target, archive in built.items()})
+    references = {target: archive.reference for target, archive in built.items()}
+    install.operator(kubectl, references, replicas=install.LOCAL_REPLICAS)
     return kubectl
 
 

@@ -37,6 +37,7 @@ class Operator:
             "log_level": "DEBUG",
             "progress_seconds": "1",
             "probe_seconds": "0.2",
+            "leader_election": "false",  # a test's operators serve the test's namespace only
             **settings,
         }
         environment = {f"MLPOOLS_{name.upper()}": value for name, value in chosen.items()}
@@ -86,6 +87,10 @@ class Operator:
                 return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+    def leads(self) -> bool:
+        """Whether it says that it is the one that decides and writes."""
+        return "\nmlpools_leader 1.0\n" in self.get("/metrics")[1]
 
     def requests(self) -> dict[tuple[str, str, str], int]:
         """Return how many requests it has made, by verb, resource and code, as it counts them itself."""

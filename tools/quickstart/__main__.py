@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         cluster, references = local_cluster(arguments.name, arguments.state, watch)
     data.make_claim(cluster, arguments.storage_class)
     with watch.stage("operator", "Installing the operator with Helm"):
-        install.operator(cluster, references)
+        install.operator(cluster, references, replicas=None if arguments.context else install.LOCAL_REPLICAS)
     with watch.stage("data", "Copying real flights into the cluster's volume"):
         flights = data.make()
         data.load(cluster, flights, references["runtime"])

@@ -67,3 +67,14 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
   resources: [events]
   verbs: [create]
 {{- end }}
+
+{{- /* By which operators agree who leads. No name can be asked for in a right to create. */}}
+{{- define "mlpools.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "mlpools.operator" . }}]
+  verbs: [get, update]
+{{- end }}

@@ -7,9 +7,10 @@
     ├── AlreadyExists   there is one of that name
     ├── Conflict        it changed, or was replaced, since it was read
     ├── Expired         a paged list took too long and must start again
-    └── Transient       try again later: overload, time-out, no connection, a token that ran out
+    ├── Transient       try again later: overload, time-out, no connection, a token that ran out
+    └── Fenced          not sent: this process does not lead, or not for long enough
 
-Each one's text is the API server's own sentence.
+Each one's text is the API server's own sentence, where it said one.
 """
 
 # ruff: noqa: N818 - named as the API server names its reasons
@@ -57,6 +58,10 @@ class Expired(ClusterError):
 
 class Transient(ClusterError):
     """Worth another try, later."""
+
+
+class Fenced(ClusterError):
+    """A write that was not sent, because somebody else may lead before it would be over."""
 
 
 _BY_CODE: dict[int, type[ClusterError]] = {

@@ -60,6 +60,7 @@ WATCHED: Mapping[str, KindInfo] = {**OURS, **CHILDREN, NAMESPACE.kind: NAMESPACE
 CONFIG_MAP = KindInfo("ConfigMap", "", "v1", "configmaps")
 
 EVENT = KindInfo("Event", "", "v1", "events")
+LEASE = KindInfo("Lease", "coordination.k8s.io", "v1", "leases")
 
 
 def watched(*, everywhere: bool) -> Mapping[str, KindInfo]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +43,7 @@ class Request:
     accept: str = JSON
 
 
+_READS = frozenset({"get", "list"})
 _METHODS = {
     "get": "GET",
     "list": "GET",
@@ -60,22 +61,36 @@ class Transport:
         last_answer: monotonic time of the newest answer of any kind; 0 before the first.
     """
 
-    def __init__(self, metrics: Metrics, *, threads: int) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        threads: int,
+        read_seconds: tuple[float, float] = connect.READ_SECONDS,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Connect.
+
+        Args:
+            metrics: counts requests.
+            threads: requests under way at once.
+            read_seconds: for a read, to connect and to answer.
+            may_write: asked in the thread that sends, right before every write.
 
         Raises:
             ConnectError: there is no cluster to connect to.
         """
         self._client: client.ApiClient = connect.open_client(threads)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
-        self._metrics = metrics
+        self._metrics, self._read_seconds, self._may_write = metrics, read_seconds, may_write
         self.last_answer = 0.0
 
     async def send(self, request: Request) -> Any:
         """Return the answer's JSON.
 
         Raises:
-            ClusterError: one of its kinds, by what the API server answered.
+            Fenced: a write that this process may not make; it was not sent.
+            ClusterError: another of its kinds, by what the API server answered.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -95,20 +110,29 @@ class Transport:
         self._client.close()
 
     def _send(self, request: Request) -> tuple[int, bytes]:
-        """Return code and body; code 0 and the reason when there was no answer."""
+        """Return code and body; code 0 and the reason when there was no answer.
+
+        Raises:
+            Fenced: it is a write, and this process may not write.
+        """
         api = self._client
         headers = {**api.default_headers, "Accept": request.accept, "Content-Type": request.content_type}
-        query: list[tuple[str, str]] = []
-        api.update_params_for_auth(headers, query, ["BearerToken"], request.path, "", None)
+        query, seconds = dict(request.query), self._read_seconds
+        writes = request.verb not in _READS
+        if writes:
+            seconds = connect.WRITE_SECONDS
+            # The API server counts too: it goes on with the request of a client that was stopped.
+            query["timeout"] = f"{seconds[1]:.0f}s"
+        api.update_params_for_auth(headers, [], ["BearerToken"], request.path, "", None)
         url = f"{api.configuration.host}{request.path}"
-        if request.query:
-            url = f"{url}?{urlencode(request.query)}"
+        if query:
+            url = f"{url}?{urlencode(query)}"
         # The library dumps JSON itself, and only JSON.
         body = request.body if request.content_type == JSON else json.dumps(request.body)
+        if writes and not self._may_write():
+            raise errors.Fenced(f"{request.verb} {request.path} was not sent: another operator may lead.")
         try:
-            answer = api.call_api(
-                _METHODS[request.verb], url, headers, body, _request_timeout=connect.TIMEOUT_SECONDS
-            )
+            answer = api.call_api(_METHODS[request.verb], url, headers, body, _request_timeout=seconds)
             return answer.status, answer.read()
         except (urllib3.exceptions.HTTPError, client.ApiException) as error:
             return 0, f"The API server did not answer {request.verb} {request.path}: {error}".encode()

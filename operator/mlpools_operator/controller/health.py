@@ -45,7 +45,7 @@ class Health:
         self._waiting, self._last_answer, self._clock = waiting, last_answer, clock
         self._last_pass = clock()
         self._bytes: dict[str, float] = {}
-        self._synced = False
+        self._synced = self._leads = False
 
     def passed(self) -> None:
         """Note a finished pass."""
@@ -56,14 +56,18 @@ class Health:
         self._bytes[watch] = self._clock()
 
     def synced(self) -> None:
-        """Note that everything that existed at start is remembered: decisions may be made."""
+        """Note that everything that existed at start is remembered: this process may lead at any time."""
         self._synced = True
+
+    def leads(self) -> None:
+        """Note that passes are made from now on."""
+        self._leads = True
         self.passed()
 
     @property
     def pass_age(self) -> float:
         """Seconds without a finished pass while there was something to do, as far as anybody looked."""
-        if not self._synced or not self._waiting():
+        if not self._leads or not self._waiting():
             self._last_pass = self._clock()
         return self._clock() - self._last_pass
 

@@ -41,7 +41,13 @@ class Sweeper:
         self._gap.set()
 
     async def first_sync(self) -> None:
-        """Return when the store has everything that exists, as the watches brought it.
+        """Catch up at start; that the watches began is no gap."""
+        await self.catch_up()
+        self._gaps.clear()
+        self._gap.clear()
+
+    async def catch_up(self) -> None:
+        """Return when the store has all that exists now, as the watches brought it, and nothing else.
 
         Until then nothing may be decided: a job that is not known yet may hold nodes already.
         """
@@ -56,8 +62,8 @@ class Sweeper:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             missing = await self._still_missing(listings)
-        self._gaps.clear()
-        self._gap.clear()
+            for kind in set(listings) - missing:
+                self._forget(kind, listings[kind])
 
     async def _still_missing(self, listings: Mapping[str, list[Listing]]) -> set[str]:
         """Give the watches a while to bring what was listed; return the kinds that are not complete.
@@ -98,8 +104,11 @@ class Sweeper:
         Raises:
             ClusterError: the list could not be had.
         """
+        return self._forget(kind, await self._list(kind))
+
+    def _forget(self, kind: str, listings: Iterable[Listing]) -> int:
         number = 0
-        for namespace, listing in zip(self._namespaces_of(kind), await self._list(kind), strict=True):
+        for namespace, listing in zip(self._namespaces_of(kind), listings, strict=True):
             for uid in self._missing_from(listing, kind, namespace):
                 number += self._feed.gone(kind, uid)
         if number:

@@ -45,6 +45,8 @@ class Workers:
             # Somebody wrote or deleted it since it was seen; the watch is about to tell.
             outcome = "stale"
             self._queue.back_off(key)
+        except errors.Fenced:
+            outcome = "fenced"  # the process is about to end, and says why
         except errors.ClusterError as error:
             outcome = type(error).__name__.lower()
             delay = self._queue.back_off(key)

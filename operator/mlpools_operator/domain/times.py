@@ -11,6 +11,11 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(math.floor(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def micro(seconds: float) -> str:
+    """Return the text of a time as a Lease has it, with microseconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def deadline(seconds: float) -> str:
     """Return the text of a time before which nothing may happen: rounded up, so that it is never early."""
     return stamp(math.ceil(seconds))

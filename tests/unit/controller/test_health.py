@@ -22,6 +22,7 @@ class Bedside:
 def bed() -> Bedside:
     bed = Bedside()
     bed.health.synced()
+    bed.health.leads()
     bed.health.heard("/pods")
     bed.health.heard("/jobs")
     return bed
@@ -38,6 +39,19 @@ def test_before_the_first_sync_it_lives_and_is_not_ready() -> None:
     bed.wait(STUCK_SECONDS + 1)
     assert bed.health.not_alive() == ""
     assert "not complete" in bed.health.not_ready()
+
+
+def test_a_standby_is_ready_and_may_let_work_wait() -> None:
+    bed = Bedside()
+    bed.health.synced()
+    bed.waiting = 5
+    bed.wait(STUCK_SECONDS + 1)
+    assert bed.health.not_alive() == ""
+    assert bed.health.not_ready() == ""
+    bed.health.leads()
+    assert bed.health.not_alive() == "", "it has only just begun"
+    bed.wait(STUCK_SECONDS + 1)
+    assert "No pass has ended" in bed.health.not_alive()
 
 
 def test_work_that_waits_without_any_pass_ending_is_death(bed: Bedside) -> None:

@@ -35,6 +35,7 @@ def test_defaults() -> None:
     assert settings.operator_labels == {}
     assert (settings.http_port, settings.workers, settings.cluster_domain) == (8080, 16, "cluster.local")
     assert (settings.probe_seconds, settings.progress_seconds, settings.sweep_seconds) == (2, 10, 600)
+    assert (settings.leader_election, settings.identity) == (True, "")
 
 
 def test_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,24 @@ async def test_the_first_sync_survives_errors(house: House) -> None:
     await asyncio.wait_for(house.sweeper.first_sync(), 5)
 
 
+async def test_catching_up_also_forgets_what_is_gone(house: House) -> None:
+    house.see("Pod", make.pod("gone", 50))
+    house.see("Pod", make.pod("there", 50))
+    house.lists.add("Pod", make.pod("there", 50))
+    await asyncio.wait_for(house.sweeper.catch_up(), 5)
+    assert house.known("Pod") == {"there"}
+
+
+async def test_catching_up_keeps_a_gap_that_it_may_have_missed(house: House) -> None:
+    house.sweeper.gap("Pod")
+    await asyncio.wait_for(house.sweeper.catch_up(), 5)
+    house.lists.asked.clear()
+    house.see("Pod", make.pod("gone", 50))
+    running = asyncio.create_task(house.sweeper.run(3600))
+    await until_forgotten(house)
+    running.cancel()
+
+
 async def until_forgotten(house: House) -> None:
     gone = asyncio.Event()
     house.store.subscribe(lambda change: gone.set() if change.after is None else None)
