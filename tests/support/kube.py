@@ -31,6 +31,7 @@ _PLACES: dict[str, tuple[str, str, bool]] = {
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
     "ClusterRoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
 }
@@ -132,6 +133,21 @@ class Kube:
         query = {"labelSelector": selector} if selector else {}
         items: Objects = self.request("GET", _path(kind, namespace), query=query)["items"]
         return sorted(items, key=lambda item: str(item["metadata"]["name"]))
+
+    def version(self, kind: str, namespace: str = "") -> str:
+        """Return the resourceVersion of what there is of a kind now."""
+        return str(self.request("GET", _path(kind, namespace))["metadata"]["resourceVersion"])
+
+    def since(self, version: str, kind: str, namespace: str = "") -> list[tuple[str, Object]]:
+        """Return what has happened to objects of a kind since a resourceVersion: event types and objects."""
+        query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
+        answer = self.pool.request(
+            "GET",
+            f"{self.server}{_path(kind, namespace)}?{urlencode(query)}",
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        events = [json.loads(line) for line in answer.data.decode().splitlines()]
+        return [(event["type"], event["object"]) for event in events]
 
     def patch(
         self, kind: str, name: str, change: Object, namespace: str = "", subresource: str = ""
