@@ -484,6 +484,11 @@ def test_a_status_never_takes_more_than_32_kib(
     )
     place = "/data/" + "x" * 1000
     job = _admitted(**{"nodes": nodes, "output.url": place, "checkpoint": {"url": place}})
+    full = {
+        "suspectNodes": [{"node": f"{rank:02d}{long}"[:253], "failures": 2} for rank in range(16)],
+        "lackedCapacity": {"instanceFamily": "n" * 63, "time": times.stamp(NOW), "message": "m" * 512},
+    }
+    job = replace(job, status={**job.status, **full})
     job, plan = _end(job, *pods, jobs=(a_job_child(nodes=nodes),))
     assert len(json.dumps(job.status, ensure_ascii=False).encode()) <= 32 * 1024
     assert TrainingJobStatus.model_validate(job.status).plain() == job.status
