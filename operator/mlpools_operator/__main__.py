@@ -15,9 +15,9 @@ from mlpools_operator import logs
 from mlpools_operator import settings as settings_module
 from mlpools_operator.cluster import connect, errors
 from mlpools_operator.cluster.connect import ConnectError
-from mlpools_operator.cluster.kinds import watched
 from mlpools_operator.cluster.leases import Leases
 from mlpools_operator.cluster.objects import Cluster
+from mlpools_operator.cluster.scope import Scope
 from mlpools_operator.cluster.transport import Transport
 from mlpools_operator.controller.execute import Executor
 from mlpools_operator.controller.feed import POOL, Feed
@@ -104,7 +104,8 @@ class Operator:
         self.health = Health(
             waiting=lambda: len(self.queue) + self.queue.busy, last_answer=lambda: self.transport.last_answer
         )
-        self.sweeper = Sweeper(self.cluster, self.store, self.feed, self.metrics, settings.namespaces)
+        self.scope = Scope(settings.namespaces, settings.operator_namespace)
+        self.sweeper = Sweeper(self.cluster, self.store, self.feed, self.metrics, self.scope)
         self.namespaces = NamespaceReader(self.cluster, self.store, self.feed, settings.namespaces)
         self.usage = Usage(self.cluster, self.ledger.candidates, settings.operator_namespace, time.time)
         self.probe = Probe(
@@ -152,7 +153,7 @@ class Operator:
     async def _watch_and_work(self, stopped: asyncio.Event) -> None:
         await self._kinds_exist()
         listener = Listener(heard=self.health.heard, listed=self._listed)
-        async with watching(self.feed, listener, self.settings.namespaces) as watch:
+        async with watching(self.feed, listener, self.scope.watches()) as watch:
             _on_signal(stopped.set)  # kopf took them
             await _first(asyncio.shield(watch), self._work())
 
@@ -194,9 +195,11 @@ class Operator:
 
     @functools.cached_property
     def _collections(self) -> dict[str, str]:
-        places = self.settings.namespaces or ("",)
-        kinds = watched(everywhere=not self.settings.namespaces)
-        return {info.path(place): kind for kind, info in kinds.items() for place in places}
+        return {
+            info.path(place): kind
+            for kind, info in self.scope.kinds.items()
+            for place in self.scope.namespaces(kind)
+        }
 
     def _leadership(self) -> Leadership:
         if not self.settings.leader_election:

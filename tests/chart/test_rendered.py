@@ -14,6 +14,7 @@ import yaml
 
 from mlpools_operator import settings
 from mlpools_operator.__main__ import LEASE
+from mlpools_operator.domain import placeholders
 from tools.quickstart.install import CHART, NAMESPACE
 
 pytestmark = pytest.mark.chart
@@ -217,6 +218,7 @@ def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Re
         ("team-a", "mlpools-operator"),
         ("team-b", "mlpools-operator"),
         ("default", "mlpools-operator-pool-events"),
+        (NAMESPACE, "mlpools-operator-placeholders"),
         (NAMESPACE, "mlpools-operator-usage"),
         (NAMESPACE, "mlpools-operator-lease"),
     }
@@ -252,6 +254,24 @@ def test_a_drain_leaves_all_but_one(render: Render, replicas: int, budgets: int)
     for budget in found:
         assert budget["selector"] == deployment["selector"]
         assert budget["maxUnavailable"] == 1
+
+
+def test_placeholders_have_the_class_that_they_name_below_every_job(render: Render) -> None:
+    found = one(render(), "PriorityClass", placeholders.PRIORITY_CLASS)
+    assert (found["value"], found["preemptionPolicy"], found["globalDefault"]) == (-10, "Never", False)
+
+
+def test_pods_are_made_in_the_operators_namespace_only(render: Render) -> None:
+    for values in ((), ("namespaces={team-a}",)):
+        makers = [
+            (each["kind"], each["metadata"].get("namespace"))
+            for each in render(*values)
+            if each["kind"] in ("Role", "ClusterRole")
+            and each["metadata"]["name"].startswith("mlpools-operator")
+            for rule in each["rules"]
+            if "pods" in rule["resources"] and {"create", "delete"} & set(rule["verbs"])
+        ]
+        assert makers == [("Role", "mlpools-system")]
 
 
 def test_every_definition_is_kept(render: Render) -> None:

@@ -24,6 +24,8 @@ from tools.cluster.controlplane import ControlPlane
 _ROOT = Path(__file__).parents[2]
 _CHART = _ROOT / "charts" / "mlpools"
 _NAMESPACE = "mlpools-system"
+#: The rights, and the class without which no placeholder is let in.
+_RIGHTS = ("--show-only=templates/rbac.yaml", "--show-only=templates/priorityclass.yaml")
 _numbers = count(1)
 
 
@@ -63,7 +65,7 @@ def rights() -> Callable[..., list[Object]]:
         chosen = [argument for value in values for argument in ("--set", value)]
         command = ["template", "mlpools", str(_CHART), f"--namespace={_NAMESPACE}", "--kube-version=1.36.0"]
         text = subprocess.run(
-            [str(binary("helm")), *command, "--show-only=templates/rbac.yaml", *chosen],
+            [str(binary("helm")), *command, *_RIGHTS, *chosen],
             check=True,
             stdout=subprocess.PIPE,
             text=True,

@@ -127,7 +127,7 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
         {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.containers"}}}]},
         "should match",
     ),
-    ("ComputePool", {"minNodes": 1}, 'unknown field "spec.minNodes"'),
+    ("ComputePool", {"minNodes": -1}, "greater than or equal to 0"),
     ("ComputePool", {"instance": ABSENT, "instanceFamily": "Large"}, "should match"),
     (
         "ComputePool",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.bench import Bench
 from tests.support.kube import Object
-from tests.support.kubelet import succeeded
+from tests.support.kubelet import Kubelet, succeeded
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -68,7 +68,8 @@ def test_a_pool_starts_works_falls_asleep_and_wakes(bench: Bench) -> None:
     change(bench, autoSuspendSeconds=1)
     asleep = state(bench, "Suspended")
     assert asleep["suspendedSince"] > asleep["lastActivityTime"]
-    assert conditions(asleep) == {"Ready": ("True", "Suspended"), "Suspended": ("True", "SuspendedWhenIdle")}
+    assert conditions(asleep)["Ready"] == ("True", "Suspended")
+    assert conditions(asleep)["Suspended"] == ("True", "SuspendedWhenIdle")
     bench.submit("second")
     finish(bench, "second")
     again = state(bench, "Suspended")
@@ -121,3 +122,80 @@ def test_a_pool_that_is_made_asleep_is_woken_by_its_first_job(bench: Bench) -> N
     bench.submit("first")
     finish(bench, "first")
     assert conditions(state(bench, "Idle"))["Ready"] == ("True", "Accepted")
+
+
+def placeholders(bench: Bench) -> list[Object]:
+    selector = f"mlpools.dev/kind=ComputePool,mlpools.dev/pool={bench.pool}"
+    return bench.kube.list("Pod", "mlpools-system", selector)
+
+
+def warm(bench: Bench, number: int) -> list[Object]:
+    """Wait until there are so many placeholders, and let them run."""
+    wait_for(f"{number} placeholders", lambda: len(placeholders(bench)) == number)
+    home = Kubelet(bench.kube, "mlpools-system")
+    for pod in placeholders(bench):
+        home.start(pod, f"node-{pod['metadata']['name']}")
+    return placeholders(bench)
+
+
+def test_warm_nodes_are_kept_given_to_a_job_and_given_back(bench: Bench) -> None:
+    bench.kube.apply(restricted("mlpools-system"))
+    change(bench, minNodes=2)
+    bench.operator().wait_ready()
+    first = warm(bench, 2)
+    assert {it["spec"]["priority"] for it in first} == {-10}
+    assert {it["metadata"]["ownerReferences"][0]["name"] for it in first} == {bench.pool}
+    idle = state(bench, "Idle")
+    wait_for("idle nodes", lambda: status(bench)["nodes"]["summary"] == "0/2/4")
+    assert idle["nodes"]["min"] == 2
+
+    bench.submit("takes")
+    pods = bench.kubelet.pods("takes", 1, 2)
+    wait_for("room for the job", lambda: placeholders(bench) == [])
+    bench.kubelet.run(pods)
+    wait_for("nodes that are held", lambda: status(bench)["nodes"]["summary"] == "2/0/4")
+    bench.kubelet.finish(pods, succeeded())
+    bench.phase("takes", "Succeeded")
+    warm(bench, 2)
+    change(bench, autoSuspendSeconds=1)
+    state(bench, "Suspended")
+    assert placeholders(bench) == []
+    change(bench, autoSuspendSeconds=0)
+    bench.submit("wakes", nodes=1)
+    bench.kubelet.run(bench.kubelet.pods("wakes", 1, 1))
+    warm(bench, 1)
+    state(bench, "Active")
+
+
+def test_warm_nodes_that_are_refused_are_told_and_a_deleted_pool_leaves_none(bench: Bench) -> None:
+    quota = {"hard": {"requests.memory": "5Gi"}}
+    bench.kube.create(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": quota},
+        "mlpools-system",
+    )
+    try:
+        bench.operator().wait_ready()
+        wait_for("a quota that counts", lambda: "used" in quota_status(bench))
+        change(bench, minNodes=2)
+        wait_for("one placeholder", lambda: len(placeholders(bench)) == 1)
+
+        def told() -> str:
+            ready = next((it for it in status(bench)["conditions"] if it["type"] == "Ready"), {})
+            return str(ready["message"]) if ready.get("reason") == "PlaceholdersRefused" else ""
+
+        assert "exceeded quota: small" in wait_for("the refusal in the pool's status", told)
+    finally:
+        bench.kube.delete("ResourceQuota", "small", "mlpools-system")
+    bench.kube.delete("ComputePool", bench.pool)
+    wait_for("placeholders to be collected", lambda: placeholders(bench) == [])
+
+
+def quota_status(bench: Bench) -> Object:
+    found: Object = bench.kube.get("ResourceQuota", "small", "mlpools-system").get("status", {})
+    return found
+
+
+def restricted(namespace: str) -> Object:
+    """Return a namespace that lets in no pod but what is restricted."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}

@@ -116,6 +116,7 @@ POOL_RULES = (
         {"instance": ABSENT, "instanceFamily": "cpu-large", "backupInstanceFamilies": ["gpu", "cpu-large"]},
         {"instance": ABSENT, "instanceFamily": "cpu-large", "backupInstanceFamilies": ["gpu", "cpu-small"]},
     ),
+    _pool("spec", "minNodes must not be above maxNodes", {"minNodes": 5}, {"minNodes": 4}),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": "0.0001"}, {"instance.cpu": "1m"}),
     _pool("spec.instance.cpu", "at least 1m", {"instance.cpu": 0}, {"instance.cpu": 64}),
     _pool("spec.instance.memory", "above 0", {"instance.memory": "0Gi"}, {"instance.memory": "0.5Gi"}),

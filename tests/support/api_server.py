@@ -72,6 +72,8 @@ class ApiServer:
             "creationTimestamp": times.stamp(self.clock()),
         }
         made = copy.deepcopy({key: value for key, value in manifest.items() if key != "status"})
+        if place[0] == "Pod":
+            made["status"] = {"phase": "Pending"}
         return self._put({**made, "metadata": {**made["metadata"], **identity}})
 
     def apply(self, manifest: Mapping[str, Any], resource_version: str = NEVER) -> Json:
@@ -114,7 +116,7 @@ class ApiServer:
         return self._change(there, changed)
 
     def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
-        """Delete; a pod that has a machine, and whatever has a finalizer, goes only when they let go."""
+        """Delete; a pod with a machine and a grace, and whatever has a finalizer, goes when they let go."""
         there = self.get(kind, namespace, name)
         metadata = there["metadata"]
         if uid and metadata["uid"] != uid:
@@ -122,7 +124,8 @@ class ApiServer:
         if "deletionTimestamp" not in metadata:
             deleted = {**metadata, "deletionTimestamp": times.stamp(self.clock())}
             self._put({**there, "metadata": deleted})
-        if kind != "Pod" or "nodeName" not in there["spec"] or is_terminal(there):
+        at_once = there["spec"].get("terminationGracePeriodSeconds") == 0
+        if kind != "Pod" or "nodeName" not in there["spec"] or is_terminal(there) or at_once:
             self.release(kind, namespace, name)
 
     def release(self, kind: str, namespace: str, name: str) -> None:

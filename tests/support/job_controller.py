@@ -87,7 +87,7 @@ class JobController:
         self._pods_made += 1
         name = metadata["name"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": metadata["uid"]}
-        pod = self._api.create(
+        self._api.create(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
@@ -102,7 +102,6 @@ class JobController:
                 "spec": {**template["spec"], "hostname": f"{name}-{index}"},
             }
         )
-        self._api.patch(*place_of(pod), lambda it: it.update(status={"phase": "Pending"}))
 
 
 def index_of(pod: Mapping[str, Any]) -> int:

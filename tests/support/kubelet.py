@@ -38,9 +38,13 @@ class Kubelet:
     def run(self, pods: Sequence[Object], address: str = "127.0.0.1") -> None:
         """Start the pods' containers: all are running and ready."""
         for pod in pods:
-            if not pod["spec"].get("nodeName"):
-                self._bind(pod, f"node-{rank_of(pod)}")
-            self._write(pod, running(_now(), address))
+            self.start(pod, f"node-{rank_of(pod)}", address)
+
+    def start(self, pod: Object, node: str, address: str = "127.0.0.1") -> None:
+        """Start one pod's container, on a machine of that name if it has none yet."""
+        if not pod["spec"].get("nodeName"):
+            self._bind(pod, node)
+        self._write(pod, running(_now(), address))
 
     def finish(
         self, pods: Sequence[Object], final: Final | None = None, code: int = 0, reason: str = ""

@@ -113,7 +113,9 @@ class OperatorSim:
         now = self.clock()
         decision = self.decide(resource, candidates, Surroundings(), now, self.defaults.families)
         self.ledger.record(name, decision)
-        plan = pool.plan(resource, pool.Observed(decision, candidates), self.clock(), self.defaults)
+        uid = resource.meta.uid
+        observed = pool.Observed(decision, candidates, self.store.family(uid).pods, self.foreign.pop(uid, ()))
+        plan = pool.plan(resource, observed, self.clock(), self.defaults)
         return self._execute(key, resource, plan)
 
     def pass_job(self, key: Key) -> float | None:
@@ -149,9 +151,9 @@ class OperatorSim:
                     self.world.delete(target.kind, target.namespace, target.name, target.uid)
                 self._hear_of(target.kind, target.namespace, target.name, target.uid)
             for manifest in plan.apply:
-                self._make(resource, manifest, self._apply)
+                self._make("apply", resource, manifest, self._apply)
             for manifest in plan.create:
-                self._make(resource, manifest, self.world.create)
+                self._make("create", resource, manifest, self.world.create)
             if plan.status is not None:
                 self._write(key, resource, plan.status)
                 self.events += [(key.name, event) for event in plan.events]
@@ -162,9 +164,9 @@ class OperatorSim:
         known = self.store.get(Key(manifest["kind"], metadata["namespace"], metadata["name"]))
         return self.world.apply(manifest, known.meta.resource_version if known else NEVER)
 
-    def _make(self, resource: Resource, manifest: Json, send: Callable[[Json], Json]) -> None:
+    def _make(self, verb: str, resource: Resource, manifest: Json, send: Callable[[Json], Json]) -> None:
         kind, metadata = manifest["kind"], manifest["metadata"]
-        self._count("create" if kind == "Job" else "apply", kind)
+        self._count(verb, kind)
         try:
             answer = send(manifest)
         except (AlreadyExists, Conflict):

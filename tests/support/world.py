@@ -16,9 +16,9 @@ from mlpools_operator.cluster.errors import NotFound
 from mlpools_operator.domain import naming, times
 from tests.support.api_server import ApiServer, Clock, Json, is_terminal, owner_of, place_of
 from tests.support.job_controller import JobController, index_of
+from tests.support.scheduler import Scheduler
 
 _KILLED = 137
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 class World(ApiServer):
@@ -43,13 +43,14 @@ class World(ApiServer):
         self.images = True
         self._done: dict[str, int] = {}
         self._jobs = JobController(self)
+        self._scheduler = Scheduler(self)
 
     @property
     def actors(self) -> dict[str, Callable[[], None]]:
         """The controllers, by name."""
         return {
             "job-controller": self._jobs.act,
-            "scheduler": self.schedule,
+            "scheduler": self._scheduler.act,
             "kubelets": self.run_pods,
             "garbage-collector": self.collect_garbage,
             "node-lifecycle": self.clear_machines,
@@ -59,40 +60,6 @@ class World(ApiServer):
     def pulse(self) -> tuple[int, int]:
         """Changes as long as anything happens: to objects, or inside a pod."""
         return self.version, sum(self._done.values())
-
-    # The scheduler.
-
-    def schedule(self) -> None:
-        for pod in self.list("Pod"):
-            if "nodeName" in pod["spec"] or "deletionTimestamp" in pod["metadata"]:
-                continue
-            machine = self._room(pod["spec"])
-            if machine:
-                self._bind(pod, machine)
-                self.set_condition(pod, "PodScheduled")
-            else:
-                words = (
-                    self.words
-                    or f"0/{len(self.machines)} nodes are available: {len(self.machines)} Insufficient cpu."
-                )
-                self.set_condition(pod, "PodScheduled", "False", reason="Unschedulable", message=words)
-
-    def _bind(self, pod: Json, machine: str) -> None:
-        self.patch(*place_of(pod), lambda it: it["spec"].update(nodeName=machine))
-
-    def _room(self, wanted: Json) -> str:
-        """Return the machine with the most room that a pod may run on, empty if there is none."""
-        used = [pod["spec"].get("nodeName") for pod in self.list("Pod") if not is_terminal(pod)]
-        up = self.machines.keys() - self.down
-        free = {name: self.machines[name] - used.count(name) for name in sorted(up)}
-        fit = [name for name in free if free[name] > 0 and self._fits(name, wanted)]
-        return max(fit, key=lambda name: free[name], default="")
-
-    def _fits(self, machine: str, wanted: Json) -> bool:
-        selector: dict[str, str] = wanted.get("nodeSelector", {})
-        if machine in _kept_from(wanted):
-            return False
-        return selector.items() <= self.labels.get(machine, {}).items()
 
     # Kubelets, and what runs in the pods.
 
@@ -108,7 +75,9 @@ class World(ApiServer):
 
     def _run(self, pod: Json) -> None:
         phase = pod["status"]["phase"]
-        if "deletionTimestamp" in pod["metadata"]:
+        if is_placeholder(pod):
+            self._set_status(pod, "Running", {"running": {}})
+        elif "deletionTimestamp" in pod["metadata"]:
             saved = {"checkpoint_step": self._done.get(owner_of(pod), 0)} if phase == "Running" else {}
             self.kill(pod, Exit.PREEMPTED if phase == "Running" else _KILLED, **saved)
         elif phase == "Running":
@@ -228,8 +197,6 @@ class World(ApiServer):
         self.patch(*place_of(pod), lambda it: it["status"].update(status))
 
 
-def _kept_from(wanted: Json) -> set[str]:
-    """Return the machines that a pod's node affinity excludes by name."""
-    required = wanted.get("affinity", {}).get("nodeAffinity", {}).get(_REQUIRED, {})
-    fields = [it for term in required.get("nodeSelectorTerms", ()) for it in term.get("matchFields", ())]
-    return {name for it in fields for name in it["values"]}
+def is_placeholder(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod only keeps a node warm."""
+    return bool(pod["metadata"]["labels"][naming.KIND] == "ComputePool")

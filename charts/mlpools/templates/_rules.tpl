@@ -78,3 +78,10 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
   resourceNames: [{{ include "mlpools.operator" . }}]
   verbs: [get, update]
 {{- end }}
+
+{{- /* Placeholders keep a pool's nodes warm. They are in the operator's own namespace and nowhere else. */}}
+{{- define "mlpools.rules.placeholders" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+{{- end }}

@@ -88,6 +88,10 @@ class Feed:
         places = _placed(change.before) != _placed(change.after)
         kind = child.meta.labels.get(naming.KIND, "")
         owner = self._store.find(kind, root)
+        if kind == POOL:
+            if owner is not None:
+                self._wake_pool(owner.meta.name, urgent=frees)
+            return
         if isinstance(owner, Resource):
             self._queue.add(Key(kind, owner.meta.namespace, owner.meta.name), urgent=frees)
             pool = str(owner.spec.get("computePool", ""))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlpools_operator.controller.store import Family, Key, Store
-from mlpools_operator.domain import holding, naming
+from mlpools_operator.domain import holding, naming, placeholders
 from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.metrics import PoolFigures
@@ -160,6 +160,8 @@ def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:
         return "", None
     members: tuple[JobChild | PodChild, ...] = (*family.jobs, *family.pods)
     meta = members[0].meta
+    if meta.labels.get(naming.KIND) == placeholders.KIND:
+        return "", None  # what keeps a node warm holds none
     candidate = Candidate(
         uid=uid,
         kind=meta.labels.get(naming.KIND, ""),

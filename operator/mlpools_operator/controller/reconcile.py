@@ -113,7 +113,15 @@ class Reconciler:
         decision = self._policies.decide(pool, candidates, self._surroundings(key.name, candidates), now)
         for member in self._ledger.record(key.name, decision):
             self._queue.add(member)
-        plan = self._policies.pool(pool, pool_policy.Observed(decision, candidates), now)
+        obstacle = self._obstacles.take(pool.meta.uid)
+        observed = pool_policy.Observed(
+            decision,
+            candidates,
+            pods=self._store.family(pool.meta.uid).pods,
+            foreign=obstacle.foreign,
+            refused=obstacle.refused,
+        )
+        plan = self._policies.pool(pool, observed, now)
         self._pool_rests[key] = now + (self._clock() - now) * POOL_REST
         if plan.status is not None:
             wait = self._pool_written.get(key, 0.0) + POOL_STATUS_SECONDS - now
@@ -122,9 +130,12 @@ class Reconciler:
                 plan = replace(
                     plan, status=None, requeue_after=times.earliest(plan.requeue_after or None, wait)
                 )
-            else:
-                self._pool_written[key] = now
-        await self._executor.execute(key, pool, plan)
+        try:
+            await self._executor.execute(key, pool, plan)
+        except Blocked:
+            return 0.0
+        if plan.status is not None:
+            self._pool_written[key] = now
         return plan.requeue_after
 
     def _surroundings(self, pool: str, candidates: Sequence[Candidate]) -> Surroundings:

@@ -7,12 +7,12 @@ list does not contain leaves the store, unless it is newer than the list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
-from mlpools_operator.cluster.kinds import WATCHED, watched
 from mlpools_operator.cluster.objects import Cluster, Listed, Listing
+from mlpools_operator.cluster.scope import Scope
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.store import Store
 from mlpools_operator.metrics import Metrics
@@ -25,13 +25,10 @@ _RETRY_SECONDS = 5.0
 class Sweeper:
     """Lists the metadata of all watched objects: at start, after watch gaps, and from time to time."""
 
-    def __init__(
-        self, cluster: Cluster, store: Store, feed: Feed, metrics: Metrics, namespaces: Sequence[str]
-    ) -> None:
-        """Sweep the namespaces that are watched; none given = the whole cluster."""
+    def __init__(self, cluster: Cluster, store: Store, feed: Feed, metrics: Metrics, scope: Scope) -> None:
+        """Sweep what is watched."""
         self._cluster, self._store, self._feed, self._metrics = cluster, store, feed, metrics
-        self._namespaces = tuple(namespaces) or ("",)
-        self._kinds = frozenset(watched(everywhere=not namespaces))
+        self._scope = scope
         self._gaps: set[str] = set()
         self._gap = asyncio.Event()
 
@@ -51,7 +48,7 @@ class Sweeper:
 
         Until then nothing may be decided: a job that is not known yet may hold nodes already.
         """
-        missing = set(self._kinds)
+        missing = set(self._scope.kinds)
         while missing:
             try:
                 listings = {kind: await self._list(kind) for kind in sorted(missing)}
@@ -86,7 +83,7 @@ class Sweeper:
                     await self._gap.wait()
                 kinds = self._gaps
             except TimeoutError:
-                kinds = set(self._kinds)
+                kinds = set(self._scope.kinds)
             self._gaps = set()
             self._gap.clear()
             try:
@@ -108,7 +105,7 @@ class Sweeper:
 
     def _forget(self, kind: str, listings: Iterable[Listing]) -> int:
         number = 0
-        for namespace, listing in zip(self._namespaces_of(kind), listings, strict=True):
+        for namespace, listing in zip(self._scope.namespaces(kind), listings, strict=True):
             for uid in self._missing_from(listing, kind, namespace):
                 number += self._feed.gone(kind, uid)
         if number:
@@ -118,15 +115,12 @@ class Sweeper:
 
     async def _list(self, kind: str) -> list[Listing]:
         listings = []
-        for namespace in self._namespaces_of(kind):
+        for namespace in self._scope.namespaces(kind):
             try:
                 listings.append(await self._cluster.listing(kind, namespace))
             except errors.Expired:
                 listings.append(await self._cluster.listing(kind, namespace))
         return listings
-
-    def _namespaces_of(self, kind: str) -> tuple[str, ...]:
-        return self._namespaces if WATCHED[kind].namespaced else ("",)
 
     def _missing_from(self, listing: Listing, kind: str, namespace: str) -> list[str]:
         there = {item.uid for item in listing.objects}

@@ -61,7 +61,9 @@ def decide(
         decision = _Walk(pool, spec, candidates, in_use, limits, now).along(asking, verdicts)
         again = decision.requeue_after if asking else found.life.look_after
         decision = replace(decision, life=found.life, requeue_after=again)
-    return replace(decision, requeue_after=times.earliest(decision.requeue_after, limits.look_after))
+    waiting = sum(not decision.verdicts[candidate.uid].admit for candidate in asking)
+    again = times.earliest(decision.requeue_after, limits.look_after)
+    return replace(decision, waiting=waiting, requeue_after=again)
 
 
 def _turn_away(
@@ -73,7 +75,7 @@ def _turn_away(
 ) -> Decision:
     verdicts |= {it.uid: it.answer(False, closed.reason, closed.message) for it in asking}
     again = closed.life.look_after if closed.life else None
-    return Decision(verdicts, in_use, head.remembered(pool), again, closed.life)
+    return Decision(verdicts, in_use, head.remembered(pool), again, closed.life, len(asking))
 
 
 def _shares(candidates: Sequence[Candidate]) -> Counter[str]:

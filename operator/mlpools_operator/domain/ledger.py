@@ -166,6 +166,7 @@ class Decision:
         heads: who came to the head of the queue and still waits; the present head first.
         requeue_after: seconds until a verdict could change by time alone.
         life: whether the pool was open; None for one that cannot be used at all.
+        waiting: those who ask for nodes and did not get them, without those that the pool does not take.
     """
 
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
@@ -173,3 +174,4 @@ class Decision:
     heads: tuple[Head, ...] = ()
     requeue_after: float | None = None
     life: Life | None = None
+    waiting: int = 0

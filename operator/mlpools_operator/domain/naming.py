@@ -71,6 +71,17 @@ def usage(pool: str) -> str:
     return _USAGE_PREFIX + (pool if len(pool) <= _USAGE_LENGTH else _hashed(pool, pool, _USAGE_LENGTH))
 
 
+def placeholder(pool: str, shape: str, index: int) -> str:
+    """Return the name of a placeholder pod, such as ``cpu-1a2b3c4d-0``: a hostname too, so it fits one.
+
+    Args:
+        pool: its owner.
+        shape: hash of what it is built of.
+        index: tells it from the pool's others.
+    """
+    return f"{_short(pool, _BASE_LENGTH - 9)}-{shape[:8]}-{index}"
+
+
 def labels(kind: str, owner: Meta, pool: str, attempt: int | None = None) -> dict[str, str]:
     """Return the labels of a child; those of its owner are never copied (a GitOps tool would prune it)."""
     own = {

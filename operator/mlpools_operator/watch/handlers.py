@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import kopf
 
 from mlpools_operator.cluster import connect
-from mlpools_operator.cluster.kinds import KindInfo, watched
+from mlpools_operator.cluster.kinds import WATCHED, KindInfo
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.watch.session import Listener, open_session
 
 
-def registry(feed: Feed, listener: Listener, *, everywhere: bool) -> kopf.OperatorRegistry:
-    """Return the handlers of all watched kinds, and the login through our own session.
-
-    Args:
-        feed: takes what is seen.
-        listener: takes what is heard.
-        everywhere: whether the whole cluster is watched.
-    """
+def registry(feed: Feed, listener: Listener, kinds: Iterable[str]) -> kopf.OperatorRegistry:
+    """Return the handlers of some kinds, and the login through our own session."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -30,8 +25,8 @@ def registry(feed: Feed, listener: Listener, *, everywhere: bool) -> kopf.Operat
             server=credentials.server, aiohttp_session=open_session(credentials, listener)
         )
 
-    for info in watched(everywhere=everywhere).values():
-        _watch(handlers, feed, info)
+    for kind in kinds:
+        _watch(handlers, feed, WATCHED[kind])
     return handlers
 
 

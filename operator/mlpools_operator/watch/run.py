@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import kopf
@@ -16,7 +16,7 @@ from mlpools_operator.watch.session import Listener
 
 @asynccontextmanager
 async def watching(
-    feed: Feed, listener: Listener, namespaces: Sequence[str]
+    feed: Feed, listener: Listener, watches: Mapping[tuple[str, ...], Iterable[str]]
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Watch while the block runs.
 
@@ -25,20 +25,22 @@ async def watching(
     Args:
         feed: takes what is seen.
         listener: takes what is heard.
-        namespaces: to watch; empty = the whole cluster.
+        watches: kinds to watch, by the namespaces in which they are; none = the whole cluster.
 
     Yields:
         The task that watches; it ends only when watching is no longer possible.
     """
     others, stop = asyncio.all_tasks(), asyncio.Event()
-    roots = await kopf.spawn_tasks(
-        registry=registry(feed, listener, everywhere=not namespaces),
-        settings=settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
-    )
+    roots: list[asyncio.Task[None]] = []
+    for namespaces, kinds in watches.items():  # kopf watches all its kinds in all its namespaces
+        roots += await kopf.spawn_tasks(
+            registry=registry(feed, listener, kinds),
+            settings=settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=stop,
+        )
     running = asyncio.create_task(kopf.run_tasks(roots, ignored=others))
     try:
         yield running

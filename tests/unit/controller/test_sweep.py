@@ -8,6 +8,7 @@ import pytest
 
 from mlpools_operator.cluster.errors import Expired, Transient
 from mlpools_operator.cluster.objects import Listed, Listing
+from mlpools_operator.cluster.scope import Scope
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.queue import Queue
@@ -43,7 +44,7 @@ class House:
     def __init__(self, *namespaces: str) -> None:
         self.lists, self.store, self.queue, self.metrics = Lists(), Store(), Queue(), Metrics()
         self.feed = Feed(self.store, Ledger(self.store, {}, lambda: 0.0), self.queue)
-        self.sweeper = Sweeper(self.lists, self.store, self.feed, self.metrics, namespaces)  # type: ignore[arg-type]
+        self.sweeper = Sweeper(self.lists, self.store, self.feed, self.metrics, Scope(namespaces, "home"))  # type: ignore[arg-type]
 
     def see(self, kind: str, raw: dict[str, Any]) -> None:
         self.feed.event(kind, "ADDED", raw)
@@ -88,7 +89,7 @@ async def test_only_the_listed_namespaces_are_judged() -> None:
     house.see("Pod", make.pod("here", 50))
     await house.sweeper.sweep("Pod")
     assert house.known("Pod") == {"else"}
-    assert house.lists.asked == [("Pod", "team")]
+    assert house.lists.asked == [("Pod", "team"), ("Pod", "home")]
 
 
 async def test_cluster_scoped_kinds_are_listed_once() -> None:

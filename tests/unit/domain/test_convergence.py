@@ -118,7 +118,7 @@ _history = st.lists(st.one_of(TURNS, TURNS, TURNS, TROUBLES, REPLACED), min_size
 
 
 def _play(turns: list[Turn]) -> Run:
-    run = Run(max_nodes=4)
+    run = Run(max_nodes=4, minNodes=2)
     for name, shape in SHAPES.items():
         run.submit(name, **shape)
     for turn in turns:

@@ -136,6 +136,17 @@ def test_a_restarted_attempt_waits_for_the_hold_too() -> None:
     assert pool(run)["state"] == "Suspended"
 
 
+def test_a_job_that_the_pool_does_not_take_neither_wakes_it_nor_keeps_it_awake() -> None:
+    run = Run(autoSuspendSeconds=50, namespaces={"matchLabels": {"team": "b"}})
+    run.go(10)
+    run.submit("stranger")
+    run.go(60)
+    assert run.status("stranger")["reason"] == "PoolNotAllowed"
+    assert (pool(run)["state"], pool(run)["queued"]) == ("Suspended", 0)
+    run.go(60)
+    assert events(run) == ["Suspended"]
+
+
 def test_zero_means_never() -> None:
     run = Run(autoSuspendSeconds=0)
     run.settle()

@@ -143,6 +143,9 @@ class ComputePoolSpec(Model):
     capacity_timeout_seconds: Annotated[int, Field(ge=10, le=86_400)] = 300
     """Seconds in which all pods of an attempt have to get machines. Then those that did give them back, and
     the job queues again, for the next family if there are backups. It does not count as a restart."""
+    min_nodes: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Nodes kept warm: machines stay, and have the pool's image, while no job holds them. A suspended pool
+    keeps none."""
     max_nodes: Annotated[int, Field(ge=1, le=100_000)]
     """Nodes that jobs of this pool hold together at most. Lowering it never stops running work."""
     queue: PoolQueue = PoolQueue()
@@ -206,6 +209,12 @@ class ComputePoolSpec(Model):
             _holds_shared_memory,
             ".network.sharedMemory",
         ),
+        Rule(
+            "self.minNodes <= self.maxNodes",
+            "minNodes must not be above maxNodes: the pool cannot keep more nodes than it may have.",
+            lambda spec: spec.min_nodes <= spec.max_nodes,
+            ".minNodes",
+        ),
     )
 
 
@@ -262,7 +271,7 @@ class ComputePoolStatus(Model):
     jobs: Count = 0
     """Jobs that hold nodes."""
     queued: Count = 0
-    """Jobs that wait, for nodes or for something else."""
+    """Jobs that wait for nodes; not those that the pool does not take, whatever is free."""
     queue: Annotated[tuple[QueueEntry, ...], Field(max_length=50)] = ()
     """The first 50 that wait, in the order in which they are served."""
     heads: Annotated[tuple[HeadOfQueue, ...], Field(max_length=8), list_map("uid")] = ()
