@@ -231,5 +231,11 @@ def test_the_operator_has_rights_where_it_serves(kubectl: Kubectl, release: Inst
         ("create", "pods", "team-a"): False,
         ("get", "secrets", "team-a"): False,
         ("get", "secrets", NAMESPACE): False,
+        ("get", "namespaces", "team-a"): True,
+        ("get", "namespaces", "team-b"): False,
+        ("list", "namespaces", ""): False,
+        ("update", "configmaps", NAMESPACE): True,
+        ("delete", "configmaps", NAMESPACE): False,
+        ("get", "configmaps", "team-a"): False,
     }
     assert {question: may(kubectl, OPERATOR, *question) for question in wanted} == wanted
