@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -87,17 +88,38 @@ def _account(kube: Kube, rights: Callable[..., list[Object]]) -> str:
 
 
 @pytest.fixture(scope="session")
-def benches(kube: Kube, control_plane: ControlPlane, service_account: str) -> Benches:
+def rights_in(rights: Callable[..., list[Object]]) -> Callable[[str], list[Object]]:
+    """What the chart grants inside a namespace when only some are served."""
+    name = "one-of-a-list"
+    text = json.dumps(
+        [it for it in rights(f"namespaces={{{name}}}") if it["metadata"].get("namespace") == name]
+    )
+
+    def render(namespace: str) -> list[Object]:
+        documents: list[Object] = json.loads(text.replace(name, namespace))
+        return documents
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def benches(
+    kube: Kube, control_plane: ControlPlane, service_account: str, rights_in: Callable[[str], list[Object]]
+) -> Benches:
     """Makes benches: each a namespace and a pool of four nodes; what they started is stopped at their end."""
-    return _benches(kube, control_plane, service_account)
+    return _benches(kube, control_plane, service_account, rights_in)
 
 
-def _benches(kube: Kube, control: ControlPlane, service_account: str) -> Benches:
+def _benches(
+    kube: Kube, control: ControlPlane, service_account: str, rights_in: Callable[[str], list[Object]]
+) -> Benches:
     @contextmanager
     def make(folder: Path) -> Iterator[Bench]:
         number = next(_numbers)
         namespace, pool = f"team-{number}", f"pool-{number}"
         kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        for right in rights_in(namespace):
+            kube.apply(right)
         wait_for("service account", lambda: kube.find("ServiceAccount", "default", namespace))
         kube.create(manifest("ComputePool", pool, {"maxNodes": 4}))
         kubeconfig = control.kubeconfig_for(service_account, _NAMESPACE)
@@ -115,13 +137,15 @@ def _benches(kube: Kube, control: ControlPlane, service_account: str) -> Benches
 
 @pytest.fixture(scope="session")
 def scheduled_benches(
-    tmp_path_factory: pytest.TempPathFactory, rights: Callable[..., list[Object]]
+    tmp_path_factory: pytest.TempPathFactory,
+    rights: Callable[..., list[Object]],
+    rights_in: Callable[[str], list[Object]],
 ) -> Iterator[Benches]:
     """Makes benches in a cluster of their own, where a real scheduler looks for machines."""
     control = ControlPlane(tmp_path_factory.mktemp("scheduled"), controller_manager=True, scheduler=True)
     control.start()
     with _administrator(control) as kube:
-        yield _benches(kube, control, _account(kube, rights))
+        yield _benches(kube, control, _account(kube, rights), rights_in)
     control.stop()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,16 +52,7 @@ def used(bench: Bench) -> int:
     return sum(known.used.get(bench.namespace, {}).values()) if known else 0
 
 
-@pytest.fixture
-def may_read_its_namespace(bench: Bench, rights: Callable[..., list[Object]]) -> None:
-    """What the chart grants in each namespace of a list."""
-    for document in rights(f"namespaces={{{bench.namespace}}}"):
-        if document["metadata"].get("namespace") == bench.namespace:
-            bench.kube.apply(document)
-
-
 @pytest.mark.parametrize("namespaces", ["", "its own"], ids=["whole cluster", "list of namespaces"])
-@pytest.mark.usefixtures("may_read_its_namespace")
 def test_a_pool_serves_the_namespaces_that_it_selects(bench: Bench, namespaces: str) -> None:
     rule(bench, namespaces=ML)
     served = bench.namespace if namespaces else ""
@@ -87,6 +77,7 @@ def test_a_pool_serves_the_namespaces_that_it_selects(bench: Bench, namespaces: 
 
 
 def test_where_a_namespace_may_not_be_read_nobody_is_let_in_by_labels(bench: Bench) -> None:
+    bench.kube.delete("RoleBinding", "mlpools-operator", bench.namespace)
     bench.operator().wait_ready()
     bench.submit("anybody")
     bench.phase("anybody", "Starting")
