@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlpools_operator.cluster import connect
 from mlpools_operator.cluster.errors import Fenced
 from mlpools_operator.cluster.transport import Request, Transport
 from mlpools_operator.metrics import Metrics
@@ -99,6 +101,11 @@ async def test_the_api_server_is_told_how_long_a_write_may_take(transport: Trans
     for write in WRITES:
         await transport.send(write)
     assert [asked.partition("?")[2] for asked in server.asked] == ["timeout=3s"] * 4
+
+
+async def test_the_kernel_delivers_nothing_late(transport: Transport) -> None:
+    options = connect.open_client(1).configuration.socket_options
+    assert (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3000) in options
 
 
 async def test_reads_need_no_lease(transport: Transport, server: Server, fence: Fence) -> None:
