@@ -160,6 +160,7 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("ComputePool", {"queue.maxQueued": 0}, "greater than or equal to 1"),
     ("ComputePool", {"placement.strategy": "Random"}, 'supported values: "Pack", "Spread", "Any"'),
     ("ComputePool", {"runtime.imagePullPolicy": "Sometimes"}, "supported values"),
+    ("ComputePool", {"runtime.allowedImages": ["registry/[ab]"]}, "should match"),
     ("ComputePool", {"network.profile": "Fast"}, 'supported values: "Pod", "Host", "RDMA", "EFA", "Custom"'),
     ("ComputePool", {"network.interface": "^docker0"}, "should match"),
     ("ComputePool", {"network.networks": ["a,b"]}, "should match"),

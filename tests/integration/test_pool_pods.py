@@ -185,3 +185,24 @@ def test_a_pool_can_stop_isolating_its_jobs(bench: Bench) -> None:
     bench.kubelet.pods("flights", 2, 2)
     wait_for("end of the policy", lambda: names(bench, "NetworkPolicy") == [])
     assert "tj-flights" in names(bench, "Service")
+
+
+def test_an_image_that_the_pool_does_not_take_is_told_before_the_job_queues(bench: Bench) -> None:
+    bench.operator().wait_ready()
+    shape(bench, **{"runtime.allowedImages": ["registry/ml/*"], "maxNodes": 2})
+    bench.submit("mine", runtime={"image": "mine:1"})
+    failed = bench.phase("mine", "Failed")["status"]
+    assert failed["reason"] == "InvalidSpec"
+    assert "does not take the image mine:1, only its own and registry/ml/*" in str(failed["conditions"])
+    bench.submit("theirs", runtime={"image": "registry/ml/train:1"})
+    bench.phase("theirs", "Starting")
+    bench.submit("next", runtime={"image": "registry/ml/train:1"})
+    bench.phase("next", "Queued")
+    shape(bench, **{"runtime.allowedImages": [], "maxNodes": 2})
+    waiting = wait_for(
+        "word of the pool's change",
+        lambda: (it := bench.job("next"))["status"]["reason"] == "PoolNotAllowed" and it,
+    )
+    assert waiting["status"]["phase"] == "Queued"
+    shape(bench, maxNodes=4)
+    bench.phase("next", "Starting")

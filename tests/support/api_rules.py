@@ -181,6 +181,12 @@ POD_RULES = (
         {"priorityClassName": "mlpools-placeholder"},
         {"priorityClassName": "high"},
     ),
+    _pool(
+        "spec.runtime",
+        "requireDigest holds for the pool's own image",
+        {"runtime": {"requireDigest": True, "image": "ml/runtime@sha256:0123"}},
+        {"runtime": {"requireDigest": True, "image": f"ml/runtime@sha256:{'0a' * 32}"}},
+    ),
     _network(
         "RDMA needs the device", {"profile": "RDMA"}, {"profile": "RDMA", "networks": ["ib/rail-0@net1"]}
     ),

@@ -7,7 +7,7 @@ nobody has to estimate a run time. Nodes that are about to come free are kept fo
 and where the pool allows it, those of lower priority give theirs back (``preemption``).
 
 Whatever waits for something else than nodes (its back-off, a larger pool, room in the queue, its namespace's
-``limits``) is passed, and holds nobody back.
+``limits``, the pool's ``house_rules``) is passed, and holds nobody back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec
-from mlpools_operator.domain import gate, head, places, preemption, times
+from mlpools_operator.domain import gate, head, house_rules, places, preemption, times
 from mlpools_operator.domain.families import NO_FAMILIES, Catalogue
 from mlpools_operator.domain.ledger import Candidate, Decision, Head, Surroundings, Verdict
 from mlpools_operator.domain.limits import Limits
@@ -51,7 +51,11 @@ def decide(
     if isinstance(spec, gate.Closed):
         return _turn_away(pool, spec, asking, verdicts, in_use.total())
     limits = Limits(pool.meta.name, spec, in_use, surroundings, now)
-    shut_out = {it.uid: verdict for it in asking if (verdict := limits.shut_out(it))}
+    shut_out = {
+        it.uid: verdict
+        for it in asking
+        if (verdict := limits.shut_out(it) or house_rules.refuse(it, pool.meta.name, spec))
+    }
     verdicts |= shut_out
     asking = [candidate for candidate in asking if candidate.uid not in shut_out]
     found = gate.look(pool, spec, held=in_use.total() > 0, asked=bool(asking), now=now)

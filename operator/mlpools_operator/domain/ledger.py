@@ -26,6 +26,21 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
+class Brings:
+    """What a job brings along in which its pool has a say.
+
+    Attributes:
+        image: empty for the pool's own.
+        volumes: names of its volumes.
+        mounts: paths at which it mounts them.
+    """
+
+    image: str = ""
+    volumes: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A job (later also a batch inference or a notebook) as admission sees it.
 
@@ -49,6 +64,7 @@ class Candidate:
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
         freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
             came free then.
+        brings: what its pool has a say in.
     """
 
     uid: str
@@ -74,6 +90,7 @@ class Candidate:
     preemptible: bool = True
     shown_ahead: int = 0
     freed: tuple[float, ...] = ()
+    brings: Brings = Brings()
 
     @property
     def in_use(self) -> int:

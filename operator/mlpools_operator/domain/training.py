@@ -24,7 +24,7 @@ from mlpools_operator.domain import (
 from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.capacity import Finding
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.ledger import Candidate, Verdict
+from mlpools_operator.domain.ledger import Brings, Candidate, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.training_observed import KIND, Observed
@@ -34,7 +34,10 @@ from mlpools_operator.domain.training_step import Step
 __all__ = ["KIND", "Observed", "candidate", "plan"]
 
 _NO_VERDICT = Verdict(False)
-#: Reasons of a job whose size no pool has looked at yet.
+#: Verdicts that end a job at the first look, since it was made for another pool than this one; and the reason
+#: for which it waits at a later look: its pool has changed, and may change back.
+_MISTAKES = {"TooLarge": "TooLarge", "InvalidSpec": "PoolNotAllowed"}
+#: Reasons of a job that no pool has looked at yet.
 _BEFORE_THE_FIRST_LOOK = ("", "PoolNotFound", "PoolSuspended", "PoolResuming")
 
 
@@ -89,6 +92,11 @@ def candidate(
         blocked=blocked,
         freed=tuple(sorted(it.finished for it in pods if it.attempt == before.attempt and it.finished)),
         finding=_finding(draft, spec.nodes, pods),
+        brings=Brings(
+            image=spec.runtime.image or "",
+            volumes=tuple(volume.name for volume in spec.volumes),
+            mounts=tuple(mount.mount_path for mount in spec.volume_mounts),
+        ),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,
     )
@@ -168,16 +176,14 @@ def _plan_waiting(step: Step, observed: Observed, defaults: Defaults) -> Plan:
         return Plan(delete=stop, status=draft.keep().plain() if job.status else None)
     if verdict.admit:
         return _admit(step, observed.pool, defaults, stop)
-    if verdict.reason == "TooLarge" and draft.before.reason in _BEFORE_THE_FIRST_LOOK:
-        # At the first look it is a mistake; a pool that was made smaller later may grow again.
-        event = Event("Warning", "TooLarge", verdict.message)
-        return Plan(status=draft.fail(spec, "TooLarge", verdict.message).plain(), events=(event,))
-    wait = places.stands_for(
-        draft.before.queue, draft.place(verdict.reason, verdict.message, verdict), step.now
-    )
+    if verdict.reason in _MISTAKES and draft.before.reason in _BEFORE_THE_FIRST_LOOK:
+        event = Event("Warning", verdict.reason, verdict.message)
+        return Plan(status=draft.fail(spec, verdict.reason, verdict.message).plain(), events=(event,))
+    reason = _MISTAKES.get(verdict.reason, verdict.reason)
+    wait = places.stands_for(draft.before.queue, draft.place(reason, verdict.message, verdict), step.now)
     if wait:
         return Plan(delete=stop, status=draft.keep().plain(), requeue_after=wait)
-    status = draft.queued(spec, verdict.reason, verdict.message, verdict)
+    status = draft.queued(spec, reason, verdict.message, verdict)
     return Plan(delete=stop, status=status.plain())
 
 

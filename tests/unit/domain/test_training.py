@@ -118,6 +118,18 @@ def test_too_large_fails_at_the_first_look_and_waits_later() -> None:
     assert _after(queued, _plan(queued, verdict=verdict)).status["phase"] == "Queued"
 
 
+def test_what_a_pool_does_not_take_is_a_mistake_at_the_first_look_only() -> None:
+    verdict = Verdict(False, "InvalidSpec", "Pool cpu does not take the image mine:1.")
+    job = _after(a_job(), _plan(a_job(), verdict=verdict))
+    assert (job.status["phase"], job.status["reason"]) == ("Failed", "InvalidSpec")
+    assert _message(job, "Failed") == verdict.message
+    queued = _after(a_job(), _plan(a_job(), verdict=Verdict(False, "WaitingForNodes", "…", 1)))
+    waiting = _after(queued, _plan(queued, verdict=verdict))
+    assert (waiting.status["phase"], waiting.status["reason"]) == ("Queued", "PoolNotAllowed")
+    assert _message(waiting, "Admitted") == verdict.message
+    assert _after(waiting, _plan(waiting)).status["phase"] == "Starting", "The pool takes it again."
+
+
 @pytest.mark.parametrize(
     ("changes", "reason", "words"),
     [

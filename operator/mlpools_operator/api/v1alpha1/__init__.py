@@ -16,15 +16,14 @@ from mlpools_operator.api.v1alpha1.computepool import (
     InstanceShape,
     Placement,
     PoolNodes,
-    PoolRuntime,
     QueueEntry,
-    SecretName,
     Toleration,
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
+from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime, SecretName
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
 from mlpools_operator.api.v1alpha1.quantity import amount
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource

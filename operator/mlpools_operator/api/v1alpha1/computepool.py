@@ -10,7 +10,6 @@ from mlpools_operator.api.v1alpha1.common import (
     ENTRY_NAME,
     Conditions,
     Count,
-    Image,
     ObjectName,
     Time,
     Word,
@@ -26,6 +25,7 @@ from mlpools_operator.api.v1alpha1.meta import (
 )
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
+from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity, CpuQuantity, amount
 from mlpools_operator.api.v1alpha1.tenancy import NamespaceSelector
@@ -104,24 +104,6 @@ class Placement(Model):
     """Pack: the pods of one job share a domain. Spread: they are distributed over domains. Any: no wish."""
     required: bool = False
     """Whether pods rather wait than lie otherwise. False: the strategy is a preference."""
-
-
-class SecretName(Model):
-    """A Secret of the job's namespace."""
-
-    name: ObjectName
-    """Its name."""
-
-
-class PoolRuntime(Model):
-    """The image that jobs of the pool run in."""
-
-    image: Image | None = None
-    """Image of jobs that name none. Without it the operator's default is used."""
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    """When machines pull the image. Without it the operator's default is used."""
-    image_pull_secrets: Annotated[tuple[SecretName, ...], Field(max_length=16), list_map("name")] = ()
-    """Secrets for pulling the image. They must exist in the namespace of each job."""
 
 
 def _holds_shared_memory(spec: ComputePoolSpec) -> bool:

@@ -61,7 +61,7 @@ def _declared(refused: Mapping[str, tuple[Mapping[str, Any], str]]) -> dict[str,
     }
 
 
-def _objects(owner: Mapping[str, Any], field: str) -> list[Mapping[str, Any]] | None:
+def objects(owner: Mapping[str, Any], field: str) -> list[Mapping[str, Any]] | None:
     """Return a list of objects, empty if it is absent; None if it is something else, such as null."""
     value = owner.get(field, [])
     return value if isinstance(value, list) and all(isinstance(it, dict) for it in value) else None
@@ -77,7 +77,7 @@ def _of_main(cel: str, message: str, holds: Callable[[Mapping[str, Any]], bool])
     return Rule(
         f"!has(self.containers) || self.containers.all(c, {cel})",
         message,
-        lambda spec: (mains := _objects(spec, "containers")) is not None and all(map(holds, mains)),
+        lambda spec: (mains := objects(spec, "containers")) is not None and all(map(holds, mains)),
         ".containers",
     )
 
@@ -93,7 +93,7 @@ def _keeps_shape(container: Mapping[str, Any]) -> bool:
 
 
 def _keeps_contract(container: Mapping[str, Any]) -> bool:
-    variables = _objects(container, "env")
+    variables = objects(container, "env")
     return variables is not None and not any(is_own_variable(str(it.get("name"))) for it in variables)
 
 
