@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kubelet import succeeded
 from tests.support.operator import Operator
@@ -56,6 +57,9 @@ WRITES = (
 )
 #: A status is planned from what is there, so it may be written again; these may not.
 ONCE = tuple(write for write in WRITES if write.method != "PUT")
+
+
+SAVED = Final(Exit.PREEMPTED, rank=0, step=40, checkpoint_step=40)
 
 
 class Relay:
@@ -164,6 +168,49 @@ def _killer(victim: Operator, write: Write, namespace: str, job: str) -> Callabl
         return HANG_UP
 
     return kill
+
+
+#: From the moment at which somebody wants a running job to stop.
+STOPS = (
+    Write("stopping", "PUT", "/trainingjobs/{job}/status", 1),
+    Write("deletion", "DELETE", "/jobs/"),
+    Write("stopped", "PUT", "/trainingjobs/{job}/status", 2),
+)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", STOPS, ids=str)
+@pytest.mark.parametrize(("wish", "phase"), [("suspend", "Suspended"), ("cancel", "Cancelled")])
+def test_killed_while_a_job_is_stopped(
+    gate: Proxy, relay: Relay, write: Write, when: str, wish: str, phase: str
+) -> None:
+    bench, name = relay.bench, f"{wish}-{write.name}-{when}"
+    victim = relay.current.wait_ready()
+    bench.submit(name, nodes=2, maxRestarts=0)
+    bench.kubelet.run(bench.kubelet.pods(name, 1, 2))
+    bench.phase(name, "Running")
+    setattr(gate, when, _killer(victim, write, bench.namespace, name))
+    bench.kube.patch("TrainingJob", name, {"spec": {wish: True}}, bench.namespace)
+
+    def stopped() -> bool:
+        relay.replace_the_dead()
+        bench.kubelet.terminate(SAVED)
+        return relay.current is not victim and bench.job(name)["status"]["phase"] == phase
+
+    wait_for("stopped job, and end of the operator at that write", stopped, 60)
+    gate.before = gate.after = _go_on
+    relay.current.wait_ready()
+    status = bench.job(name)["status"]
+    assert (status["attempt"], status["restarts"]) == (1, 0)
+    assert bench.kube.list("Job", bench.namespace, f"mlpools.dev/job-name={name}") == []
+    if wish == "suspend":
+        bench.kube.patch("TrainingJob", name, {"spec": {"suspend": False}}, bench.namespace)
+        pods = bench.kubelet.pods(name, 2, 2)
+        bench.kubelet.run(pods)
+        bench.phase(name, "Running")
+        bench.kubelet.finish(pods, succeeded())
+        done = bench.phase(name, "Succeeded")["status"]
+        assert (done["attempt"], done["restarts"]) == (2, 0)
 
 
 def _play(relay: Relay, name: str, victim: Operator) -> None:

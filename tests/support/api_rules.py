@@ -536,6 +536,8 @@ _ALWAYS = {
     "suspend": True,
     "cancel": True,
     "activeDeadlineSeconds": 600,
+    "startTimeoutSeconds": 60,
+    "ttlSecondsAfterFinished": 60,
     "priority": 5,
     "maxRestarts": 5,
     "restartBackoffSeconds": 5,

@@ -40,6 +40,17 @@ class Run:
         if not condition(job, "Complete") and not condition(job, "Failed"):
             self.world.replace_spec("TrainingJob", NAMESPACE, name, {**job["spec"], **changes})
 
+    def annotate(self, name: str, key: str, value: str | None, kind: str = "TrainingJob") -> None:
+        """Set an annotation of a job or pool, or take it away."""
+        place = (kind, NAMESPACE if kind == "TrainingJob" else "", name)
+
+        def change(item: Json) -> None:
+            annotations = {**item["metadata"].get("annotations", {}), key: value}
+            kept = {key: value for key, value in annotations.items() if value is not None}
+            item["metadata"]["annotations"] = kept
+
+        self.world.patch(*place, change)
+
     def status(self, name: str) -> Json:
         status: Json = self.world.get("TrainingJob", NAMESPACE, name).get("status", {})
         return status

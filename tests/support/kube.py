@@ -107,11 +107,13 @@ class Kube:
         created: Object = self.request("POST", path, manifest, query={"fieldValidation": "Strict"})
         return created
 
-    def apply(self, manifest: Object, namespace: str = "") -> Object:
-        """Server-side apply."""
+    def apply(
+        self, manifest: Object, namespace: str = "", *, manager: str = "test", force: bool = True
+    ) -> Object:
+        """Server-side apply, by default as one who wins every conflict."""
         meta = manifest["metadata"]
         path = _path(manifest["kind"], meta.get("namespace", namespace), meta["name"])
-        query = {"fieldManager": "test", "force": "true"}
+        query = {"fieldManager": manager, "force": str(force).lower()}
         applied: Object = self.request("PATCH", path, manifest, content_type=_APPLY, query=query)
         return applied
 

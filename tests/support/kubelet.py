@@ -35,6 +35,12 @@ class Kubelet:
         found = self._kube.list("Pod", self._namespace, selector)
         return sorted((pod for pod in found if "deletionTimestamp" not in pod["metadata"]), key=rank_of)
 
+    def place(self, pods: Sequence[Object]) -> None:
+        """Find a machine for each pod that has none."""
+        for pod in pods:
+            if not pod["spec"].get("nodeName"):
+                self._bind(pod, f"node-{rank_of(pod)}")
+
     def run(self, pods: Sequence[Object], address: str = "127.0.0.1") -> None:
         """Start the pods' containers: all are running and ready."""
         for pod in pods:

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlpools.contract import REASONS
 from mlpools_operator import domain
+from mlpools_operator.domain.reasons import RULES
 
-#: Calls that carry a reason, and at which place.
-_PLACES = {
+#: Calls that carry the reason why a job waits, stops or fails, and at which place.
+_OF_JOBS = {
     "Closed": 0,
     "Cause": 1,
-    "Event": 1,
     "Next": 3,
     "RefusedError": 0,
     "Stop": 0,
     "Trouble": 0,
     "Verdict": 1,
-    "_idle": 1,
     "answer": 1,
     "_obstacle": 0,
-    "_sleep": 0,
     "fail": 1,
     "queued": 1,
-    "set": 2,
 }
+#: Calls, and a variable, that carry any other reason.
+_OTHERS = {"Event": 1, "_idle": 1, "_sleep": 0, "set": 2, "reason": 0}
 
 
 def all_reasons() -> set[str]:
     """Every reason of a job's or pool's status: written by the operator, or told by a pod's exit code."""
-    folder = Path(domain.__path__[0])
-    trees = [ast.parse(path.read_text()) for path in sorted(folder.glob("*.py"))]
-    return {*REASONS.values(), *(word for tree in trees for word in _written(tree))}
+    return {*REASONS.values(), *RULES, *_written(_OF_JOBS | _OTHERS)}
 
 
-def _written(tree: ast.Module) -> Iterator[str]:
+def job_reasons() -> set[str]:
+    """The reasons that the code gives to jobs that wait, stop or fail."""
+    return {*REASONS.values(), *_written(_OF_JOBS)}
+
+
+def _written(places: Mapping[str, int]) -> Iterator[str]:
+    for path in sorted(Path(domain.__path__[0]).glob("*.py")):
+        yield from _written_in(ast.parse(path.read_text()), places)
+
+
+def _written_in(tree: ast.Module, places: Mapping[str, int]) -> Iterator[str]:
     named = {
         ast.unparse(node.targets[0]): node.value
         for node in tree.body
@@ -45,15 +52,11 @@ def _written(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-            place = _PLACES.get(name, len(node.args))
+            place = places.get(name, len(node.args))
             given = [named.get(ast.unparse(it), it) for it in node.args[place : place + 1]]
             yield from _words(given)
-        elif isinstance(node, ast.Assign):
-            target = ast.unparse(node.targets[0])
-            if target == "reason":
-                yield from _words([node.value])
-            elif target == "_RETRY" and isinstance(node.value, ast.Dict):
-                yield from _words([key for key in node.value.keys if key])
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in places:
+            yield from _words([node.value])
 
 
 def _words(nodes: list[ast.expr]) -> Iterator[str]:

@@ -34,9 +34,10 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
 {{- end }}
 
 {{- define "mlpools.rules.namespaced" -}}
+# Delete: what has ended goes after ttlSecondsAfterFinished.
 - apiGroups: [mlpools.dev]
   resources: [trainingjobs]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [mlpools.dev]
   resources: [trainingjobs/status]
   verbs: [update]
@@ -44,11 +45,11 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
-# Server-side apply of an object that is not there yet takes both verbs.
+# Server-side apply of an object that is not there yet takes both create and patch.
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch]
-# Delete: a pool may stop isolating its jobs.
+  verbs: [get, list, watch, create, patch, delete]
+# Delete: a pool may stop isolating its jobs, and with a TTL's end all children of a job go.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]

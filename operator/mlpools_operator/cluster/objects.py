@@ -95,7 +95,7 @@ class Cluster:
             NotFound: it is gone.
             Conflict: another object has that name by now.
         """
-        info = CHILDREN[target.kind]
+        info = WATCHED[target.kind]
         return await self._send(
             "delete",
             info,

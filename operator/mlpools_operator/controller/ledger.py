@@ -145,8 +145,9 @@ class Ledger:
         self._pool_of[uid] = pool
         book = self._pools.setdefault(pool, _Pool())
         book.candidates[uid] = candidate
-        # A grant is spent once the status shows it, and void for another attempt or a changed spec.
-        if candidate.admitted or book.grants.get(uid) != candidate.ticket:
+        # A grant is spent once the status shows it, and void for another attempt or a changed spec, or if it
+        # may not be used at all.
+        if candidate.admitted or candidate.blocked or book.grants.get(uid) != candidate.ticket:
             book.grants.pop(uid, None)
 
 

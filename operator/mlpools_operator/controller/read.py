@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mlpools_operator.api.v1alpha1 import KINDS
-from mlpools_operator.domain import naming
+from mlpools_operator.domain import naming, tracking
 from mlpools_operator.domain.observed import Child, JobChild, Meta, Namespace, PodChild, Resource
 from mlpools_operator.domain.times import seconds
 
@@ -36,6 +36,7 @@ def meta(raw: Json) -> Meta:
     """Return an object's identity; of labels and annotations only ours are kept."""
     data = raw["metadata"]
     annotations = _ours(data.get("annotations"))
+    tool = tracking.tool(data.get("labels") or {}, data.get("annotations") or {})
     return Meta(
         name=data["name"],
         uid=data["uid"],
@@ -48,6 +49,7 @@ def meta(raw: Json) -> Meta:
         annotations=annotations,
         owner=next((ref["uid"] for ref in data.get("ownerReferences", ()) if ref.get("controller")), ""),
         spec_hash=annotations.get(naming.SPEC_HASH, ""),
+        tracked_by=tool,
     )
 
 

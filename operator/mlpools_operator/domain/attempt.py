@@ -114,7 +114,9 @@ def _start(
     if sum(pod.ready or pod.phase == "Succeeded" for pod in own) == step.spec.nodes:
         return _go_on(step, job, observed, defaults)
     offer = _offer(observed, defaults)
-    trouble = starting.trouble(job, own, step.spec.nodes, _search(step, offer)) if job else None
+    patience = float(step.spec.start_timeout_seconds)
+    search = _search(step, offer)
+    trouble = starting.trouble(job, own, step.spec.nodes, search, patience) if job else None
     if trouble and step.now >= trouble.until:
         return ends.fail(step, _of_trouble(trouble), lack=_lack(step, trouble, offer))
     shown = trouble if trouble and step.now >= trouble.shown else None

@@ -61,6 +61,16 @@ def never_ending(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[PodChild]
     return without_permission(owner, waiting, pods)
 
 
+def everything(owner: Meta, there: Sequence[Child], jobs: Sequence[JobChild]) -> tuple[Delete, ...]:
+    """Return deletions of all children of a job that has ended; pods go with their Jobs."""
+    mine = [Child("Job", job.meta) for job in jobs]
+    return tuple(
+        Delete(child.kind, child.meta.namespace, child.meta.name, child.meta.uid)
+        for child in (*there, *mine)
+        if child.meta.owner == owner.uid and not child.meta.deleting
+    )
+
+
 def steps(
     owner: Resource,
     wanted: Sequence[Object],

@@ -20,6 +20,7 @@ class Meta:
         owner: UID of the controlling owner, empty without one.
         spec_hash: our annotation ``mlpools.dev/spec-hash``, empty on foreign objects.
         deleting: a deletion timestamp is set.
+        tracked_by: the tool that would make it again from a manifest, empty if none would.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Meta:
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     spec_hash: str = ""
+    tracked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mlpools_operator.domain import (
     families,
     head,
     network_profiles,
+    paused,
     placeholders,
     places,
     pool_life,
@@ -57,8 +58,12 @@ def plan(pool: Resource, observed: Observed, now: float, defaults: Defaults) -> 
     """Plan the pool's placeholders and its status."""
     if pool.meta.deleting:
         return Plan()
-    view = _View(pool, ComputePoolStatus.model_validate(pool.status), observed, now)
+    before = ComputePoolStatus.model_validate(pool.status)
     waits = [observed.decision.requeue_after]
+    if paused.asked(pool.meta):
+        shown = before.model_copy(update={"conditions": paused.shown(before.conditions, now)}).plain()
+        return Plan(status=shown if shown != pool.status else None, requeue_after=waits[0])
+    view = _View(pool, before, observed, now)
     try:
         spec = families.read(pool.spec, defaults.families)
     except InvalidSpec as error:

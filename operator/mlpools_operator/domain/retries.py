@@ -2,53 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from mlpools_operator.domain.reasons import Retry, remedy, rule
+
 MAX_BACKOFF_SECONDS = 300.0
-
-
-class Retry(enum.Enum):
-    """What a reason of failure means for the job."""
-
-    #: Running it again cannot help.
-    NEVER = "never"
-    #: A new attempt, up to ``maxRestarts``.
-    COUNTED = "counted"
-    #: A new attempt that does not count: nothing in the job was at fault.
-    FREE = "free"
-    #: Back into the queue: something in the cluster has to change first, and may do so by itself.
-    WAIT = "wait"
-
-
-_RETRY = {
-    "InvalidSpec": Retry.NEVER,
-    "OutputExists": Retry.NEVER,
-    "DataNotReadable": Retry.NEVER,
-    "BadHyperParameter": Retry.NEVER,
-    "PackageNotAllowed": Retry.NEVER,
-    "CheckpointMismatch": Retry.NEVER,
-    "UserCodeError": Retry.NEVER,
-    # A retry helps only where the framework can work with less memory, and XGBoost in memory cannot.
-    "OutOfMemory": Retry.NEVER,
-    "NodeLost": Retry.FREE,
-    "Preempted": Retry.FREE,
-    "SecretMissing": Retry.WAIT,
-    "PodsRefused": Retry.WAIT,
-    "NameConflict": Retry.WAIT,
-    "Unschedulable": Retry.WAIT,
-    "PoolNotFound": Retry.WAIT,
-}
-
-_REMEDY = {
-    "UserCodeError": "running it again cannot help",
-    "OutOfMemory": "the same memory would run out again: use more nodes, or a pool with more memory per node",
-    "OutputExists": "choose another output.url in a new job, or output.mode Overwrite or Resume there",
-    "DataNotReadable": "correct the data section, or put the files where it points",
-    "BadHyperParameter": "correct the parameter in a new job",
-    "CheckpointMismatch": "choose another checkpoint.url, or set output.mode to Overwrite",
-    "InvalidSpec": "correct the spec in a new job",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +28,6 @@ class Next:
     words: str
 
 
-def rule(reason: str) -> Retry:
-    """Return what a reason means; one that has no entry (a crash, a hang, a failed image pull) counts."""
-    return _RETRY.get(reason, Retry.COUNTED)
-
-
 def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: float, ran: float) -> Next:
     """Decide what follows a failed attempt.
 
@@ -88,9 +41,7 @@ def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: 
     """
     kind = rule(reason)
     if kind is Retry.NEVER:
-        return Next(
-            False, False, 0.0, reason, f"Not retried: {_REMEDY.get(reason, 'running it again cannot help')}."
-        )
+        return Next(False, False, 0.0, reason, f"Not retried: {remedy(reason)}.")
     if kind is Retry.COUNTED and restarts >= max_restarts:
         how = f"after {restarts} of {max_restarts} restarts" if max_restarts else "since maxRestarts is 0"
         return Next(False, False, 0.0, "RestartsExhausted", f"Not retried {how}.")

@@ -20,8 +20,6 @@ SHOW_SECONDS = 5.0
 MAKE_SECONDS = 300.0
 #: For an image to be pulled after the first refusal, a Secret to appear.
 HINDRANCE_SECONDS = 60.0
-#: From the last pod's machine to the last container's start.
-START_SECONDS = 720.0
 #: Avoided machines that are named.
 _SHOWN = 3
 
@@ -65,7 +63,9 @@ class Trouble:
     pod: PodChild | None = None
 
 
-def trouble(job: JobChild, pods: Sequence[PodChild], nodes: int, search: Search) -> Trouble | None:
+def trouble(
+    job: JobChild, pods: Sequence[PodChild], nodes: int, search: Search, start_seconds: float
+) -> Trouble | None:
     """Return what gives an attempt up first, or None if all its pods run.
 
     Args:
@@ -73,12 +73,13 @@ def trouble(job: JobChild, pods: Sequence[PodChild], nodes: int, search: Search)
         pods: of this attempt only.
         nodes: size of the gang.
         search: for the machines of the pods.
+        start_seconds: from the last pod's machine to the last container's start.
     """
     found = [
         *_unmade(job, pods, nodes),
         *_unscheduled(job, pods, search),
         *_waiting(pods),
-        *_slow(pods, nodes),
+        *_slow(pods, nodes, start_seconds),
     ]
     return min(found, key=lambda it: (it.until, -1 if it.pod is None else it.pod.rank), default=None)
 
@@ -136,16 +137,16 @@ def _waiting(pods: Sequence[PodChild]) -> Iterator[Trouble]:
         yield Trouble(reason, words, since + SHOW_SECONDS, since + HINDRANCE_SECONDS, pod)
 
 
-def _slow(pods: Sequence[PodChild], nodes: int) -> Iterator[Trouble]:
+def _slow(pods: Sequence[PodChild], nodes: int, seconds: float) -> Iterator[Trouble]:
     late = [pod for pod in pods if not pod.started and not pod.terminal]
     if not late or len(pods) < nodes or any(not pod.scheduled for pod in pods):
         return
-    until = max(pod.scheduled for pod in pods) + START_SECONDS
+    until = max(pod.scheduled for pod in pods) + seconds
     worst = min(late, key=lambda pod: pod.rank)
     words = f": {worst.waiting_message}" if worst.waiting_message else ""
     yield Trouble(
         "StartTimeout",
-        f"{len(late)} of {nodes} containers did not start in {START_SECONDS:.0f} s{words}",
+        f"{len(late)} of {nodes} containers did not start in {seconds:.0f} s (startTimeoutSeconds){words}",
         until,
         until,
         worst,

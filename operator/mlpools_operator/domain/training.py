@@ -14,8 +14,10 @@ from mlpools_operator.domain import (
     attempt,
     capacity,
     children,
+    expiry,
     families,
     holding,
+    paused,
     places,
     preflight,
     stopping,
@@ -78,7 +80,8 @@ def candidate(
     if over:
         return blank if held else None
     progress = before.progress
-    blocked = "" if draft.admitted else _blocked(draft, spec)
+    left_alone = paused.asked(job.meta)
+    blocked = "" if draft.admitted else paused.CONDITION if left_alone else _blocked(draft, spec)
     return replace(
         blank,
         nodes=spec.nodes,
@@ -89,6 +92,7 @@ def candidate(
         admitted_at=draft.admitted_at if draft.admitted else 0.0,
         stopping=draft.stop is not None,
         shown_ahead=before.queue.ahead if before.queue else 0,
+        preemptible=not left_alone,
         blocked=blocked,
         freed=tuple(sorted(it.finished for it in pods if it.attempt == before.attempt and it.finished)),
         finding=_finding(draft, spec.nodes, pods),
@@ -138,8 +142,17 @@ def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> P
     draft = Draft(job, now)
     if job.meta.deleting:
         return Plan()
-    if draft.ended:
-        return Plan(delete=children.never_ending(job.meta, observed.jobs, observed.pods))
+    if paused.asked(job.meta):
+        made = Plan(status=draft.paused().plain())
+    elif draft.ended:
+        made = expiry.plan(job, observed, draft, now)
+    else:
+        made = _plan_living(job, observed, draft, now, defaults)
+    return replace(made, status=None) if made.status == job.status else made
+
+
+def _plan_living(job: Resource, observed: Observed, draft: Draft, now: float, defaults: Defaults) -> Plan:
+    """Plan for a job that has not ended."""
     try:
         spec = preflight.check(job, started=draft.before.attempt > 0)
     except preflight.RefusedError as refused:
@@ -149,8 +162,7 @@ def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> P
         return Plan(delete=stop, status=status.plain(), events=(event,))
     step = Step(job, spec, draft, now)
     planned = attempt.plan if draft.admitted else _plan_waiting
-    made = planned(step, observed, defaults)
-    return replace(made, status=None) if made.status == job.status else made
+    return planned(step, observed, defaults)
 
 
 def _plan_waiting(step: Step, observed: Observed, defaults: Defaults) -> Plan:

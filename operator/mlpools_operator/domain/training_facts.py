@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlpools_operator.api.v1alpha1 import TrainingJobSpec, TrainingJobStatus
-from mlpools_operator.domain import times
+from mlpools_operator.domain import paused, times
 from mlpools_operator.domain.conditions import holds, since
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.stopping import Stop
@@ -16,11 +16,16 @@ class Facts:
     """A job's status as it was, read at one moment.
 
     Attributes:
-        before: the status as it was.
+        before: the status as it was, but for the condition that it is paused: that one is made anew.
+        was_paused: the status says that it is paused.
     """
 
     def __init__(self, job: Resource, now: float) -> None:
-        self.before = TrainingJobStatus.model_validate(job.status)
+        told = TrainingJobStatus.model_validate(job.status)
+        lasting = tuple(it for it in told.conditions if it.type != paused.CONDITION)
+        self.was_paused = len(lasting) < len(told.conditions)
+        self._told = told
+        self.before = told.model_copy(update={"conditions": lasting})
         self._job = job
         self._now = now
 

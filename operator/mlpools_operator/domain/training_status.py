@@ -11,12 +11,13 @@ from typing import Any
 
 from mlpools.contract import Final, Report
 from mlpools_operator.api.v1alpha1 import QueuePlace, TrainingJobSpec, TrainingJobStatus
-from mlpools_operator.domain import pods, reports, suspects, times, wording
+from mlpools_operator.domain import paused, pods, reports, suspects, times, wording
 from mlpools_operator.domain import training_figures as figures
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.failures import Cause
 from mlpools_operator.domain.ledger import Verdict
-from mlpools_operator.domain.retries import Next, Retry, rule
+from mlpools_operator.domain.reasons import Retry, rule
+from mlpools_operator.domain.retries import Next
 from mlpools_operator.domain.starting import Trouble
 from mlpools_operator.domain.stopping import Stop
 from mlpools_operator.domain.training_facts import STOPPING, Facts
@@ -31,6 +32,20 @@ class Draft(Facts):
     def keep(self) -> TrainingJobStatus:
         """Leave everything as it is, and say that the present spec was looked at."""
         return self.before.model_copy(update={"observed_generation": self._job.meta.generation})
+
+    def paused(self) -> TrainingJobStatus:
+        """Nothing of it is changed, and that is all that it says."""
+        return self._told.model_copy(update={"conditions": paused.shown(self._told.conditions, self._now)})
+
+    def expired(self, tool: str, ttl: int) -> TrainingJobStatus:
+        """Its TTL is over, and it stays all the same."""
+        message = (
+            f"Its pods, Jobs and Service were deleted {ttl} s after its end (ttlSecondsAfterFinished). "
+            f"The object stays: {tool} would make it again, and it would run once more."
+        )
+        names = (condition.type for condition in self.before.conditions)
+        conditions = self._conditions().keep(*names).set("Expired", True, "TrackedByTool", message)
+        return self.keep().model_copy(update={"conditions": conditions.all()})
 
     def queued(self, spec: TrainingJobSpec, reason: str, message: str, verdict: Verdict) -> TrainingJobStatus:
         """It waits for nodes, or for what has to be there first."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from mlpools.contract import REASONS
-from mlpools_operator.domain import retries
-from mlpools_operator.domain.retries import Next, Retry
+from mlpools_operator.domain import reasons, retries
+from mlpools_operator.domain.reasons import Retry
+from mlpools_operator.domain.retries import Next
 
 
 def _after(reason: str, **changes: Any) -> Next:
@@ -45,12 +46,12 @@ def test_what_the_cluster_did_does_not_count(reason: str) -> None:
 
 @pytest.mark.parametrize("reason", ["SecretMissing", "PodsRefused", "NameConflict", "Unschedulable"])
 def test_what_the_cluster_lacks_is_waited_for(reason: str) -> None:
-    assert retries.rule(reason) is Retry.WAIT
+    assert reasons.rule(reason) is Retry.WAIT
     assert _after(reason, restarts=3).retry
 
 
 def test_every_exit_code_has_a_rule() -> None:
-    assert {retries.rule(reason) for reason in REASONS.values()} == set(Retry)
+    assert {reasons.rule(reason) for reason in REASONS.values()} == set(Retry)
 
 
 def test_the_wait_doubles_up_to_five_minutes() -> None:

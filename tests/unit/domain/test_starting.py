@@ -14,7 +14,7 @@ SEARCH = starting.Search(90, "large")
 
 
 def _trouble(pods: Sequence[PodChild], nodes: int = 2) -> Trouble | None:
-    return starting.trouble(a_job_child(nodes=nodes), pods, nodes, SEARCH)
+    return starting.trouble(a_job_child(nodes=nodes), pods, nodes, SEARCH, 90.0)
 
 
 def _pending(rank: int = 0, **changes: Any) -> PodChild:
@@ -72,7 +72,7 @@ def test_a_container_that_just_does_not_start_is_given_up_at_last() -> None:
     words = 'MountVolume.SetUp failed for volume "data"'
     found = _trouble([a_pod(0), _pending(1, waiting="ContainerCreating", waiting_message=words)])
     assert found is not None
-    assert (found.reason, found.until) == ("StartTimeout", NOW + starting.START_SECONDS)
+    assert (found.reason, found.until) == ("StartTimeout", NOW + 90)
     assert found.shown == found.until
 
 

@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from mlpools_operator.api.v1alpha1 import KINDS
+from mlpools_operator.domain.reasons import RULES, Retry
 from tests.support.published import ROOT, blocks, check
 from tests.support.reasons import all_reasons
 
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
+JOBS = ROOT / "docs" / "jobs.md"
 DOCUMENTS = sorted(
     [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -35,6 +37,30 @@ def test_troubleshooting_has_each_reason_of_the_code_and_no_other() -> None:
     assert len(rows) == len(set(rows)), "a reason has two rows"
     assert sorted(reasons - set(rows)) == [], "a reason that users can meet is not explained"
     assert sorted(set(rows) - reasons) == [], "no code gives this reason"
+
+
+def test_troubleshooting_tells_what_follows_each_reason() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \| .*? \|$", TROUBLESHOOTING.read_text(), re.M)
+    follows = dict(rows)
+    assert RULES.keys() <= follows.keys()
+    words = {
+        Retry.WAIT: "waits|queues again",
+        Retry.NEVER: "ends",
+        Retry.COUNTED: "counted",
+        Retry.FREE: "free",
+    }
+    wrong = [reason for reason, rule in RULES.items() if not re.search(words[rule], follows[reason])]
+    assert wrong == []
+
+
+def test_the_page_about_jobs_has_each_reason_in_its_class() -> None:
+    rows = re.findall(
+        r"^\| (It waits|It has ended|A new attempt[^|]*?)[^|]* \| (.*) \|$", JOBS.read_text(), re.M
+    )
+    told = [re.findall(r"`([A-Z]\w+)`", cell) for _, cell in rows]
+    classes = (Retry.WAIT, Retry.NEVER, Retry.COUNTED, Retry.FREE)
+    for rule, reasons in zip(classes, told, strict=True):
+        assert sorted(reasons) == sorted(reason for reason, it in RULES.items() if it is rule)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)

@@ -148,10 +148,16 @@ class TrainingJobSpec(Model):
     active_deadline_seconds: Annotated[int, Field(ge=1, le=315_360_000)] | None = None
     """Seconds for which it may hold nodes, over all attempts; then it fails. Waiting does not count. Absent:
     no limit."""
+    start_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 720
+    """Seconds from the moment all pods have a machine to that when all containers run; then the attempt ends,
+    and counts as a restart."""
     hang_timeout_seconds: Annotated[int, Field(ge=0, le=604_800)] = 1800
     """Seconds without progress after which a node counts as hung and the attempt ends. 0: never."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Seconds that a pod has for its last checkpoint when it is stopped."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """Seconds after its end at which it is deleted with everything that belongs to it. What a GitOps tool
+    tracks stays, without its pods, for it would be made again. Absent: it stays."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=128), list_map("name")] = ()
     """Environment variables of the job's processes."""
     env_from: Annotated[tuple[EnvFromSource, ...], Field(max_length=32)] = ()
@@ -198,6 +204,8 @@ MUTABLE_WHILE_RUNNING = (
     "max_restarts",
     "restart_backoff_seconds",
     "active_deadline_seconds",
+    "start_timeout_seconds",
+    "ttl_seconds_after_finished",
     "hang_timeout_seconds",
     "termination_grace_period_seconds",
 )

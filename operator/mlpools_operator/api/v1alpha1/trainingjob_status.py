@@ -129,7 +129,8 @@ class TrainingJobStatus(Model):
     conditions: Conditions = ()
     """Admitted: it holds its nodes. PodsReady: all pods run. Running: it trains. Stopping: its pods were told
     to end. Suspended: it rests. Complete, Failed: the end; a cancelled job has Failed with reason Cancelled.
-    Ready: the state asked for is reached. Stalled: a person has to do something."""
+    Expired: its TTL is over, and a tool keeps the object. Paused: nothing of it is changed. Ready: the state
+    asked for is reached. Stalled: a person has to do something."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
     queue: QueuePlace | None = None

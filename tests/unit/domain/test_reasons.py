@@ -1,0 +1,93 @@
+"""What each reason means for a job, by the one table of reasons."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlpools_operator.domain import failures, training
+from mlpools_operator.domain import training_ends as ends
+from mlpools_operator.domain.ledger import Verdict
+from mlpools_operator.domain.preflight import check
+from mlpools_operator.domain.reasons import RULES, Retry
+from mlpools_operator.domain.training_status import Draft
+from mlpools_operator.domain.training_step import Step
+from tests.support.domain_values import NOW, a_job, a_pool
+from tests.support.operator_sim import DEFAULTS
+from tests.support.reasons import job_reasons
+
+#: What the API promises, by class.
+PROMISED = {
+    Retry.WAIT: """PoolNotFound PoolNotAllowed PoolSuspended PoolResuming WaitingForNodes BehindInQueue
+        NamespaceLimit PriorityTooHigh BudgetSpent QueueFull
+        SecretMissing PodsRefused NameConflict Unschedulable""",
+    Retry.NEVER: """TooLarge InvalidSpec OutputExists DataNotReadable BadHyperParameter PackageNotAllowed
+        CheckpointMismatch UserCodeError DeadlineExceeded Cancelled""",
+    Retry.COUNTED: "Hung StartTimeout ImagePullFailed FabricTooSlow",
+    Retry.FREE: "NodeLost Preempted",
+}
+#: Only admission, or the job's own author, makes a job wait for these; no attempt ends with them.
+OF_THE_QUEUE = (
+    "PoolSuspended",
+    "PoolResuming",
+    "WaitingForNodes",
+    "BehindInQueue",
+    "QueueFull",
+    "PoolNotAllowed",
+    "NamespaceLimit",
+    "PriorityTooHigh",
+    "BudgetSpent",
+    "BackOff",
+    "Suspended",
+    "Resumed",
+)
+
+
+def test_every_reason_that_the_code_gives_is_in_the_table() -> None:
+    assert job_reasons() - RULES.keys() == set()
+
+
+@pytest.mark.parametrize("rule", PROMISED)
+def test_the_table_keeps_what_was_promised(rule: Retry) -> None:
+    assert {RULES[reason] for reason in PROMISED[rule].split()} == {rule}
+
+
+def failed_with(reason: str, **spec: Any) -> dict[str, Any]:
+    """Return the status of a job whose first attempt ended with a reason."""
+    job = a_job(nodes=2, **spec)
+    admitted = Draft(job, NOW).admit(check(job, started=False), "").plain()
+    job = a_job(nodes=2, status=json.loads(json.dumps(admitted)), **spec)
+    step = Step(job, check(job, started=True), Draft(job, NOW + 60), NOW + 60)
+    plan = ends.fail(step, failures.Cause(failures.Gravity.CODE, reason, "it went wrong"))
+    assert plan.status is not None
+    assert [event.type for event in plan.events] == ["Warning"]
+    return dict(plan.status)
+
+
+@pytest.mark.parametrize("reason", sorted(RULES.keys() - set(OF_THE_QUEUE)))
+def test_an_attempt_that_ends_with_it(reason: str) -> None:
+    status, rule = failed_with(reason), RULES[reason]
+    conditions = {it["type"]: it for it in status["conditions"]}
+    if rule is Retry.NEVER:
+        assert (status["phase"], status["reason"]) == ("Failed", reason)
+        assert (conditions["Ready"]["status"], conditions["Stalled"]["status"]) == ("False", "True")
+        assert "notBefore" not in status
+        return
+    phase = "Queued" if rule is Retry.WAIT else "Restarting"
+    assert (status["phase"], status["reason"], conditions["Ready"]["status"]) == (phase, reason, "True")
+    assert status["restarts"] == (1 if rule is Retry.COUNTED else 0)
+    assert "notBefore" in status
+    exhausted = failed_with(reason, maxRestarts=0)
+    assert (exhausted["phase"] == "Failed") == (rule is Retry.COUNTED)
+
+
+@pytest.mark.parametrize("reason", sorted({*OF_THE_QUEUE, *PROMISED[Retry.WAIT].split()}))
+def test_a_job_that_waits_for_it_is_in_order(reason: str) -> None:
+    observed = training.Observed(a_pool(), Verdict(False, reason, "It waits.", position=1))
+    plan = training.plan(a_job(), observed, NOW, DEFAULTS)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["reason"], plan.events) == ("Queued", reason, ())
+    ready = next(it for it in plan.status["conditions"] if it["type"] == "Ready")
+    assert ready["status"] == "True"
