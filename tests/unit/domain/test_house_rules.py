@@ -48,6 +48,8 @@ def test_an_image_that_is_taken(image: str, runtime: dict[str, Any]) -> None:
             {"allowedImages": ["registry/ml/*"]},
             "does not take the image Registry/ml/train:1",
         ),
+        ("registry/train:10", {"allowedImages": ["registry/train:1"]}, "does not take"),
+        ("registry/ml/other:1", {"allowedImages": ["registry/*/train:1"]}, "does not take"),
         ("evil/registry/ml/train:1", {"allowedImages": ["registry/ml/*"]}, "does not take"),
         ("own:2", {"image": "own:1", "allowedImages": []}, "only its own. Choose another"),
         (

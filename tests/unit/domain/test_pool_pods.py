@@ -235,5 +235,20 @@ def test_an_overlay_that_would_break_it_is_the_pools_mistake() -> None:
         _parse({"podTemplate.spec": {"containers": [{"name": "logs"}]}})
 
 
+@pytest.mark.parametrize(
+    "containers",
+    [
+        None,
+        "main",
+        [{"name": "main", "env": None}],
+        [{"name": "main", "resources": None}],
+        [{"name": "main", "env": [{"name": "A"}], "resources": "none"}],
+    ],
+)
+def test_an_overlay_cannot_take_the_contract_away(containers: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"spec\.podTemplate\.spec"):
+        _parse({"podTemplate.spec": {"containers": containers}})
+
+
 def _parse(changes: Object) -> ComputePoolSpec:
     return parse("ComputePool", a_pool(**changes).spec)
