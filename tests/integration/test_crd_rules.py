@@ -152,6 +152,8 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("ComputePool", {"queue.limits": [{}] * 65}, "must have at most 64 items"),
     ("ComputePool", {"maxNodes": ABSENT}, "spec.maxNodes: Required value"),
     ("ComputePool", {"maxNodes": 0}, "greater than or equal to 1"),
+    ("ComputePool", {"stopAll": "now"}, "should match"),
+    ("ComputePool", {"stopAll": "2026-13-01T00:00:00Z"}, "must be of type date-time"),
     ("ComputePool", {"autoSuspendSeconds": -1}, "greater than or equal to 0"),
     ("ComputePool", {"autoResume": "yes"}, "must be of type boolean"),
     ("ComputePool", {"queue.preemption": "Always"}, 'supported values: "Never", "LowerPriority"'),

@@ -66,6 +66,9 @@ class Feed:
         self._pool_names[naming.label_value(change.key.name)] = change.key.name
         if not _only_status(change):
             self._queue.add(change.key)
+        if _stop_all(change.before) != _stop_all(change.after):
+            for member in self._ledger.members(change.key.name):
+                self._queue.add(member, urgent=True)
 
     def _namespace_changed(self) -> None:
         """Wake the pools that choose namespaces by their labels."""
@@ -123,6 +126,10 @@ def _frees(change: Change) -> bool:
     if isinstance(after, JobChild):
         return bool(after.ended) and not (isinstance(before, JobChild) and before.ended)
     return False
+
+
+def _stop_all(pool: Entry | None) -> object:
+    return pool.spec.get("stopAll") if isinstance(pool, Resource) else None
 
 
 def _placed(entry: Entry | None) -> tuple[bool, bool] | None:

@@ -24,7 +24,6 @@ from mlpools_operator.domain import (
 from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.failures import Cause, Gravity
-from mlpools_operator.domain.ledger import Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild
 from mlpools_operator.domain.plan import Plan
 from mlpools_operator.domain.stopping import Stop
@@ -44,12 +43,12 @@ def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
         return ends.complete(step, ending)
     told = step.draft.stop
     if told is not None:
-        return _stop(step, told, job, own, observed.verdict)
+        return _stop(step, told, job, own, observed)
     if isinstance(ending, failures.Failed):
         return ends.fail(step, ending.cause, ending.causes)
-    wanted = _demand(step, observed.verdict)
+    wanted = _demand(step, observed)
     if wanted is not None:
-        return _stop(step, wanted, job, own, observed.verdict)
+        return _stop(step, wanted, job, own, observed)
     if _was_removed(step, job, own):
         return ends.fail(step, _obstacle("Preempted", f"its Job {name} was deleted"))
     if isinstance(ending, failures.Undecided):
@@ -67,21 +66,20 @@ def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> b
     return (job is None or job.meta.deleting) and (bool(own) or step.draft.running)
 
 
-def _demand(step: Step, verdict: Verdict | None) -> Stop | None:
+def _demand(step: Step, observed: Observed) -> Stop | None:
     """Return why the attempt has to stop, if it has to."""
+    verdict = observed.verdict
     mine = verdict if verdict and verdict.holds_for(step.attempt, step.job.meta.generation) else None
-    return stopping.demand(step.spec, step.draft.held_seconds(step.spec), mine)
+    return stopping.demand(step.spec, step.draft.held_seconds(step.spec), mine, step.stop_all(observed.pool))
 
 
-def _stop(
-    step: Step, why: Stop, job: JobChild | None, own: Sequence[PodChild], verdict: Verdict | None
-) -> Plan:
+def _stop(step: Step, why: Stop, job: JobChild | None, own: Sequence[PodChild], observed: Observed) -> Plan:
     """Stop the attempt: first the status says why, then its Job goes, and last comes what follows."""
     draft = step.draft
     saved = reports.newest_checkpoint(pod.termination for pod in own)
     stopped_for = step.now - draft.stopping_since if draft.stop else 0.0
     if stopping.is_over(job, own, stopped_for=stopped_for, grace=step.grace):
-        return ends.stop(step, _what_follows(step, why, verdict), saved)
+        return ends.stop(step, _what_follows(step, why, observed), saved)
     status = draft.stops(why, saved).plain()
     if job is None or job.meta.deleting:
         overdue = step.grace + holding.KILL_SECONDS - stopped_for
@@ -93,9 +91,9 @@ def _stop(
     return Plan(delete=(children.deletion(job),), status=status, requeue_after=step.grace)
 
 
-def _what_follows(step: Step, why: Stop, verdict: Verdict | None) -> Stop:
+def _what_follows(step: Step, why: Stop, observed: Observed) -> Stop:
     """Return what a stopped job does next, since its author may have changed his mind meanwhile."""
-    wanted = _demand(step, verdict)
+    wanted = _demand(step, observed)
     if why.final:
         return why
     if wanted is not None:

@@ -89,6 +89,29 @@ def start_requested(pool: Resource) -> float:
         return 0.0
 
 
+def stop_all(pool: Resource | None) -> float:
+    """Return the moment before which all that started has to end; 0 without one."""
+    if pool is None:
+        return 0.0
+    try:
+        return times.seconds(pool.spec.get("stopAll"))
+    except ValueError:
+        return 0.0
+
+
+def stopped_by(pool: Resource | None, started: float, now: float) -> bool:
+    """Whether a pool's ``stopAll`` ends what started at some time.
+
+    It is read from the spec as it is: a pool that is otherwise unusable still stops what runs.
+
+    Args:
+        pool: None if there is none any more.
+        started: when the first attempt got its nodes; 0 before.
+        now: seconds since the epoch.
+    """
+    return 0 < started < stop_all(pool) <= now
+
+
 def state(life: Life, *, held: int, warm: int, wanted: int, ready: int) -> str:
     """Return the pool's state in one word.
 

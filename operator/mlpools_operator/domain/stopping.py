@@ -1,10 +1,10 @@
 """Stopping an attempt on purpose: who wants it, how it is done, and when it is over.
 
-A user suspends or cancels the job, its time is used up, or admission needs its nodes. The way is always the
-same. The status says why it stops; then the attempt's Job is deleted, so that its pods get SIGTERM and have
-their grace for a last checkpoint; and once they have ended the job rests, ends, or queues again. Because
-the reason stands in the status before anything is deleted, a crash half-way, or a user who thinks better of
-it meanwhile, leads to the same orderly end of the attempt.
+A user suspends or cancels the job, the pool's administrator stops all, its time is used up, or admission
+needs its nodes. The way is always the same. The status says why it stops; then the attempt's Job is deleted,
+so that its pods get SIGTERM and have their grace for a last checkpoint; and once they have ended the job
+rests, ends, or queues again. Because the reason stands in the status before anything is deleted, a crash
+half-way, or a user who thinks better of it meanwhile, leads to the same orderly end of the attempt.
 """
 
 from __future__ import annotations
@@ -66,16 +66,23 @@ class Stop:
 RESUMED = Stop("Resumed", "It was resumed, and queues with its age.")
 
 
-def demand(spec: Stoppable, held_seconds: float, verdict: Verdict | None = None) -> Stop | None:
+def demand(
+    spec: Stoppable, held_seconds: float, verdict: Verdict | None = None, stop_all: str = ""
+) -> Stop | None:
     """Return why a job must not go on, the gravest first, or None if it may.
 
     Args:
         spec: of the job.
         held_seconds: for which it has held nodes, over all attempts.
         verdict: admission's on the attempt that holds nodes now.
+        stop_all: the moment of the pool's ``stopAll``, if that ends this job; else empty.
     """
     if spec.cancel:
         return Stop(CANCELLED, "It was cancelled (spec.cancel).")
+    if stop_all:
+        return Stop(
+            CANCELLED, f"It was cancelled: its pool's stopAll ends all jobs started before {stop_all}."
+        )
     limit = spec.active_deadline_seconds
     if limit is not None and held_seconds >= limit:
         return Stop(

@@ -162,14 +162,16 @@ def _plan_living(job: Resource, observed: Observed, draft: Draft, now: float, de
         return Plan(delete=stop, status=status.plain(), events=(event,))
     step = Step(job, spec, draft, now)
     planned = attempt.plan if draft.admitted else _plan_waiting
-    return planned(step, observed, defaults)
+    made = planned(step, observed, defaults)
+    again = times.earliest(made.requeue_after, step.until_stop_all(observed.pool))
+    return replace(made, requeue_after=again)
 
 
 def _plan_waiting(step: Step, observed: Observed, defaults: Defaults) -> Plan:
     """Plan for a job that holds no nodes."""
     job, spec, draft = step.job, step.spec, step.draft
     stop = children.without_permission(job.meta, observed.jobs, observed.pods)
-    why = stopping.demand(spec, draft.held_seconds(spec))
+    why = stopping.demand(spec, draft.held_seconds(spec), stop_all=step.stop_all(observed.pool))
     if why is not None:
         return ends.stop(step, why, not_before=draft.not_before, delete=stop)
     if draft.rests:

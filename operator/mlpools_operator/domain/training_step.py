@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlpools_operator.api.v1alpha1 import TrainingJobSpec
+from mlpools_operator.domain import pool_life, times
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.training_status import Draft
 
@@ -33,3 +34,18 @@ class Step:
     def grace(self) -> float:
         """Seconds that a pod has between SIGTERM and SIGKILL."""
         return float(self.spec.termination_grace_period_seconds)
+
+    def stop_all(self, pool: Resource | None) -> str:
+        """Return the moment of the pool's ``stopAll`` if that ends this job, else nothing."""
+        moment = pool_life.stop_all(pool)
+        ends = pool_life.stopped_by(pool, self._started, self.now)
+        return times.deadline(moment) if ends else ""
+
+    def until_stop_all(self, pool: Resource | None) -> float | None:
+        """Return the seconds until the pool's ``stopAll`` ends this job, None if it will not."""
+        moment = pool_life.stop_all(pool)
+        return moment - self.now if self._started and moment > self.now else None
+
+    @property
+    def _started(self) -> float:
+        return times.seconds(self.draft.before.start_time)

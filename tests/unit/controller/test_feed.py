@@ -126,3 +126,14 @@ def test_pools_with_long_names_are_woken_too(net: Net) -> None:
     pod["metadata"]["labels"] = make.labels("job", pool=name)
     net.see("Pod", pod)
     assert net.see("Pod", pod, "DELETED") == [Key("ComputePool", "", name)]
+
+
+def test_a_pools_order_to_stop_all_is_urgent_for_its_jobs(net: Net) -> None:
+    net.see("ComputePool", make.pool())
+    net.see("TrainingJob", make.job())
+    net.feed._ledger.members = lambda pool: [JOB]  # type: ignore[method-assign]
+    stop = make.pool()
+    stop["spec"]["stopAll"] = make.CREATED
+    stop["metadata"]["generation"] = 2
+    assert net.see("ComputePool", stop) == [JOB, POOL]
+    assert net.see("ComputePool", stop) == []

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
-from mlpools_operator.api.v1alpha1.meta import Model, Rule, list_map
+from mlpools_operator.api.v1alpha1.meta import Extension, Model, Rule, list_map
 
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 ENTRY_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -29,6 +29,14 @@ Image = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=
 
 #: RFC 3339 with seconds, as the API server writes times.
 Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+#: A time that a person writes, with its zone.
+WrittenTime = Annotated[
+    str,
+    StringConstraints(
+        max_length=40, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[-+]\d\d:\d\d)$"
+    ),
+    Extension({"format": "date-time"}),
+]
 Count = Annotated[int, Field(ge=0)]
 
 

@@ -13,6 +13,7 @@ from mlpools_operator.api.v1alpha1.common import (
     ObjectName,
     Time,
     Word,
+    WrittenTime,
 )
 from mlpools_operator.api.v1alpha1.meta import (
     LIST_SET,
@@ -144,6 +145,9 @@ class ComputePoolSpec(Model):
     this is false again."""
     namespaces: NamespaceSelector = NamespaceSelector()
     """Who may use the pool. Jobs of other namespaces wait with the reason PoolNotAllowed."""
+    stop_all: WrittenTime | None = None
+    """A moment, such as 2026-11-30T12:00:00Z: every job that started before it is cancelled, once. A moment
+    to come is waited for. Jobs that start later are not touched."""
     node_selector: dict[str, _LabelValue] = Field(default_factory=dict, max_length=50)
     """Labels that a machine must have to run pods of this pool."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=50)] = ()
