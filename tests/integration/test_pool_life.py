@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import Kubelet, succeeded
@@ -122,6 +123,25 @@ def test_a_pool_that_is_made_asleep_is_woken_by_its_first_job(bench: Bench) -> N
     bench.submit("first")
     finish(bench, "first")
     assert conditions(state(bench, "Idle"))["Ready"] == ("True", "Accepted")
+
+
+def test_stop_all_cancels_what_started_before_it_and_nothing_else(bench: Bench) -> None:
+    bench.operator().wait_ready()
+    bench.submit("early", nodes=4)
+    pods = bench.kubelet.pods("early", 1, 4)
+    bench.kubelet.run(pods)
+    bench.phase("early", "Running")
+    bench.submit("waits")
+    bench.phase("waits", "Queued")
+    change(bench, stopAll=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1)))
+
+    def cancelled() -> bool:
+        bench.kubelet.terminate(Final(Exit.PREEMPTED, rank=0))
+        return bool(bench.job("early")["status"]["phase"] == "Cancelled")
+
+    wait_for("the end of what runs", cancelled)
+    assert "stopAll" in str(bench.job("early")["status"]["conditions"])
+    finish(bench, "waits")
 
 
 def placeholders(bench: Bench) -> list[Object]:
