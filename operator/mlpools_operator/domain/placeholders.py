@@ -78,17 +78,18 @@ def steps(
         awake: the pool wants nodes at all.
     """
     template = _template(pool, spec, family, defaults)
+    shape = naming.spec_hash(template)
     scheduled = sum(candidate.pods.scheduled for candidate in candidates)
     unscheduled = sum(candidate.pods.unscheduled for candidate in candidates)
     warm = spec.min_nodes if awake else 0
     target = max(0, warm - held)
     # A job's node that is not even a pod yet cannot have a machine named for it: its room stays kept.
     keep = max(0, warm - scheduled - unscheduled)
-    alive = sorted(_alive(pods), key=lambda pod: _worth(pod, naming.spec_hash(template)), reverse=True)
-    stay = alive[:keep]
+    stay = sorted(_alive(pods), key=lambda pod: _worth(pod, shape), reverse=True)[:keep]
     if not held:
-        stay = [pod for pod in stay if pod.meta.spec_hash == naming.spec_hash(template)]
-    go = [pod for pod in pods if pod not in stay and not pod.meta.deleting]
+        stay = [pod for pod in stay if pod.meta.spec_hash == shape]
+    staying = {pod.meta.uid for pod in stay}
+    go = [pod for pod in pods if pod.meta.uid not in staying and not pod.meta.deleting]
     placed = scheduled >= held
     missing = max(0, target - len(stay)) if placed else 0
     taken = {pod.meta.name for pod in pods} | {child.meta.name for child in foreign}

@@ -209,6 +209,15 @@ def test_those_without_a_machine_go_first_and_names_of_others_are_left_to_them()
     assert named["metadata"]["name"] == taken["metadata"]["name"][:-1] + "1"
 
 
+def test_none_is_made_while_a_pod_of_the_pool_has_no_machine() -> None:
+    def holder(**pods: int) -> Candidate:
+        return a_candidate("flights", 1, admitted=True, held=1, pods=Pods(**pods))
+
+    assert _steps((), holder(), minNodes=3).create == ()
+    assert _steps((), holder(unscheduled=1), minNodes=3).create == ()
+    assert len(_steps((), holder(scheduled=1), minNodes=3).create) == 2
+
+
 _holders = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)).map(
         lambda it: a_candidate(

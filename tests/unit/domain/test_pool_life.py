@@ -147,6 +147,19 @@ def test_a_job_that_the_pool_does_not_take_neither_wakes_it_nor_keeps_it_awake()
     assert events(run) == ["Suspended"]
 
 
+def test_a_job_that_ran_for_longer_than_that_leaves_the_pool_awake_for_as_long() -> None:
+    run = Run(steps=1000, autoSuspendSeconds=50)
+    run.submit("flights")
+    run.until("flights", "Running")
+    run.go(100)
+    run.world.steps = 3
+    run.until("flights", "Succeeded")
+    run.go(45)
+    assert pool(run)["state"] == "Idle"
+    run.go(10)
+    assert pool(run)["state"] == "Suspended"
+
+
 def test_zero_means_never() -> None:
     run = Run(autoSuspendSeconds=0)
     run.settle()
