@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from mlpools_operator.domain.reasons import Retry, remedy, rule
 
 MAX_BACKOFF_SECONDS = 300.0
+#: Whatever waits for the cluster waits up to so much longer, each job differently: two gangs that hold half
+#: of the same machines give up at the same moment, and would meet for ever if they came back together.
+_SPREAD_SECONDS = 5.0
+_SPREAD_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,16 @@ class Next:
     words: str
 
 
-def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: float, ran: float) -> Next:
+def after(
+    reason: str,
+    *,
+    attempt: int,
+    restarts: int,
+    max_restarts: int,
+    base: float,
+    ran: float,
+    spread: float = 0.0,
+) -> Next:
     """Decide what follows a failed attempt.
 
     Args:
@@ -38,6 +52,7 @@ def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: 
         max_restarts: of the spec.
         base: ``restartBackoffSeconds``.
         ran: seconds since the attempt got its nodes; 0 if it never ran on all of them.
+        spread: of this attempt, see ``spread``.
     """
     kind = rule(reason)
     if kind is Retry.NEVER:
@@ -51,6 +66,7 @@ def after(reason: str, *, attempt: int, restarts: int, max_restarts: int, base: 
     elif kind is Retry.FREE:
         words = f"It starts again in {delay:.0f} s; this does not count against maxRestarts."
     else:
+        delay += spread * max(_SPREAD_SECONDS, delay * _SPREAD_SHARE)
         words = f"Its nodes are free for others; it queues again in {delay:.0f} s."
     return Next(True, kind is Retry.COUNTED, delay, reason, words)
 
@@ -65,3 +81,9 @@ def backoff(base: float, attempt: int, ran: float) -> float:
         return min(base, MAX_BACKOFF_SECONDS)
     # 2 ** 9 seconds are above the longest wait whatever the base is, and huge powers are not computed.
     return float(min(base * 2 ** min(attempt - 1, 9), MAX_BACKOFF_SECONDS))
+
+
+def spread(uid: str, attempt: int) -> float:
+    """Return a number from 0 to 1: always the same for one attempt of a job, another one for any other."""
+    digest = hashlib.sha256(f"{uid}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4]) / 0xFFFFFFFF

@@ -33,6 +33,7 @@ def fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | No
         max_restarts=step.spec.max_restarts,
         base=float(step.spec.restart_backoff_seconds),
         ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
+        spread=retries.spread(step.job.meta.uid, step.attempt),
     )
     message = outcome_words.failure(cause, step.spec, step.attempt, after)
     if after.retry:

@@ -62,3 +62,13 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
 
 def test_an_attempt_that_ran_for_long_starts_the_wait_over() -> None:
     assert retries.backoff(10, 7, retries.MAX_BACKOFF_SECONDS + 1) == 10
+
+
+def test_two_jobs_that_wait_for_the_cluster_do_not_come_back_together() -> None:
+    spreads = {retries.spread(uid, attempt) for uid in ("a", "b") for attempt in range(1, 11)}
+    assert len(spreads) == 20
+    assert all(0 <= it <= 1 for it in spreads)
+    assert retries.spread("a", 1) == retries.spread("a", 1)
+    assert _after("Unschedulable", spread=0.5).delay == 12.5
+    assert _after("Unschedulable", base=300, spread=1.0).delay == 375
+    assert _after("Hung", spread=1.0).delay == 10, "what failed by itself meets nobody"
