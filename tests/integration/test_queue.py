@@ -104,12 +104,29 @@ def test_a_full_queue_lets_the_next_in_when_there_is_room(bench: Bench) -> None:
     bench.phase("late", "Starting")
 
 
-def test_the_head_is_told_who_gives_nodes_back_for_it(bench: Bench) -> None:
+def test_a_head_of_higher_priority_takes_nodes_and_both_are_told(bench: Bench) -> None:
     rules(bench, preemption="LowerPriority")
     bench.operator().wait_ready()
     hold(bench, 3)
+    bench.kubelet.run(bench.kubelet.pods("holder", 1, 3))
+    bench.phase("holder", "Running")
     bench.submit("urgent", nodes=2, priority=10)
     assert told(bench, "urgent", "WaitingForNodes") == (
         f"Needs 2 nodes of pool {bench.pool}, 1 of 4 are free: holder ({bench.namespace}) holds 3. First in "
         f"the queue; it has a higher priority, so holder ({bench.namespace}) gives its nodes back for it."
     )
+
+    def stopping() -> str | None:
+        conditions = bench.job("holder")["status"]["conditions"]
+        return next((it["message"] for it in conditions if it["reason"] == "Preempted"), None)
+
+    assert wait_for("a word to the holder", stopping) == (
+        f"It gives its 3 nodes of pool {bench.pool} to urgent ({bench.namespace}), which has priority 10 "
+        "(this one has 0). It queues again with its age, and goes on from its newest checkpoint."
+    )
+    wait_for("nobody there", lambda: not bench.kubelet.there("holder", 1))
+    assert bench.job("urgent")["status"]["phase"] == "Queued", "nodes are held until their pods are gone"
+    bench.kubelet.collect()
+    bench.phase("urgent", "Starting")
+    preempted = bench.phase("holder", "Queued")["status"]
+    assert (preempted["attempt"], preempted["restarts"]) == (1, 0)

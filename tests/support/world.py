@@ -43,14 +43,14 @@ class World(ApiServer):
         self.images = True
         self._done: dict[str, int] = {}
         self._jobs = JobController(self)
-        self._scheduler = Scheduler(self)
+        self.scheduler = Scheduler(self)
 
     @property
     def actors(self) -> dict[str, Callable[[], None]]:
         """The controllers, by name."""
         return {
             "job-controller": self._jobs.act,
-            "scheduler": self._scheduler.act,
+            "scheduler": self.scheduler.act,
             "kubelets": self.run_pods,
             "garbage-collector": self.collect_garbage,
             "node-lifecycle": self.clear_machines,

@@ -8,17 +8,25 @@ from tests.support.api_server import Clock, Json
 from tests.support.job_controller import index_of
 from tests.support.manifests import manifest
 from tests.support.operator_sim import OperatorSim
+from tests.support.scheduler import Scheduler
 from tests.support.world import World
 
 JOBS = {"first": "cpu", "second": "other"}
 
 
-class Interleaving(World):
-    """A cluster whose scheduler places all pods of rank 0 before those of rank 1: the worst for gangs."""
+class ByRank(Scheduler):
+    """Places all pods of rank 0 before those of rank 1, which is the worst for gangs."""
 
-    def list(self, kind: str) -> list[Json]:
-        found = super().list(kind)
-        return sorted(found, key=index_of) if kind == "Pod" else found
+    def order(self, pod: Json) -> tuple[int, int, str]:
+        return (0, index_of(pod), str(pod["metadata"]["uid"]))
+
+
+class Interleaving(World):
+    """A cluster in which gangs that start together get half of their nodes each."""
+
+    def __init__(self, clock: Clock, room: int) -> None:
+        super().__init__(clock, {"node-a": room})
+        self.scheduler = ByRank(self)
 
     def submit(self, name: str, **changes: object) -> None:
         job = manifest("TrainingJob", name, {"nodes": 2, "computePool": JOBS[name], **changes})
@@ -37,7 +45,7 @@ class Interleaving(World):
 def test_two_half_gangs_give_up_and_both_end(backoff: int) -> None:
     """They start and give up at the same moments, so only their back-off can tell them apart."""
     clock = Clock()
-    world = Interleaving(clock, {"node-a": 2})
+    world = Interleaving(clock, room=2)
     for name, pool in JOBS.items():
         world.create(manifest("ComputePool", pool, {"maxNodes": 2}))
         world.submit(name, restartBackoffSeconds=backoff)
