@@ -19,8 +19,9 @@ from mlpools_operator.cluster.leases import Leases
 from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.cluster.scope import Scope
 from mlpools_operator.cluster.transport import Transport
+from mlpools_operator.controller import figures
 from mlpools_operator.controller.execute import Executor
-from mlpools_operator.controller.feed import POOL, Feed
+from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.health import Health, keep_asking
 from mlpools_operator.controller.leader import Candidate as LeaderCandidate
 from mlpools_operator.controller.leader import Leadership, LeadershipLostError, Unopposed
@@ -107,7 +108,9 @@ class Operator:
         self.scope = Scope(settings.namespaces, settings.operator_namespace)
         self.sweeper = Sweeper(self.cluster, self.store, self.feed, self.metrics, self.scope)
         self.namespaces = NamespaceReader(self.cluster, self.store, self.feed, settings.namespaces)
-        self.usage = Usage(self.cluster, self.ledger.candidates, settings.operator_namespace, time.time)
+        self.usage = Usage(
+            self.cluster, self.ledger.candidates, settings.operator_namespace, self.metrics.pools, time.time
+        )
         self.probe = Probe(
             self.store,
             self.queue,
@@ -220,17 +223,14 @@ class Operator:
             lambda: self.health.watch_age,
         )
         self.metrics.objects(self._pool_figures, self.store.sizes)
+        self.metrics.pools.there = lambda: figures.names(self.store)
 
     def _leads(self) -> float:
         return float(self.leadership.may_write())
 
     def _pool_figures(self) -> Mapping[str, PoolFigures]:
         """Return what the pools hold; nothing from a standby, or sums would count it twice."""
-        return self.ledger.figures(self._max_nodes()) if self._leads() else {}
-
-    def _max_nodes(self) -> dict[str, int]:
-        pools = (resource for _, resource in self.store.all(POOL) if isinstance(resource, Resource))
-        return {resource.meta.name: int(resource.spec.get("maxNodes", 0)) for resource in pools}
+        return figures.figures(self.store, self.ledger, time.time()) if self._leads() else {}
 
 
 async def _first(*parts: Awaitable[object]) -> None:

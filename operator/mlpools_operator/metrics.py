@@ -1,7 +1,8 @@
 """What Prometheus reads: how the loop does, and what the pools hold.
 
-No label grows with the number of users' objects: gauges about objects carry the pool at most, and are
-read from memory at the moment of the scrape, so that nothing stays behind when an object is gone.
+No label grows with the number of users' objects: a pool, and the namespaces that used it, are the most that
+a series names. Gauges about objects are read from memory at the moment of the scrape. What happened in pools
+is counted in ``pool_metrics``, which forgets a pool that is gone.
 """
 
 from __future__ import annotations
@@ -13,20 +14,26 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mlpools_operator.pool_metrics import PoolMetrics
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolFigures:
-    """What one pool holds now.
+    """How one pool stands now.
 
     Attributes:
-        nodes: by ``max``, ``held``.
-        jobs: by ``queued``, ``admitted``.
+        nodes: by ``max``, ``wanted``, ``held``, ``idle``.
+        jobs: by ``queued``, ``starting``, ``running``.
+        longest_wait: seconds for which the first of its queue, by time, has waited.
+        conditions: of its status, and whether they hold.
     """
 
     nodes: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
+    longest_wait: float = 0.0
+    conditions: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Metrics:
@@ -34,6 +41,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.pools = PoolMetrics()
+        self.registry.register(self.pools)
         self.passes = Counter(
             "mlpools_passes",
             "Reconciliation passes by kind and how they ended",
@@ -45,18 +54,12 @@ class Metrics:
         )
         self.api_requests = Counter(
             "mlpools_api_requests",
-            "Requests to the API server (watches are not among them)",
+            "Requests to the API server by code, 0 without an answer (watches are not among them)",
             ["verb", "resource", "code"],
             registry=self.registry,
         )
         self.api_seconds = Histogram(
             "mlpools_api_seconds", "Time that one request took", ["verb"], registry=self.registry
-        )
-        self.admission_wait = Histogram(
-            "mlpools_admission_wait_seconds",
-            "From a job's creation to its first admission",
-            buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
-            registry=self.registry,
         )
         self.job_delay = Histogram(
             "mlpools_job_creation_seconds",
@@ -110,15 +113,27 @@ class _Objects(Collector):
     def collect(self) -> Iterable[Metric]:
         nodes = GaugeMetricFamily("mlpools_pool_nodes", "Nodes of a pool", labels=["pool", "what"])
         jobs = GaugeMetricFamily("mlpools_pool_jobs", "Unfinished jobs of a pool", labels=["pool", "state"])
+        wait = GaugeMetricFamily(
+            "mlpools_pool_longest_wait_seconds",
+            "For how long the job that waits for longest in a pool's queue has waited by now",
+            labels=["pool"],
+        )
+        conditions = GaugeMetricFamily(
+            "mlpools_pool_condition",
+            "1 for a condition of a pool that holds, 0 for one that does not",
+            labels=["pool", "condition"],
+        )
         for pool, figures in sorted(self._pools().items()):
-            for what, number in figures.nodes.items():
-                nodes.add_metric([pool, what], number)
-            for state, number in figures.jobs.items():
-                jobs.add_metric([pool, state], number)
+            wait.add_metric([pool], figures.longest_wait)
+            for family, values in ((nodes, figures.nodes), (jobs, figures.jobs)):
+                for label, number in values.items():
+                    family.add_metric([pool, label], number)
+            for name, holds in figures.conditions.items():
+                conditions.add_metric([pool, name], holds)
         objects = GaugeMetricFamily("mlpools_objects", "Objects remembered", labels=["kind"])
         for kind, number in sorted(self._remembered().items()):
             objects.add_metric([kind], number)
-        return (nodes, jobs, objects)
+        return (nodes, jobs, wait, conditions, objects)
 
     def describe(self) -> Iterable[Metric]:
         return ()

@@ -100,7 +100,8 @@ class Loop:
         self.world, self._dice = world, random.Random(seed)
         chosen = policies(Settings(runtime_image="runtime:test", operator_namespace="mlpools-system"))
         metrics, clock = Metrics(), world.clock
-        self.cluster = SlowCluster(world, self._dice)
+        metrics.pools.there = lambda: {raw["metadata"]["name"] for raw in world.list("ComputePool")}
+        self.metrics, self.cluster = metrics, SlowCluster(world, self._dice)
         self.store, self.queue = Store(), Queue(self._dice)
         candidates = {kind: policy.candidate for kind, policy in chosen.jobs.items()}
         self.ledger = Ledger(self.store, candidates, clock)
@@ -110,7 +111,7 @@ class Loop:
             policies=chosen,
             store=self.store,
             ledger=self.ledger,
-            usage=Usage(self.cluster, self.ledger.candidates, "mlpools-system", clock),
+            usage=Usage(self.cluster, self.ledger.candidates, "mlpools-system", metrics.pools, clock),
             queue=self.queue,
             executor=Executor(self.cluster, self.store, self.feed, obstacles, metrics, clock),
             obstacles=obstacles,

@@ -17,11 +17,12 @@ from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflic
 from mlpools_operator.controller import read
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.store import Change, Family, Key, Store, root_of
-from mlpools_operator.domain import admission, pool, training
+from mlpools_operator.domain import admission, pool, training, transitions
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.ledger import Candidate, Surroundings
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.transitions import Transition
 from tests.support.api_server import NEVER, Clock, Json
 from tests.support.instances import FAMILIES
 from tests.support.world import World
@@ -62,6 +63,7 @@ class OperatorSim:
         self.defaults = DEFAULTS
         self.writes: Counter[tuple[str, str]] = Counter()
         self.events: list[tuple[str, Event]] = []
+        self.told: list[tuple[str, Transition]] = []
         self.plans: list[tuple[Key, Plan]] = []
         self.reports: dict[str, Report] = {}
         self.decide = admission.decide
@@ -182,6 +184,12 @@ class OperatorSim:
         version = resource.meta.resource_version
         answer = self.world.replace_status(key.kind, key.namespace, key.name, status, version)
         self.store.put(key.kind, read.entry(key.kind, answer))
+        told = (
+            transitions.of_pool(resource, status)
+            if key.kind == "ComputePool"
+            else transitions.of_job(resource, status, self.clock())
+        )
+        self.told += [(resource.meta.uid, transition) for transition in told]
 
     def _hear_of(self, kind: str, namespace: str, name: str, uid: str) -> None:
         try:

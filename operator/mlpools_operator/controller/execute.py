@@ -14,10 +14,10 @@ from mlpools_operator import logs
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.objects import NEVER, Cluster
 from mlpools_operator.controller import read
-from mlpools_operator.controller.feed import Feed
+from mlpools_operator.controller.feed import POOL, Feed
 from mlpools_operator.controller.obstacles import Obstacles
 from mlpools_operator.controller.store import Key, Store
-from mlpools_operator.domain import naming
+from mlpools_operator.domain import naming, transitions
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Delete, Event, Object, Plan
 from mlpools_operator.metrics import Metrics
@@ -118,8 +118,7 @@ class Executor:
     ) -> None:
         answer = await self._cluster.replace_status(key.kind, resource.meta, status)
         stored = self._feed.answer(key.kind, answer)
-        if _admitted(status) and not _admitted(resource.status) and status.get("attempt") == 1:
-            self._metrics.admission_wait.observe(max(0.0, self._clock() - resource.meta.created))
+        self._count(key, resource, status)
         for event in events:
             try:
                 await self._cluster.record(key.kind, stored.meta, event, self._clock())
@@ -128,16 +127,16 @@ class Executor:
             except errors.ClusterError as error:  # the status says it too, and it is what counts
                 logs.about(*key).warning("Event %s was not recorded: %s", event.reason, error)
 
+    def _count(self, key: Key, resource: Resource, status: Mapping[str, Any]) -> None:
+        if key.kind == POOL:
+            self._metrics.pools.count(key.name, transitions.of_pool(resource, status))
+        else:
+            told = transitions.of_job(resource, status, self._clock())
+            self._metrics.pools.count(str(resource.spec.get("computePool", "")), told)
+
 
 def _place(manifest: Object) -> Key:
     return Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-
-
-def _admitted(status: Mapping[str, Any]) -> bool:
-    return any(
-        condition["type"] == "Admitted" and condition["status"] == "True"
-        for condition in status.get("conditions", ())
-    )
 
 
 async def _together(writes: Iterable[Awaitable[None]]) -> None:

@@ -14,7 +14,6 @@ from mlpools_operator.controller.store import Family, Key, Store
 from mlpools_operator.domain import holding, naming, placeholders
 from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
-from mlpools_operator.metrics import PoolFigures
 
 #: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
 CandidateOf = Callable[[Resource, Family, float], Candidate | None]
@@ -103,22 +102,6 @@ class Ledger:
     def members(self, pool: str) -> list[Key]:
         """Return the resources that hold or want nodes of a pool."""
         return [Key(c.kind, c.namespace, c.name) for c in self.candidates(pool)]
-
-    def figures(self, max_nodes: Mapping[str, int]) -> dict[str, PoolFigures]:
-        """Return what each pool holds, for the metrics.
-
-        Args:
-            max_nodes: by pool.
-        """
-        figures = {}
-        for pool, limit in max_nodes.items():
-            candidates = self.candidates(pool)
-            admitted = sum(candidate.admitted for candidate in candidates)
-            figures[pool] = PoolFigures(
-                nodes={"max": limit, "held": sum(candidate.held for candidate in candidates)},
-                jobs={"admitted": admitted, "queued": len(candidates) - admitted},
-            )
-        return figures
 
     def _refresh(self) -> None:
         touched, self._touched = self._touched, set()

@@ -18,6 +18,7 @@ from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.domain import naming, usage, usage_record
 from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.usage import Account
+from mlpools_operator.pool_metrics import PoolMetrics
 
 CandidatesOf = Callable[[str], Sequence[Candidate]]
 
@@ -29,6 +30,7 @@ class _Book:
     Attributes:
         version: of the ConfigMap that was read or written last; empty while there is none.
         stored: its data.
+        counted: the account as it was stored then: so much the metrics have.
         unanswered: hashes of what was sent since then: it may have arrived though the answer was lost.
         unreadable: why it could not be read; it is left alone then.
     """
@@ -36,6 +38,7 @@ class _Book:
     account: Account = field(default_factory=Account)
     version: str = ""
     stored: dict[str, str] = field(default_factory=dict)
+    counted: Account = field(default_factory=Account)
     unanswered: set[int] = field(default_factory=set)
     unreadable: str = ""
 
@@ -49,7 +52,12 @@ class Usage:
     """What the namespaces have used of each pool."""
 
     def __init__(
-        self, cluster: Cluster, candidates: CandidatesOf, namespace: str, clock: Callable[[], float]
+        self,
+        cluster: Cluster,
+        candidates: CandidatesOf,
+        namespace: str,
+        metrics: PoolMetrics,
+        clock: Callable[[], float],
     ) -> None:
         """Keep the accounts in ConfigMaps of a namespace.
 
@@ -57,9 +65,11 @@ class Usage:
             cluster: where they are.
             candidates: all that hold nodes of a pool or ask for them, by the pool's name.
             namespace: the operator's.
+            metrics: counts what is stored, and nothing before: a successor goes on from there.
             clock: seconds since the epoch.
         """
-        self._cluster, self._candidates, self._namespace, self._clock = cluster, candidates, namespace, clock
+        self._cluster, self._candidates, self._namespace = cluster, candidates, namespace
+        self._metrics, self._clock = metrics, clock
         self._books: dict[str, _Book] = {}
 
     async def load(self, pool: str) -> None:
@@ -89,6 +99,7 @@ class Usage:
                 try:
                     await self.write(pool)
                 except errors.ClusterError as error:
+                    self._metrics.usage_written(pool, "failed")
                     logs.logger(pool=pool).warning("The use of pool %s could not be written: %s", pool, error)
 
     async def write(self, pool: str) -> None:
@@ -100,8 +111,11 @@ class Usage:
         book = self._books[pool]
         if book.unreadable:
             self._books[pool] = await self._read(pool)
+            if self.unreadable(pool):
+                self._metrics.usage_written(pool, "failed")
             return
-        data = usage_record.encode(self.charge(pool, self._candidates(pool)))
+        account = self.charge(pool, self._candidates(pool))
+        data = usage_record.encode(account)
         if _says_the_same(data, book.stored):
             return
         if usage_record.size(data) > usage_record.MAX_BYTES:
@@ -119,14 +133,22 @@ class Usage:
             await self._meet(pool, book)
         else:
             book.wrote(answer["metadata"]["resourceVersion"], data)
+            self._count(pool, book, account)
 
     async def _meet(self, pool: str, book: _Book) -> None:
         """Look at who wrote in between: we ourselves, when an answer was lost, or somebody to go on from."""
         found = await self._read(pool)
         if not found.version or _hash(found.stored) in book.unanswered:
             book.wrote(found.version, found.stored)
+            if found.version:
+                self._count(pool, book, found.account)
         else:
             self._books[pool] = found
+
+    def _count(self, pool: str, book: _Book, stored: Account) -> None:
+        self._metrics.usage_written(pool, "written")
+        self._metrics.used(pool, usage.added(book.counted, stored))
+        book.counted = stored
 
     async def _read(self, pool: str) -> _Book:
         name = naming.usage(pool)
@@ -144,7 +166,7 @@ class Usage:
                 "The use of pool %s is not known: %s. Correct or delete it.", pool, book.unreadable
             )
         else:
-            book.account = usage.resumed(account, self._candidates(pool))
+            book.account = book.counted = usage.resumed(account, self._candidates(pool))
         return book
 
     def _manifest(self, pool: str, data: dict[str, str], version: str) -> dict[str, Any]:

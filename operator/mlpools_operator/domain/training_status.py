@@ -50,7 +50,7 @@ class Draft(Facts):
     def queued(self, spec: TrainingJobSpec, reason: str, message: str, verdict: Verdict) -> TrainingJobStatus:
         """It waits for nodes, or for what has to be there first."""
         place = self.place(reason, message, verdict)
-        conditions = self._conditions().set("Admitted", False, reason, message)
+        conditions = self._conditions().keep("Suspended").set("Admitted", False, reason, message)
         return self._status("Queued", _idle(conditions, "Queued"), spec, reason=reason, queue=place)
 
     def place(self, reason: str, message: str, verdict: Verdict) -> QueuePlace:
@@ -135,8 +135,10 @@ class Draft(Facts):
     def requeued(
         self, spec: TrainingJobSpec, stop: Stop, checkpoint_step: int, not_before: float
     ) -> TrainingJobStatus:
-        """It was stopped, and asks for nodes again."""
+        """It was stopped, and asks for nodes again; one that rested goes on telling since when it does."""
         conditions = self._conditions().set("Admitted", False, stop.reason, stop.message)
+        if self.rests:
+            conditions.set("Suspended", False, stop.reason, stop.message)
         return self._status(
             "Queued",
             _idle(conditions, "Queued"),

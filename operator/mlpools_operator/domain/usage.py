@@ -73,6 +73,15 @@ def charge(account: Account, candidates: Iterable[Candidate], now: float) -> Acc
     return Account(until, held, _merged(account, used, until // DAY))
 
 
+def added(before: Account, after: Account) -> dict[str, int]:
+    """Return the node seconds that one account has and an earlier one had not, by namespace."""
+    grown = {
+        name: sum(max(0, used - before.used.get(name, {}).get(day, 0)) for day, used in days.items())
+        for name, days in after.used.items()
+    }
+    return {name: seconds for name, seconds in grown.items() if seconds}
+
+
 def resumed(account: Account, candidates: Iterable[Candidate]) -> Account:
     """Return an account that was read back, without the attempts that ended when nobody looked.
 

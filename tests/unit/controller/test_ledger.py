@@ -160,16 +160,6 @@ def test_pools_with_long_names_are_told_apart(books: Books) -> None:
     assert books.ledger.candidates(other) == ()
 
 
-def test_figures_tell_what_a_pool_holds(books: Books) -> None:
-    books.job(uid="a", name="a", nodes=2)
-    books.decide(YES)
-    books.job(uid="b", name="b")
-    figures = books.ledger.figures({"cpu": 4, "idle": 1})
-    assert figures["cpu"].nodes == {"max": 4, "held": 2}
-    assert figures["cpu"].jobs == {"admitted": 1, "queued": 1}
-    assert figures["idle"].nodes == {"max": 1, "held": 0}
-
-
 def test_a_grant_adds_to_what_an_earlier_attempt_still_holds(books: Books) -> None:
     books.job(nodes=3)
     books.put("Pod", make.pod("pod", "job"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mlpools_operator.cluster.errors import (
     AlreadyExists,
@@ -19,6 +21,7 @@ from mlpools_operator.controller.usage import Usage
 from mlpools_operator.domain import usage_record
 from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.usage import DAY, Account
+from mlpools_operator.pool_metrics import PoolMetrics
 from tests.support.api_server import Clock
 from tests.support.domain_values import a_candidate
 
@@ -97,7 +100,22 @@ class House:
         self.start()
 
     def start(self) -> None:
-        self.usage = Usage(self.api, lambda pool: self.jobs, "mlpools-system", self.clock)  # type: ignore[arg-type]
+        self.metrics = PoolMetrics()
+        self.metrics.there = lambda: ("cpu",)
+        self.usage = Usage(
+            self.api,  # type: ignore[arg-type]
+            lambda pool: self.jobs,
+            "mlpools-system",
+            self.metrics,
+            self.clock,
+        )
+
+    def counted(self, name: str = "node_seconds", **labels: str) -> float:
+        """What the metrics of this operator say."""
+        registry = CollectorRegistry()
+        registry.register(self.metrics)
+        labels = labels or {"namespace": "team-a"}
+        return registry.get_sample_value(f"mlpools_{name}_total", {"pool": "cpu", **labels}) or 0
 
     def hold(self, nodes: int, name: str = "a") -> None:
         self.jobs = [a_candidate(name, nodes, held=nodes, admitted=True, admitted_at=self.clock())]
@@ -244,3 +262,59 @@ async def test_more_than_a_config_map_takes_is_said(house: House, monkeypatch: p
     house.hold(1)
     with pytest.raises(Invalid, match="0 namespaces and 1 running attempts are more than a ConfigMap takes"):
         await house.write()
+
+
+async def test_operators_count_together_what_the_account_has(house: House) -> None:
+    """However often one follows the other: what one counted is stored, so the next one does not count it."""
+    house.hold(2)
+    await house.write()
+    total = 0.0
+    for seconds in (60, 40, 7):
+        house.clock.advance(seconds)
+        await house.write()
+        house.clock.advance(20)
+        await house.used()
+        total += house.counted()
+        house.start()
+    house.clock.advance(5)
+    await house.write()
+    assert total + house.counted() == await house.used() == 2 * (60 + 20 + 40 + 20 + 7 + 20 + 5)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_a_write_whose_answer_is_lost_is_counted_once(house: House, arrives: bool) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(10)
+    house.api.error, house.api.arrives = Transient("no answer"), arrives
+    with pytest.raises(Transient):
+        await house.write()
+    assert house.counted() == 0
+    for _ in range(3):
+        house.clock.advance(10)
+        await house.write()
+    assert house.counted() == await house.used() == 80
+
+
+async def test_what_somebody_else_wrote_is_not_counted_here(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    other = usage_record.encode(Account(int(START), {}, {"team-a": {20_000: 5000}}))
+    house.api.edit(**other)
+    house.clock.advance(10)
+    for _ in range(2):
+        await house.write()
+    assert await house.used() >= 5000
+    assert house.counted() < 100
+
+
+async def test_tries_are_counted_by_outcome(house: House) -> None:
+    house.hold(1)
+    await house.usage.load("cpu")
+    house.api.error = Transient("no answer")
+    running = asyncio.create_task(house.usage.run(0))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert house.counted("usage_writes", outcome="written") > 0
+    assert house.counted("usage_writes", outcome="failed") == 1

@@ -1,0 +1,58 @@
+"""How the pools stand, for the metrics: read from memory at the moment of a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlpools_operator.controller.feed import POOL
+from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.store import Store
+from mlpools_operator.domain import transitions
+from mlpools_operator.domain.ledger import Candidate
+from mlpools_operator.domain.observed import Resource
+from mlpools_operator.metrics import PoolFigures
+
+
+def names(store: Store) -> frozenset[str]:
+    """Return the names of the pools that exist."""
+    return frozenset(key.name for key, _ in store.all(POOL))
+
+
+def figures(store: Store, ledger: Ledger, now: float) -> dict[str, PoolFigures]:
+    """Return how each pool stands.
+
+    Args:
+        store: what is known of the world.
+        ledger: who holds or wants nodes.
+        now: seconds since the epoch.
+    """
+    pools = (resource for _, resource in store.all(POOL) if isinstance(resource, Resource))
+    return {pool.meta.name: _of(pool, store, ledger, now) for pool in pools}
+
+
+def _of(pool: Resource, store: Store, ledger: Ledger, now: float) -> PoolFigures:
+    candidates = ledger.candidates(pool.meta.name)
+    admitted = [it for it in candidates if it.admitted]
+    asking = [it for it in candidates if not it.admitted and not it.blocked]
+    running = sum(it.pods.running >= it.nodes for it in admitted)
+    nodes: Mapping[str, Any] = pool.status.get("nodes", {})
+    return PoolFigures(
+        nodes={
+            "max": int(pool.spec.get("maxNodes", 0)),
+            "wanted": nodes.get("target", 0),
+            "held": sum(it.held for it in candidates),
+            "idle": nodes.get("idle", 0),
+        },
+        jobs={"queued": len(asking), "starting": len(admitted) - running, "running": running},
+        longest_wait=max((_waited(it, store, ledger, now) for it in asking), default=0.0),
+        conditions={it["type"]: it["status"] == "True" for it in pool.status.get("conditions", ())},
+    )
+
+
+def _waited(candidate: Candidate, store: Store, ledger: Ledger, now: float) -> float:
+    """Return for how long one has stood in the line; 0 for those whom their own limits keep out of it."""
+    verdict, resource = ledger.verdict(candidate.uid), store.find(candidate.kind, candidate.uid)
+    if verdict is None or not verdict.position or not isinstance(resource, Resource):
+        return 0.0
+    return max(0.0, now - transitions.waiting_since(resource))
