@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
-from tests.support.kubelet import succeeded
+from tests.support.kubelet import rank_of, succeeded
 from tests.support.manifests import manifest
 from tests.support.waiting import wait_for
 
@@ -130,3 +131,26 @@ def test_a_job_that_can_never_run_is_looked_at_once(bench: Bench) -> None:
     bench.phase("good", "Succeeded")
     writes = sum(n for (verb, what, _), n in operator.requests().items() if what == "trainingjobs/status")
     assert writes == 1 + 3
+
+
+def test_a_secret_that_a_pod_lacks_is_named_and_waited_for(bench: Bench) -> None:
+    bench.operator().wait_ready()
+    tls = {"name": "tls", "secret": {"secretName": "tls"}}
+    data = {"name": "data", "emptyDir": {}}
+    mounts = [{"name": "data", "mountPath": "/data"}, {"name": "tls", "mountPath": "/etc/tls"}]
+    bench.submit("lacks", volumes=[data, tls], volumeMounts=mounts, maxRestarts=0)
+    pods = bench.kubelet.pods("lacks", 1, 2)
+    mounted = next(volume for volume in pods[0]["spec"]["volumes"] if volume["name"] == "tls")
+    assert mounted["secret"]["optional"] is True
+    bench.kubelet.run(pods)
+    words = "Secret tls of namespace team, mounted at /etc/tls, is not there or is empty: create it."
+    for pod in pods:
+        rank = rank_of(pod)
+        bench.kubelet.finish([pod], Final(Exit.SECRET_MISSING, rank, message=words), Exit.SECRET_MISSING)
+    status = bench.phase("lacks", "Queued", seconds=30)["status"]
+    assert (status["reason"], status["restarts"]) == ("SecretMissing", 0)
+    assert words in condition(bench, "lacks", "Admitted")["message"]
+    pods = bench.kubelet.pods("lacks", 2, 2)
+    bench.kubelet.run(pods)
+    bench.kubelet.finish(pods, succeeded())
+    bench.phase("lacks", "Succeeded")

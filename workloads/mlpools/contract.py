@@ -174,6 +174,7 @@ class Task(Document):
         checkpoint: ``{url, everyRounds | everySeconds, keep}``, ``url`` always set.
         hang_timeout_seconds: without a step for so long the rank is hung; 0 = never.
         grace_period_seconds: between SIGTERM and SIGKILL.
+        required: Secrets and ConfigMaps that have to be mounted, each ``{kind, name, path, files}``.
     """
 
     namespace: str
@@ -190,6 +191,7 @@ class Task(Document):
     workers_per_node: int = 1
     hang_timeout_seconds: int = 1800
     grace_period_seconds: int = 60
+    required: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     version: int = VERSION
 
     @property
@@ -226,6 +228,8 @@ class Report(Document):
         checkpoint_step: newest committed checkpoint, 0 = none.
         seconds: how long each finished phase took, such as ``{"Data": 1.2}``.
         age_seconds: since the last line of a worker. A span, since clocks of pods differ.
+        memory_bytes: in use by the processes of the rank that uses most, as far as this pod knows of others.
+        memory_rank: that rank.
         message: one sentence about what it is doing now, where that helps.
     """
 
@@ -240,6 +244,8 @@ class Report(Document):
     checkpoint_step: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     age_seconds: float = 0.0
+    memory_bytes: int = 0
+    memory_rank: int = 0
     message: str = ""
 
 
@@ -335,7 +341,7 @@ def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:
 
 
 def _implied(field: dataclasses.Field[Any], value: Any) -> bool:
-    return value == {} and field.default_factory is not dataclasses.MISSING
+    return value in ({}, []) and field.default_factory is not dataclasses.MISSING
 
 
 def _camel(name: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from mlpools.contract import STATUS_PORT, ContractError, Report
+from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Key, Store
 from mlpools_operator.domain import naming
@@ -25,7 +26,17 @@ _TIMEOUT = aiohttp.ClientTimeout(total=2)
 _LONGEST_BYTES = 65_536
 _METRICS_KEPT = 16
 _MESSAGE_KEPT = 512
-_NUMBERS = ("rank", "attempt", "step", "total_steps", "rows_per_second", "checkpoint_step", "age_seconds")
+_NUMBERS = (
+    "rank",
+    "attempt",
+    "step",
+    "total_steps",
+    "rows_per_second",
+    "checkpoint_step",
+    "age_seconds",
+    "memory_bytes",
+    "memory_rank",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,7 @@ class Probe:
                 self._take(target, await self._read(session, target))
 
         await asyncio.gather(*(ask(target) for target in targets))
-        running = {target.uid for target in targets}
-        self._handed = {uid: handed for uid, handed in self._handed.items() if uid in running}
+        self._handed = {uid: it for uid, it in self._handed.items() if self._may_be_asked_for(uid)}
 
     def _targets(self) -> Iterator[Target]:
         for _, pod in self._store.all("Pod"):
@@ -106,6 +116,11 @@ class Probe:
             job = self._store.find(kind, uid)
             if isinstance(job, Resource) and not pod.meta.deleting:
                 yield Target(Key(kind, job.meta.namespace, job.meta.name), uid, pod.attempt, pod.ip)
+
+    def _may_be_asked_for(self, uid: str) -> bool:
+        """Whether a job has not ended: why an attempt failed may be told by the last report before."""
+        jobs = (self._store.find(kind, uid) for kind in KINDS)
+        return any(isinstance(job, Resource) and not job.status.get("completionTime") for job in jobs)
 
     async def _read(self, session: aiohttp.ClientSession, target: Target) -> Report | None:
         host = f"[{target.address}]" if ":" in target.address else target.address
@@ -130,6 +145,8 @@ class Probe:
         if before is not None:
             at, known = before
             if now - at < self._progress_seconds or _same(known, report):
+                newest = replace(known, memory_bytes=report.memory_bytes, memory_rank=report.memory_rank)
+                self._handed[target.uid] = (at, newest)
                 return
         self._handed[target.uid] = (now, report)
         self._queue.add(target.key)
@@ -172,7 +189,9 @@ async def _bounded_text(answer: aiohttp.ClientResponse) -> str:
 
 
 def _same(one: Report, other: Report) -> bool:
-    """Whether two reports say the same, the time that passed between them aside."""
-    return replace(one, age_seconds=0.0, eta_seconds=None) == replace(
-        other, age_seconds=0.0, eta_seconds=None
-    )
+    """Whether two reports say the same of how far a job is."""
+    return _lasting(one) == _lasting(other)
+
+
+def _lasting(report: Report) -> Report:
+    return replace(report, age_seconds=0.0, eta_seconds=None, memory_bytes=0, memory_rank=0)

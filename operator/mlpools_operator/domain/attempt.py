@@ -45,7 +45,8 @@ def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
     if told is not None:
         return _stop(step, told, job, own, observed)
     if isinstance(ending, failures.Failed):
-        return ends.fail(step, ending.cause, ending.causes)
+        cause = _with_memory(step, ending.cause, observed)
+        return ends.fail(step, cause, ending.causes)
     wanted = _demand(step, observed)
     if wanted is not None:
         return _stop(step, wanted, job, own, observed)
@@ -64,6 +65,13 @@ def plan(step: Step, observed: Observed, defaults: Defaults) -> Plan:
 def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> bool:
     """Whether somebody deleted the attempt's Job; before its first pod it is simply made again."""
     return (job is None or job.meta.deleting) and (bool(own) or step.draft.running)
+
+
+def _with_memory(step: Step, cause: Cause, observed: Observed) -> Cause:
+    """Add to an out-of-memory kill what was in use before: who is killed cannot say it."""
+    if cause.reason != "OutOfMemory":
+        return cause
+    return replace(cause, message=cause.message + reports.memory_seen(observed.report, step.attempt))
 
 
 def _demand(step: Step, observed: Observed) -> Stop | None:

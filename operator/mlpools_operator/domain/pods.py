@@ -14,6 +14,7 @@ from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.domain import (
     container,
+    mounted,
     naming,
     network,
     network_profiles,
@@ -178,4 +179,5 @@ def task(job: Resource, spec: TrainingJobSpec, attempt: int, defaults: Defaults)
         checkpoint={**spec.checkpoint.plain(), "url": checkpoint_url(spec)},
         hang_timeout_seconds=spec.hang_timeout_seconds,
         grace_period_seconds=spec.termination_grace_period_seconds,
+        required=mounted.required(spec),
     )

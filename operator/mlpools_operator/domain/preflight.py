@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec, parse
-from mlpools_operator.domain import hyperparameters
+from mlpools_operator.domain import hyperparameters, mounted
 from mlpools_operator.domain.observed import Resource
 
 #: Linux takes 128 KiB in one environment variable; the contract's other fields and escapes need a part.
@@ -43,7 +45,8 @@ def check(job: Resource, *, started: bool) -> TrainingJobSpec:
             hyperparameters.check_xgboost(spec.xgboost, spec.nodes)
         except hyperparameters.RefusedParameterError as error:
             raise RefusedError("BadHyperParameter", str(error)) from None
-    size = len(spec.model_dump_json(exclude={"env", "env_from", "volumes"}).encode())
+    size = len(spec.model_dump_json(exclude={"env", "env_from", "volumes", "volume_mounts"}).encode())
+    size += len(json.dumps(mounted.required(spec)))
     if size > _SPEC_BYTES:
         raise RefusedError(
             "InvalidSpec",

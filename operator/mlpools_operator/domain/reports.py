@@ -41,6 +41,15 @@ def newest_checkpoint(terminations: Iterable[str]) -> int:
     return max((final.checkpoint_step for final in finals if final), default=0)
 
 
+def memory_seen(report: Report | None, attempt: int) -> str:
+    """Return a clause about the memory that was in use when an attempt was last asked, or nothing."""
+    if report is None or report.attempt != attempt or not count(report.memory_bytes):
+        return ""
+    return (
+        f"; the last use seen was {report.memory_bytes / 2**30:.1f} GiB, on rank {count(report.memory_rank)}"
+    )
+
+
 def progress(report: Report) -> Progress | None:
     """Return a report as progress, without the time; None before the first step."""
     step, total = count(report.step), count(report.total_steps)

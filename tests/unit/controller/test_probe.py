@@ -176,11 +176,23 @@ async def test_other_ranks_and_pods_without_a_job_are_not_asked(gang: Gang) -> N
     assert gang.asked == 1
 
 
-async def test_the_report_goes_with_the_pod(gang: Gang) -> None:
+async def test_the_last_report_is_kept_until_the_job_has_ended(gang: Gang) -> None:
     async with gang.probe() as probe:
         await probe.round()
-        gang.pod(2, phase="Succeeded", podIP="127.0.0.1")
+        gang.pod(2, phase="Failed", podIP="127.0.0.1")
+        assert await probe.round() is not None
+        gang.put("TrainingJob", make.job(version=2, status={"completionTime": make.CREATED}))
         assert await probe.round() is None
+
+
+async def test_memory_in_use_is_no_news_and_always_the_newest(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        await gang.handed()
+        gang.report(step=1, memory_bytes=5, memory_rank=3)
+        report = await probe.round() or Report("")
+        assert (report.memory_bytes, report.memory_rank) == (5, 3)
+        assert not await gang.handed()
 
 
 async def test_a_bounded_number_is_asked_at_a_time(gang: Gang) -> None:

@@ -385,6 +385,19 @@ def test_a_crash_is_retried_from_the_checkpoint_until_restarts_are_exhausted() -
     assert _message(over, "Failed").startswith("WorkerCrashed: rank 1 (pod")
 
 
+def test_out_of_memory_tells_the_limit_and_the_last_use_seen() -> None:
+    killed = a_pod(1, phase="Failed", ready=False, exit_code=137, exit_reason="OOMKilled", finished=NOW)
+    report = Report("Data", memory_bytes=int(3.7 * 2**30), memory_rank=1)
+    pods = (ended(0, Exit.PEER_LOST), killed)
+    job, _ = _end(_running(), *pods, report=report)
+    assert "it ran out of memory at the limit of 4Gi; the last use seen was 3.7 GiB, on rank 1." in (
+        _message(job, "Failed")
+    )
+    for unknown in (None, replace(report, attempt=2), replace(report, memory_bytes=0)):
+        job, _ = _end(_running(), *pods, report=unknown)
+        assert "at the limit of 4Gi." in _message(job, "Failed")
+
+
 def test_a_lost_machine_costs_no_restart() -> None:
     lost = a_pod(1, ready=False, disruption="DeletionByTaintManager", disrupted=NOW)
     job, _ = _end(_running(maxRestarts=0), ended(0, Exit.PEER_LOST, NOW), lost)

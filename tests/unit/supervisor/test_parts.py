@@ -40,6 +40,15 @@ def test_limits_of_version_1(tmp_path: Path) -> None:
     assert cgroup.oom_kills(tmp_path) == 1
 
 
+def test_memory_in_use_leaves_the_page_cache_out(tmp_path: Path) -> None:
+    assert cgroup.memory_used(tmp_path) == 0
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.stat").write_text("cache 999\nrss 20\nshmem 1\n")
+    assert cgroup.memory_used(tmp_path) == 21
+    (tmp_path / "memory.stat").write_text("anon 300\nfile 999\nshmem 40\nanon_thp 7\n")
+    assert cgroup.memory_used(tmp_path) == 340
+
+
 @pytest.mark.parametrize("memory", ["max", "9223372036854771712", ""])
 def test_no_limits(tmp_path: Path, memory: str) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")

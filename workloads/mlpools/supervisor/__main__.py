@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mlpools.contract import TERMINATION_LOG, Exit, Final
+from mlpools.supervisor import mounts
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import default_command
@@ -27,6 +28,12 @@ def main(command: Sequence[str] | None = None) -> int:
         final = Final(code=Exit.INTERNAL, rank=0, message=str(error))
         write_termination(final, os.environ.get("MLPOOLS_TERMINATION_LOG", TERMINATION_LOG))
         return int(Exit.INTERNAL)
+    missing = mounts.absent(settings.task)
+    if missing:
+        say(missing)
+        final = Final(Exit.SECRET_MISSING, settings.rank, settings.task.attempt, message=missing)
+        write_termination(final, settings.termination_log)
+        return int(Exit.SECRET_MISSING)
     return Supervisor(settings, command or default_command()).run()
 
 

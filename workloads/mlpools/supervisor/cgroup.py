@@ -46,6 +46,16 @@ def oom_kills(root: Path = ROOT) -> int:
     return 0
 
 
+def memory_used(root: Path = ROOT) -> int:
+    """Return the bytes that only ending a process frees; 0 where the group does not say.
+
+    The page cache is left out: the kernel gives it back before it kills anybody. ``/dev/shm`` counts.
+    """
+    text = _read(root / "memory.stat") or _read(root / "memory" / "memory.stat")
+    lines = (line.partition(" ") for line in text.splitlines())
+    return sum(int(value) for key, _, value in lines if key in ("anon", "rss", "shmem"))
+
+
 def _cpus(root: Path) -> float:
     machine = float(len(os.sched_getaffinity(0)))
     quota, _, period = _read(root / "cpu.max").partition(" ")

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mlpools.contract import Document, Exit
+from mlpools.supervisor import cgroup
 from mlpools.supervisor.status import ask
 
 BEAT_SECONDS = 1.0
@@ -39,6 +40,7 @@ class Beat(Document):
         uid: of the job, with ``attempt``: beats of another attempt are not counted.
         code: exit code once it ended, its goodbye; None before.
         message: how it ended.
+        memory: bytes in use.
     """
 
     uid: str
@@ -47,6 +49,7 @@ class Beat(Document):
     stopping: bool = False
     code: int | None = None
     message: str = ""
+    memory: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,16 @@ class Roll:
         """Return the verdict at this moment."""
         with self._lock:
             return self._judge(now)
+
+    def fullest(self, own: int) -> tuple[int, int]:
+        """Return the most memory that a rank uses, and that rank.
+
+        Args:
+            own: bytes in use here.
+        """
+        with self._lock:
+            uses = [(beat.memory, rank) for rank, beat in self._beats.items() if rank != self._own.rank]
+        return max([(own, self._own.rank), *uses], key=lambda use: (use[0], -use[1]))
 
     def all_told(self, now: float, *, wait_for_ends: bool) -> bool:
         """Whether rank 0 may leave: every rank that still lives has heard how it ended.
@@ -145,6 +158,9 @@ class Member(Protocol):
     def goodbye(self, code: int, message: str) -> None:
         """Tell all ranks how this one ended, and return when who must know does."""
 
+    def fullest(self, own: int) -> tuple[int, int]:
+        """Return the most memory that a rank uses, as far as this one knows, and that rank."""
+
 
 class Leader:
     """Rank 0 in the gang."""
@@ -172,6 +188,10 @@ class Leader:
         deadline = time.monotonic() + (10.0 if good else 3.0)
         while time.monotonic() < deadline and not self._roll.all_told(time.monotonic(), wait_for_ends=good):
             time.sleep(0.02)
+
+    def fullest(self, own: int) -> tuple[int, int]:
+        """Return the most memory that a rank uses, and that rank."""
+        return self._roll.fullest(own)
 
     def _update(self, **changes: Any) -> None:
         self._own = dataclasses.replace(self._own, **changes)
@@ -215,13 +235,18 @@ class Follower:
         if not self._last.lost:
             self._acknowledged.wait(3.0)
 
+    def fullest(self, own: int) -> tuple[int, int]:
+        """Return this rank's use: the others tell theirs to rank 0."""
+        return own, self._own.rank
+
     def _beat_for_ever(self) -> None:
         heard = time.monotonic()
         while True:
             self._news.clear()
             own = self._own
             try:
-                text = ask(*self._address, "POST", "/gang", own.to_json())
+                beat = dataclasses.replace(own, memory=cgroup.memory_used())
+                text = ask(*self._address, "POST", "/gang", beat.to_json())
                 verdict = Verdict.from_dict(json.loads(text))
                 heard = time.monotonic()
             except (OSError, ValueError):
@@ -251,3 +276,7 @@ class Alone:
 
     def goodbye(self, code: int, message: str) -> None:
         """Nobody waits."""
+
+    def fullest(self, own: int) -> tuple[int, int]:
+        """Return this rank's use."""
+        return own, 0

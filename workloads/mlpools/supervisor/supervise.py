@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import queue
 import signal
@@ -60,7 +61,7 @@ class Supervisor:
     def _server_and_gang(self) -> None:
         settings, task = self._settings, self._settings.task
         routes = {
-            ("GET", "/status"): lambda _: self._progress.report().to_json(),
+            ("GET", "/status"): lambda _: self._status(),
             ("GET", "/healthz"): lambda _: "{}",
         }
         self._gang: gang.Member = gang.Alone()
@@ -74,6 +75,11 @@ class Supervisor:
             self._gang = gang.Follower(
                 own, task.nodes, task.coordinator, settings.leader_port, self._heard_verdict
             )
+
+    def _status(self) -> str:
+        most, rank = self._gang.fullest(cgroup.memory_used())
+        report = dataclasses.replace(self._progress.report(), memory_bytes=most, memory_rank=rank)
+        return report.to_json()
 
     def _heard_verdict(self, verdict: gang.Verdict) -> None:
         self._events.put(("verdict", verdict))
