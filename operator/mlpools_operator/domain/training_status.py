@@ -192,8 +192,11 @@ class Draft(Facts):
         return self._end("Failed", conditions, spec, reason, newest, causes)
 
     def cancelled(self, spec: TrainingJobSpec, stop: Stop, checkpoint_step: int) -> TrainingJobStatus:
-        """It has ended as its author asked: that is no failure to those who ask for ``Ready``."""
-        conditions = self._failed(stop.reason, stop.message).set("Ready", True, stop.reason, stop.message)
+        """It has ended early; that is no failure to those who ask for ``Ready`` if its author wanted it."""
+        conditions = self._failed(stop.reason, stop.message)
+        conditions.set("Ready", spec.cancel, stop.reason, stop.message)
+        if not spec.cancel:
+            conditions.set("Stalled", True, stop.reason, stop.message)
         return self._end("Cancelled", conditions, spec, stop.reason, checkpoint_step)
 
     def complete(self, spec: TrainingJobSpec, final: Final | None, message: str) -> TrainingJobStatus:
