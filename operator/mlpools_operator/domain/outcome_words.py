@@ -13,15 +13,23 @@ _SAID_BYTES = 420
 _PLACE_BYTES = 160
 
 
-def failure(cause: Cause, spec: TrainingJobSpec, attempt: int, after: Next) -> str:
-    """Tell of a failed attempt, such as ``rank 1 (pod a-1-1-x on node-b): … Logs: … Not retried: …``."""
+def failure(cause: Cause, spec: TrainingJobSpec, attempt: int, after: Next, saved: int) -> str:
+    """Tell of a failed attempt, such as ``rank 1 (pod a-1-1-x on node-b): … Logs: … Not retried: …``.
+
+    Args:
+        cause: of the failure.
+        spec: of the job.
+        attempt: that failed.
+        after: what happens now.
+        saved: round of the newest checkpoint, 0 = none. Only rank 0 knows it, whichever rank failed.
+    """
     said = _sentence(wording.fit(cause.message, _SAID_BYTES))
     first = "" if after.reason == cause.reason else f"{cause.reason}: "
     logs = ""
     if cause.rank is not None and cause.exit_code is not None:
         place = pods.log_url(spec, attempt, cause.rank)
         logs = f"Logs: {place} " if wording.fit(place, _PLACE_BYTES) == place else ""
-    resume = _resume(cause, after)
+    resume = f" It resumes from round {saved}." if after.retry and saved else ""
     text = f"{first}{_who(cause)}{said} {logs}{after.words}{resume}"
     return text[0].upper() + text[1:]
 
@@ -46,12 +54,6 @@ def _who(cause: Cause) -> str:
         return f"pod {cause.pod}: " if cause.pod else ""
     where = f" on {cause.node}" if cause.node else ""
     return f"rank {cause.rank} (pod {cause.pod}{where}): "
-
-
-def _resume(cause: Cause, after: Next) -> str:
-    if not after.retry or not cause.checkpoint_step:
-        return ""
-    return f" It resumes from round {cause.checkpoint_step}."
 
 
 def _sentence(text: str) -> str:

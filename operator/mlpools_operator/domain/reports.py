@@ -69,6 +69,14 @@ def progress(report: Report) -> Progress | None:
     )
 
 
+def halted(before: Progress | None) -> Progress | None:
+    """Return the progress of a job that does not train: nobody knows when it will be done."""
+    if before is None or before.eta_seconds is None:
+        return before
+    summary = _summary(before.step, before.percent, before.metrics, None)
+    return before.model_copy(update={"eta_seconds": None, "summary": summary})
+
+
 def finished(before: Progress | None, final: Final) -> Progress:
     """Return the progress of a job that is done; early stopping ends before the last step."""
     total = before.total_steps if before else 0

@@ -35,7 +35,9 @@ def fail(step: Step, cause: Cause, causes: Sequence[Cause] = (), lack: Lack | No
         ran=step.now - step.draft.admitted_at if step.draft.running else 0.0,
         spread=retries.spread(step.job.meta.uid, step.attempt),
     )
-    message = outcome_words.failure(cause, step.spec, step.attempt, after)
+    known = before.output.checkpoint_step if before.output else 0
+    saved = max([known, *(it.checkpoint_step for it in causes)])
+    message = outcome_words.failure(cause, step.spec, step.attempt, after, saved)
     if after.retry:
         message += _elsewhere(step, cause, lack)
         status = step.draft.again(step.spec, cause, message, after, causes, lack)

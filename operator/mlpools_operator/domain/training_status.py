@@ -259,6 +259,8 @@ class Draft(Facts):
     ) -> TrainingJobStatus:
         before = self.before
         carried = {name: getattr(before, name) for name in _CARRIED}
+        if phase != "Running":
+            carried["progress"] = reports.halted(before.progress)
         return TrainingJobStatus(
             phase=phase,
             conditions=conditions.all(),

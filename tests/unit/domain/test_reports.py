@@ -21,6 +21,15 @@ def test_a_report_is_progress() -> None:
     assert progress.summary == "61% eval-rmse 17.93 40s"
 
 
+def test_what_does_not_train_has_no_time_left() -> None:
+    report = Report("Working", step=61, total_steps=100, eta_seconds=40.2, metrics={"eval-rmse": 17.93})
+    halted = reports.halted(reports.progress(report))
+    assert halted is not None
+    assert (halted.step, halted.eta_seconds, halted.summary) == (61, None, "61% eval-rmse 17.93")
+    assert reports.halted(halted) == halted
+    assert reports.halted(None) is None
+
+
 def test_before_the_first_step_there_is_none() -> None:
     assert reports.progress(Report("Data", total_steps=100)) is None
 

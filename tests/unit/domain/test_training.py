@@ -367,8 +367,9 @@ def test_a_users_mistake_is_told_with_its_place_and_not_retried() -> None:
 
 
 def test_a_crash_is_retried_from_the_checkpoint_until_restarts_are_exhausted() -> None:
-    crash = ended(1, Exit.SIGNAL, message="The worker was killed by SIGSEGV.", checkpoint_step=40)
-    job, _ = _end(_running(maxRestarts=1), ended(0, Exit.PEER_LOST), crash)
+    crash = ended(1, Exit.SIGNAL, message="The worker was killed by SIGSEGV.")
+    peer = ended(0, Exit.PEER_LOST, checkpoint_step=40)  # rank 0 alone knows of checkpoints
+    job, _ = _end(_running(maxRestarts=1), peer, crash)
     assert (job.status["phase"], job.status["restarts"], job.status["attempt"]) == ("Restarting", 1, 1)
     assert _message(job, "Admitted").endswith("Restart 1 of 1 in 10 s. It resumes from round 40.")
     assert job.status["output"]["checkpointStep"] == 40
