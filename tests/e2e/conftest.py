@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tenants
 from tests.support.training import Training
 from tools import images
 from tools.cluster.instance import Instance
@@ -60,8 +61,22 @@ def volume(instance: Instance, flights: data.Flights) -> Path:
 
 
 @pytest.fixture
-def training(cluster: Kubectl, volume: Path, request: pytest.FixtureRequest) -> Iterator[Training]:
-    """Makes TrainingJobs on the flights, and removes them after the test."""
+def training(cluster: Kubectl, volume: Path) -> Iterator[Training]:
+    """Makes pools and TrainingJobs on the flights, and removes them after the test."""
     maker = Training(cluster, volume)
+    yield maker
+    maker.remove()
+
+
+@pytest.fixture(scope="session")
+def guest_room(cluster: Kubectl, volume: Path) -> str:
+    """A second namespace, which has the flights, too."""
+    return tenants.make(cluster, volume, "guests")
+
+
+@pytest.fixture
+def guests(cluster: Kubectl, volume: Path, guest_room: str) -> Iterator[Training]:
+    """Makes TrainingJobs in the second namespace, and removes them after the test."""
+    maker = Training(cluster, volume, guest_room)
     yield maker
     maker.remove()
