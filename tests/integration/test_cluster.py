@@ -170,7 +170,7 @@ async def test_the_operators_account_may_do_nothing_else(cluster: Cluster, bench
         ("create", f"/api/v1/namespaces/{bench.namespace}/pods"),
         ("delete", f"/api/v1/namespaces/{bench.namespace}/pods/any"),
         ("update", f"/apis/mlpools.dev/v1alpha1/namespaces/{bench.namespace}/trainingjobs/any"),
-        ("delete", f"/apis/mlpools.dev/v1alpha1/namespaces/{bench.namespace}/trainingjobs/any"),
+        ("delete", "/apis/mlpools.dev/v1alpha1/computepools/any"),
         ("list", "/api/v1/nodes"),
     ):
         body = None if verb in ("get", "list") else {}

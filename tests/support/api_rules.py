@@ -284,6 +284,20 @@ JOB_RULES = (
         {"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "dat", "mountPath": "/more"}]},
         {"volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "data", "mountPath": "/more"}]},
     ),
+    _job(
+        "spec",
+        "cancel ends a run for good",
+        {"schedule": {"cron": "0 2 * * *"}, "cancel": True},
+        {"schedule": {"cron": "0 2 * * *"}, "cancel": False, "suspend": True},
+    ),
+    *(
+        _job("spec.schedule.cron", "five fields", {"schedule": {"cron": cron}}, {"schedule": {"cron": good}})
+        for cron, good in (
+            ("0 0 2 * * *", "0 2 * * *"),
+            ("@every 10 minutes", " */10  * * * * "),
+            ("0 2\t* * *", "0 2 * JAN,dec MON-FRI"),
+        )
+    ),
     _job("spec", "output.url " + _MOUNTED, {"output.url": "file:///database"}, {"output.url": "/data"}),
     _job("spec", "output.url " + _MOUNTED, {"volumeMounts": _READ_ONLY}, {}),
     _job("spec", "output.url " + _MOUNTED, {"volumeMounts": ABSENT, "volumes": ABSENT}, {}),
@@ -477,6 +491,28 @@ JOB_RULES = (
 
 #: Rules that CEL cannot express, so that only the operator finds them.
 OPERATOR_RULES = (
+    *(
+        _job(
+            "spec.schedule.cron",
+            "no times that ever come",
+            {"schedule": {"cron": cron}},
+            {"schedule": {"cron": good}},
+        )
+        for cron, good in (
+            ("0 0 30 2 *", "0 0 29 2 *"),
+            ("60 * * * *", "59 * * * *"),
+            ("0 2 * * MON-FRY", "0 2 L * FRI#2"),
+        )
+    ),
+    *(
+        _job(
+            "spec.schedule.timeZone",
+            "no time zone of this name",
+            {"schedule": {"cron": "0 2 * * *", "timeZone": zone}},
+            {"schedule": {"cron": "0 2 * * *", "timeZone": good}},
+        )
+        for zone, good in (("Europe/Berln", "Europe/Berlin"), ("Europe", "UTC"))
+    ),
     _pool(
         _MAIN,
         "at most 32 KiB",
@@ -531,6 +567,7 @@ _PARTS_OF_A_STARTED_JOB = {
     "volumeMounts": [{"name": "data", "mountPath": "/data", "subPath": "a"}],
     "serviceAccountName": "trainer",
     "runtime.image": "example.com/image:1",
+    "schedule": {"cron": "0 2 * * *"},
 }
 _ALWAYS = {
     "suspend": True,

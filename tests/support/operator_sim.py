@@ -133,6 +133,7 @@ class OperatorSim:
             jobs=family.jobs,
             pods=family.pods,
             report=self.reports.get(resource.meta.uid),
+            runs=family.runs,
             foreign=self.foreign.pop(resource.meta.uid, ()),
         )
         return self._execute(key, resource, training.plan(resource, observed, self.clock(), self.defaults))

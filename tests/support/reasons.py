@@ -25,7 +25,7 @@ _OF_JOBS = {
     "queued": 1,
 }
 #: Calls, and a variable, that carry any other reason.
-_OTHERS = {"Event": 1, "_idle": 1, "_sleep": 0, "set": 2, "reason": 0}
+_OTHERS = {"Event": 1, "Hindrance": 0, "_idle": 1, "_passed_over": 2, "_sleep": 0, "set": 2, "reason": 0}
 
 
 def all_reasons() -> set[str]:

@@ -34,10 +34,11 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
 {{- end }}
 
 {{- define "mlpools.rules.namespaced" -}}
-# Delete: what has ended goes after ttlSecondsAfterFinished.
+# Create: runs of a schedule. Delete: what has ended, after ttlSecondsAfterFinished or beyond historyLimit; a run that is
+# replaced.
 - apiGroups: [mlpools.dev]
   resources: [trainingjobs]
-  verbs: [list, watch, delete]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [mlpools.dev]
   resources: [trainingjobs/status]
   verbs: [update]

@@ -79,7 +79,7 @@ class Cluster:
         Raises:
             AlreadyExists: the name is taken, by us or by somebody else.
         """
-        info = CHILDREN[manifest["kind"]]
+        info = WATCHED[manifest["kind"]]
         return await self._send(
             "create",
             info,

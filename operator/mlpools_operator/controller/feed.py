@@ -81,6 +81,10 @@ class Feed:
         ends = change.after is None or change.after.meta.deleting
         if not ends:
             self._queue.add(change.key)
+        if resource.meta.owner and _comes_or_ends(change):
+            template = self._store.find(change.key.kind, resource.meta.owner)
+            if template is not None:
+                self._queue.add(change.key._replace(name=template.meta.name))
         if not _only_progress(change):
             self._wake_pool(str(resource.spec.get("computePool", "")), urgent=ends)
 
@@ -130,6 +134,21 @@ def _frees(change: Change) -> bool:
 
 def _stop_all(pool: Entry | None) -> object:
     return pool.spec.get("stopAll") if isinstance(pool, Resource) else None
+
+
+def _comes_or_ends(change: Change) -> bool:
+    """Whether a run is there, ends, or goes: its template counts those."""
+    before, after = change.before, change.after
+    if not isinstance(before, Resource) or not isinstance(after, Resource):
+        return True
+    return _is_over(before) != _is_over(after)
+
+
+def _is_over(run: Resource) -> bool:
+    conditions = run.status.get("conditions", ())
+    return run.meta.deleting or any(
+        it["type"] in ("Complete", "Failed") and it["status"] == "True" for it in conditions
+    )
 
 
 def _placed(entry: Entry | None) -> tuple[bool, bool] | None:

@@ -47,11 +47,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The children of one resource, in a fixed order."""
+    """The children of one resource, in a fixed order.
+
+    Attributes:
+        runs: resources of our own kinds that a schedule made.
+    """
 
     children: tuple[Child, ...] = ()
     jobs: tuple[JobChild, ...] = ()
     pods: tuple[PodChild, ...] = ()
+    runs: tuple[Resource, ...] = ()
 
 
 def root_of(entry: Entry) -> str:
@@ -62,6 +67,11 @@ def root_of(entry: Entry) -> str:
     if isinstance(entry, Resource | Namespace):
         return entry.meta.uid
     return entry.meta.labels.get(naming.JOB_UID) or entry.meta.owner
+
+
+def family_of(entry: Entry) -> str:
+    """Return the UID of the resource whose child an object is; empty for what belongs to none."""
+    return entry.meta.owner if isinstance(entry, Resource | Namespace) else root_of(entry)
 
 
 class Store:
@@ -98,10 +108,10 @@ class Store:
             self.remove(kind, successor)
         self._objects.setdefault(kind, {})[meta.uid] = (key, entry)
         self._uids[key] = meta.uid
-        if not isinstance(entry, Resource | Namespace):
-            if known and root_of(known[1]) != root_of(entry):
-                self._leave_family(known[1])
-            self._families.setdefault(root_of(entry), {})[meta.uid] = (key, entry)
+        if known and family_of(known[1]) != family_of(entry):
+            self._leave_family(known[1])
+        if family_of(entry):
+            self._families.setdefault(family_of(entry), {})[meta.uid] = (key, entry)
         self._tell(Change(key, known[1] if known else None, entry))
 
     def remove(self, kind: str, uid: str) -> bool:
@@ -165,15 +175,16 @@ class Store:
                     key=lambda m: (m.attempt, m.rank, m.meta.created, m.meta.name),
                 )
             ),
+            runs=tuple(sorted((m for m in members if isinstance(m, Resource)), key=lambda m: m.meta.name)),
         )
 
     def _leave_family(self, entry: Entry) -> None:
-        root = root_of(entry)
-        family = self._families.get(root)
+        parent = family_of(entry)
+        family = self._families.get(parent)
         if family is not None:
             family.pop(entry.meta.uid, None)
             if not family:
-                del self._families[root]
+                del self._families[parent]
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:

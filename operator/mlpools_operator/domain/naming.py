@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from mlpools_operator.api.v1alpha1 import API_VERSION
@@ -24,6 +25,7 @@ JOB_UID = f"{_DOMAIN}/job-uid"
 KIND = f"{_DOMAIN}/kind"
 ATTEMPT = f"{_DOMAIN}/attempt"
 POOL = f"{_DOMAIN}/pool"
+SCHEDULE = f"{_DOMAIN}/schedule"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "mlpools"
 
@@ -40,10 +42,12 @@ SELECTOR = f"{MANAGED_BY}={MANAGER}"
 _LABEL_LENGTH = 63
 #: Room for ``-<attempt>-<index>``: five digits each.
 _BASE_LENGTH = _LABEL_LENGTH - len("-99999-99999")
+_NAME_LENGTH = 253
+_RUN_TIME = "%Y%m%d%H%M"
 #: A Service's name begins with a letter, a job's name may begin with a digit.
 _SERVICE_PREFIX = "tj-"
 _USAGE_PREFIX = "mlpools-usage-"
-_USAGE_LENGTH = 253 - len(_USAGE_PREFIX)
+_USAGE_LENGTH = _NAME_LENGTH - len(_USAGE_PREFIX)
 
 
 def attempt_job(job: str, attempt: int) -> str:
@@ -80,6 +84,14 @@ def placeholder(pool: str, shape: str, index: int) -> str:
         index: tells it from the pool's others.
     """
     return f"{_short(pool, _BASE_LENGTH - 9)}-{shape[:8]}-{index}"
+
+
+def run(template: str, scheduled: float) -> str:
+    """Return the name of a schedule's run: its UTC minute is in it, so a time has one run."""
+    time = datetime.fromtimestamp(scheduled, UTC).strftime(_RUN_TIME)
+    length = _NAME_LENGTH - len(f"-{time}")
+    base = template if len(template) <= length else _hashed(template, template, length)
+    return f"{base}-{time}"
 
 
 def labels(kind: str, owner: Meta, pool: str, attempt: int | None = None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from mlpools_operator.domain import (
     preflight,
     stopping,
     times,
+    training_template,
 )
 from mlpools_operator.domain import training_ends as ends
 from mlpools_operator.domain.capacity import Finding
@@ -54,6 +55,8 @@ def candidate(
         pods: its pods.
         now: seconds since the epoch.
     """
+    if training_template.is_template(job):
+        return None
     draft = Draft(job, now)
     before = draft.before
     owned = [child for child in jobs if child.meta.owner == job.meta.uid]
@@ -146,6 +149,8 @@ def plan(job: Resource, observed: Observed, now: float, defaults: Defaults) -> P
         made = Plan(status=draft.paused().plain())
     elif draft.ended:
         made = expiry.plan(job, observed, draft, now)
+    elif training_template.is_template(job):
+        made = training_template.plan(job, observed, now)
     else:
         made = _plan_living(job, observed, draft, now, defaults)
     return replace(made, status=None) if made.status == job.status else made

@@ -22,6 +22,7 @@ class Observed:
         jobs: Jobs of the job, and others of the same names.
         pods: of all its attempts.
         report: newest of rank 0, None before the first.
+        runs: that a template made.
         foreign: objects of other owners for which a child of this attempt was refused.
         refused: the API server's words when it refused a child of this attempt.
     """
@@ -32,5 +33,6 @@ class Observed:
     jobs: tuple[JobChild, ...] = ()
     pods: tuple[PodChild, ...] = ()
     report: Report | None = None
+    runs: tuple[Resource, ...] = ()
     foreign: tuple[Child, ...] = ()
     refused: str = ""

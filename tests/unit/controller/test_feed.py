@@ -62,6 +62,21 @@ def test_progress_concerns_only_the_job(net: Net) -> None:
     assert net.see("TrainingJob", make.job(status={"phase": "Succeeded"})) == [JOB, POOL]
 
 
+def _run(**rest: Any) -> dict[str, Any]:
+    owner = {"apiVersion": "v", "kind": "TrainingJob", "name": "job", "uid": "job", "controller": True}
+    return make.job("run", "run", ownerReferences=[owner], **rest)
+
+
+def test_a_template_is_looked_at_when_a_run_of_it_comes_ends_or_goes(net: Net) -> None:
+    run = Key("TrainingJob", "team", "run")
+    net.see("TrainingJob", make.job())
+    assert net.see("TrainingJob", _run()) == [run, JOB, POOL]
+    assert net.see("TrainingJob", _run(status={"phase": "Running"})) == [run, POOL]
+    failed = {"conditions": [{"type": "Failed", "status": "True"}]}
+    assert net.see("TrainingJob", _run(status=failed)) == [run, JOB, POOL]
+    assert net.see("TrainingJob", _run(status=failed), "DELETED") == [POOL, JOB]
+
+
 def test_a_deleted_job_frees_nodes_first(net: Net) -> None:
     net.see("TrainingJob", make.job())
     assert net.see("TrainingJob", make.job(deletionTimestamp=make.CREATED)) == [POOL]

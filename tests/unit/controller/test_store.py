@@ -134,3 +134,14 @@ def test_any_order_of_the_same_news_ends_in_the_same_store() -> None:
         found = store.resource(JOB)
         assert found is not None
         assert (found.meta.uid, found.spec["nodes"], store.sizes()) == ("new", 5, {"TrainingJob": 1})
+
+
+def test_a_run_belongs_to_its_template_and_goes_with_it_out_of_the_store(store: Store) -> None:
+    owner = {"apiVersion": "v", "kind": "TrainingJob", "name": "job", "uid": "job", "controller": True}
+    put(store, "TrainingJob", make.job())
+    for name in ("run-2", "run-1"):
+        put(store, "TrainingJob", make.job(name, name, ownerReferences=[owner]))
+    assert [run.meta.name for run in store.family("job").runs] == ["run-1", "run-2"]
+    assert store.family("run-1").runs == ()
+    store.remove("TrainingJob", "run-1")
+    assert [run.meta.name for run in store.family("job").runs] == ["run-2"]

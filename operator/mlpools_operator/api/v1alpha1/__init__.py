@@ -26,6 +26,7 @@ from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime, SecretName
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
 from mlpools_operator.api.v1alpha1.quantity import amount
+from mlpools_operator.api.v1alpha1.schedule import Schedule, ScheduleStatus
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
 from mlpools_operator.api.v1alpha1.tenancy import LabelRequirement, NamespaceLimit, NamespaceSelector
 from mlpools_operator.api.v1alpha1.trainingjob import (
@@ -89,6 +90,8 @@ __all__ = [
     "QueueEntry",
     "QueuePlace",
     "Rule",
+    "Schedule",
+    "ScheduleStatus",
     "SecretName",
     "SuspectNode",
     "Toleration",

@@ -24,6 +24,7 @@ from mlpools_operator.api.v1alpha1.meta import (
     exactly_one,
     list_map,
 )
+from mlpools_operator.api.v1alpha1.schedule import Schedule
 from mlpools_operator.api.v1alpha1.sources import DataSource
 from mlpools_operator.api.v1alpha1.trainingjob_status import TrainingJobStatus
 from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
@@ -170,6 +171,10 @@ class TrainingJobSpec(Model):
     """Service account of the pods, for access to storage. Its token for Kubernetes is not mounted."""
     runtime: JobRuntime = JobRuntime()
     """The image that the job runs in."""
+    schedule: Schedule | None = None
+    """Makes this a template: it never runs itself, but makes a TrainingJob like itself at each of these
+    times. {date} and {time} in URLs become the time of the run, and each run has a folder of its own under
+    output.url and checkpoint.url."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(FRAMEWORKS, "Say what to train: spec.xgboost is required."),
@@ -185,6 +190,12 @@ class TrainingJobSpec(Model):
             "Each of volumeMounts must name one of volumes.",
             lambda spec: {mount.name for mount in spec.volume_mounts} <= {it.name for it in spec.volumes},
             ".volumeMounts",
+        ),
+        Rule(
+            "!has(self.schedule) || !has(self.cancel) || !self.cancel",
+            "cancel ends a run for good. A schedule is stopped by suspend, or by deleting it with its runs.",
+            lambda spec: spec.schedule is None or not spec.cancel,
+            ".cancel",
         ),
         _stays("output", "the model"),
         _stays("checkpoint", "checkpoints"),

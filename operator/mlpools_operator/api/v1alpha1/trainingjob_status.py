@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import Conditions, Count, Sentence, Time, Word
 from mlpools_operator.api.v1alpha1.meta import Model, list_map
+from mlpools_operator.api.v1alpha1.schedule import ScheduleStatus
 
 _Metrics = Annotated[dict[str, float], Field(max_length=16)]
 _Place = Annotated[str, StringConstraints(max_length=2048)]
@@ -123,14 +124,15 @@ class TrainingJobStatus(Model):
 
     phase: Word = ""
     """Queued, Starting, Running, Restarting, Suspended, Succeeded, Failed or Cancelled: the conditions in one
-    word."""
+    word. Scheduled: it makes runs of itself."""
     reason: Word = ""
-    """Why it is there, in one word, where it needs one: why it waits, restarts, stops or failed."""
+    """Why it is there, in one word, where it needs one: why it waits, restarts, stops or failed. Of a
+    schedule: when it runs next."""
     conditions: Conditions = ()
     """Admitted: it holds its nodes. PodsReady: all pods run. Running: it trains. Stopping: its pods were told
     to end. Suspended: it rests. Complete, Failed: the end; a cancelled job has Failed with reason Cancelled.
-    Expired: its TTL is over, and a tool keeps the object. Paused: nothing of it is changed. Ready: the state
-    asked for is reached. Stalled: a person has to do something."""
+    Expired: its TTL is over, and a tool keeps the object. Paused: nothing of it is changed. Scheduled: runs
+    start at their times. Ready: the state asked for is reached. Stalled: a person has to do something."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
     queue: QueuePlace | None = None
@@ -162,3 +164,5 @@ class TrainingJobStatus(Model):
     """Metrics of the finished model, such as eval-rmse."""
     node_seconds: Annotated[float, Field(ge=0)] | None = None
     """Nodes held times seconds, over all attempts."""
+    schedule: ScheduleStatus | None = None
+    """How the schedule stands. Absent without one."""
