@@ -259,7 +259,7 @@ def test_its_nodes_count_as_held_until_its_pods_are_gone() -> None:
         run.operator.pass_all()
     assert all("deletionTimestamp" in pod["metadata"] for pod in living(run)) or run.world.list("Job") == []
     (candidate,) = run.operator.ledger.candidates("cpu")
-    assert (candidate.admitted, candidate.held) == (True, 2)
+    assert (candidate.admitted, candidate.held, candidate.stopping) == (True, 2, True)
 
 
 # The deadline.
