@@ -212,15 +212,12 @@ class Operator:
         return LeaderCandidate(leases, identity)
 
     def _add_gauges(self) -> None:
-        add = self.metrics.gauge
-        add("mlpools_leader", "1 for the one that decides and writes, 0 for a standby", self._leads)
-        add("mlpools_queue_depth", "Keys that wait for a worker", lambda: len(self.queue))
-        add("mlpools_workers_busy", "Keys that are worked on", lambda: self.queue.busy)
-        add("mlpools_pass_age_seconds", "Since the last pass while work waits", lambda: self.health.pass_age)
-        add(
-            "mlpools_watch_age_seconds",
-            "Since the most silent watch's last byte",
-            lambda: self.health.watch_age,
+        self.metrics.process(
+            leader=self._leads,
+            queue_depth=lambda: len(self.queue),
+            workers_busy=lambda: self.queue.busy,
+            pass_age=lambda: self.health.pass_age,
+            watch_age=lambda: self.health.watch_age,
         )
         self.metrics.objects(self._pool_figures, self.store.sizes)
         self.metrics.pools.there = lambda: figures.names(self.store)

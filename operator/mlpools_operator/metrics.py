@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 
 from mlpools_operator.pool_metrics import PoolMetrics
 
+#: Of one figure, at the moment of the scrape.
+Read = Callable[[], float]
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -80,9 +83,24 @@ class Metrics:
             registry=self.registry,
         )
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a gauge that is read at each scrape."""
-        Gauge(name, text, registry=self.registry).set_function(read)
+    def process(
+        self,
+        *,
+        leader: Read,
+        queue_depth: Read,
+        workers_busy: Read,
+        pass_age: Read,
+        watch_age: Read,
+    ) -> None:
+        """Add the gauges about the process, which are read at each scrape."""
+        for name, text, read in (
+            ("mlpools_leader", "1 for the one that decides and writes, 0 for a standby", leader),
+            ("mlpools_queue_depth", "Keys that wait for a worker", queue_depth),
+            ("mlpools_workers_busy", "Keys that are worked on", workers_busy),
+            ("mlpools_pass_age_seconds", "Since the last pass while work waits", pass_age),
+            ("mlpools_watch_age_seconds", "Since the most silent watch's last byte", watch_age),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(read)
 
     def objects(
         self,

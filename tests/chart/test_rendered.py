@@ -78,6 +78,9 @@ def test_versions_are_the_projects(project_version: str) -> None:
         ("instanceFamilies.Big.instance.cpu=1", "invalid propertyName 'Big'"),
         ("instanceFamilies.big.instance.cpu=1", "/big/instance': missing property 'memory'"),
         ("instanceFamilies.cpu-small.instance.gpu=1", "additional properties 'gpu' not allowed"),
+        ("metrics.prometheusRule.restarts=-1", "'/metrics/prometheusRule/restarts': minimum: got -1, want 0"),
+        ("metrics.prometheusRule.runbooks=docs", "'/metrics/prometheusRule/runbooks': 'docs'"),
+        ("metrics.dashboard.enabled=maybe", "'/metrics/dashboard/enabled': got string, want boolean"),
         ("instanceFamilies.cpu-small.instance.cpu=two", "'/instanceFamilies/cpu-small/instance/cpu': 'two'"),
     ],
 )
