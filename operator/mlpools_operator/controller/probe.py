@@ -23,6 +23,9 @@ from mlpools_operator.metrics import Metrics
 
 _AT_ONCE = 32
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
+#: A pod that answered so late that it was not waited for is left alone, longer each time: were many of them
+#: asked in every round, the rounds would take longer for all.
+_SILENT_SECONDS, _LONGEST_SILENCE = 4.0, 60.0
 _LONGEST_BYTES = 65_536
 _METRICS_KEPT = 16
 _MESSAGE_KEPT = 512
@@ -54,6 +57,19 @@ class Target:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """A pod that is not asked for a while.
+
+    Attributes:
+        seconds: how long this while is.
+        until: when it ends, in seconds since the epoch.
+    """
+
+    seconds: float
+    until: float
+
+
 class Probe:
     """Reads the reports of running jobs and hands changed ones to the reconciler."""
 
@@ -80,6 +96,7 @@ class Probe:
         self._store, self._queue, self._metrics = store, queue, metrics
         self._progress_seconds, self._clock, self._port = progress_seconds, clock, port
         self._handed: dict[str, tuple[float, Report]] = {}
+        self._silent: dict[str, _Silence] = {}
 
     def report(self, uid: str) -> Report | None:
         """Return the newest report about a job that was handed on."""
@@ -104,8 +121,12 @@ class Probe:
             async with gate:
                 self._take(target, await self._read(session, target))
 
-        await asyncio.gather(*(ask(target) for target in targets))
+        now = self._clock()
+        due = [it for it in targets if it.uid not in self._silent or self._silent[it.uid].until <= now]
+        await asyncio.gather(*(ask(target) for target in due))
         self._handed = {uid: it for uid, it in self._handed.items() if self._may_be_asked_for(uid)}
+        running = {target.uid for target in targets}
+        self._silent = {uid: silence for uid, silence in self._silent.items() if uid in running}
 
     def _targets(self) -> Iterator[Target]:
         for _, pod in self._store.all("Pod"):
@@ -128,12 +149,19 @@ class Probe:
             async with session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as answer:
                 text = await _bounded_text(answer)
             report = checked(Report.from_json(text))
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except TimeoutError:
+            self._metrics.probes.labels("unanswered").inc()
+            before = self._silent.get(target.uid)
+            seconds = min(before.seconds * 2, _LONGEST_SILENCE) if before else _SILENT_SECONDS
+            self._silent[target.uid] = _Silence(seconds, self._clock() + seconds)
+            return None
+        except (aiohttp.ClientError, OSError):
             self._metrics.probes.labels("unanswered").inc()
             return None
         except (ContractError, ValueError):
             self._metrics.probes.labels("unreadable").inc()
             return None
+        self._silent.pop(target.uid, None)
         self._metrics.probes.labels("read").inc()
         return report if report.attempt == target.attempt else None
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ class Gang:
         self.now = 100.0
         self.answer: Any = Report("Working", step=1).to_json()
         self.asked = 0
+        self.answering: Callable[[], Awaitable[None]] | None = None
         self.put("TrainingJob", make.job())
         self.pod(phase="Running", podIP="127.0.0.1")
 
@@ -42,9 +43,11 @@ class Gang:
         self.answer = Report(**{"phase": "Working", "attempt": 1, **fields}).to_json()
 
     @asynccontextmanager
-    async def probe(self) -> AsyncIterator[Rounds]:
+    async def probe(self, patience: aiohttp.ClientTimeout | None = None) -> AsyncIterator[Rounds]:
         async def status(_: web.Request) -> web.Response:
             self.asked += 1
+            if self.answering:
+                await self.answering()
             if isinstance(self.answer, int):
                 return web.Response(status=self.answer)
             return web.Response(text=self.answer)
@@ -58,7 +61,7 @@ class Gang:
         probe = Probe(
             self.store, self.queue, self.metrics, progress_seconds=10, clock=lambda: self.now, port=port
         )
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=patience or aiohttp.ClientTimeout()) as session:
             yield Rounds(probe, session)
         await runner.cleanup()
 
@@ -195,13 +198,53 @@ async def test_memory_in_use_is_no_news_and_always_the_newest(gang: Gang) -> Non
         assert not await gang.handed()
 
 
-async def test_a_bounded_number_is_asked_at_a_time(gang: Gang) -> None:
-    for number in range(200):
+async def test_a_bounded_number_is_asked_at_a_time_and_a_slow_pod_delays_nobody(gang: Gang) -> None:
+    for number in range(199):
         gang.put("TrainingJob", make.job(f"j{number}", f"u{number}"))
         gang.put("Pod", make.pod(f"p{number}", owner=f"u{number}", phase="Running", podIP="127.0.0.1"))
+    others_answered = asyncio.Event()
+    under_way = most = 0
+
+    async def slow_first() -> None:
+        nonlocal under_way, most
+        number, under_way = gang.asked, under_way + 1
+        most = max(most, under_way)
+        if number == 1:
+            await others_answered.wait()
+        elif number == 200:
+            others_answered.set()
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    gang.answering = slow_first
     async with gang.probe() as probe:
         await asyncio.wait_for(probe.round(), 20)
-    assert gang.asked == 201
+    assert gang.asked == 200
+    assert 1 < most <= 32
+
+
+async def test_a_pod_that_does_not_answer_in_time_is_left_alone_for_longer_and_longer(gang: Gang) -> None:
+    late = asyncio.Event()
+
+    async def too_late() -> None:
+        await late.wait()
+
+    gang.answering = too_late
+    asked = []
+    async with gang.probe(aiohttp.ClientTimeout(total=0.05)) as probe:
+        for _ in range(80):
+            before = gang.asked
+            await probe.round()
+            if gang.asked > before:
+                asked.append(gang.now - 100)
+            gang.now += 2
+        assert asked == [0, 4, 12, 28, 60, 120]
+        late.set()
+        gang.now += 60
+        await probe.round()
+        before = gang.asked
+        await probe.round()
+        assert gang.asked == before + 1, "one that answers again is asked in every round"
 
 
 def test_what_a_status_could_not_hold_is_left_out() -> None:
