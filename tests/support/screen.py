@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 def table(cluster: Kubectl, *command: str) -> list[str]:
     """Return the lines of `kubectl get`, with single spaces between the columns and AGE for an age."""
-    return [_AGE.sub(" AGE", plain(line)) for line in cluster.run("get", *command).splitlines()]
+    return [plain(_AGE.sub(" AGE", line.rstrip())) for line in cluster.run("get", *command).splitlines()]
 
 
 def description(cluster: Kubectl, kind: str, name: str, namespace: str = "default") -> str:
