@@ -99,7 +99,7 @@ def timetable(schedule: Schedule) -> Timetable:
 def rest(schedule: Schedule, standing: Standing) -> Decision:
     """Decide for a schedule that is suspended: runs that were made go on."""
     past = _remembered(schedule, standing, standing.since)
-    return _settled(schedule, standing, past.model_copy(update={"next": None}))
+    return _nothing_due(schedule, standing, past.model_copy(update={"next": None}))
 
 
 def decide(schedule: Schedule, standing: Standing, now: float) -> Decision:
@@ -117,12 +117,12 @@ def decide(schedule: Schedule, standing: Standing, now: float) -> Decision:
     upcoming = table.next(max(settled, now))
     ahead = past.model_copy(update={"next": times.stamp(upcoming) if upcoming is not None else None})
     if due is None:
-        return _settled(schedule, standing, ahead)
+        return _nothing_due(schedule, standing, ahead)
     name = naming.run(standing.name, due)
-    running = [run for run in standing.runs if not run.over and not run.deleting and run.name != name]
     ahead = ahead.model_copy(update={"settled": times.stamp(due)})
     if any(run.name == name for run in standing.runs):  # made before whoever made it could say so
         return _started(standing, ahead, table, due)
+    running = [run for run in standing.runs if not run.over and not run.deleting]
     if now - due > schedule.starting_deadline_seconds:
         message = (
             f"The run of {table.words(due)} was missed by more than startingDeadlineSeconds "
@@ -152,16 +152,14 @@ def _remembered(schedule: Schedule, standing: Standing, now: float) -> ScheduleS
     return past.model_copy(update={"settled": times.stamp(settled), "cron": cron})
 
 
-def _settled(schedule: Schedule, standing: Standing, status: ScheduleStatus) -> Decision:
-    """Nothing is due. Only now may ended runs go: while a time is not settled, its run must be found."""
+def _nothing_due(schedule: Schedule, standing: Standing, status: ScheduleStatus) -> Decision:
+    """Only now may ended runs go: while a time is not settled, the run that it may have must be found."""
     over = sorted(
         (run for run in standing.runs if run.over and not run.deleting),
         key=lambda run: (run.created, run.name),
         reverse=True,
     )
-    old = over[schedule.history_limit :]
-    unsettled = standing.past is None or standing.past.settled != status.settled
-    return Decision(_with_active(status, standing.runs), delete=() if unsettled else tuple(old))
+    return Decision(_with_active(status, standing.runs), delete=tuple(over[schedule.history_limit :]))
 
 
 def _started(

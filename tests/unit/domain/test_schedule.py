@@ -14,6 +14,7 @@ from mlpools_operator.domain.training_observed import Observed
 from tests.support.api_server import Json, condition
 from tests.support.domain_run import NAMESPACE, Run
 from tests.support.domain_values import NOW, a_job
+from tests.support.gitops import argo_cd, kstatus
 from tests.support.manifests import manifest, spec
 from tests.support.operator_sim import DEFAULTS
 from tests.support.schedules import EVERY_MINUTE, START, last_event, names, runs, status_of, submit
@@ -34,7 +35,7 @@ def test_a_template_waits_for_its_time_and_asks_for_nothing() -> None:
     told = run.world.get("TrainingJob", NAMESPACE, "nightly")
     assert (told["status"]["phase"], told["status"]["reason"]) == ("Scheduled", "Next 2026-11-23 02:15")
     assert condition(told, "Scheduled")["message"] == "The next run is due at 2026-11-23 02:15 Europe/Berlin."
-    assert condition(told, "Ready")
+    assert (kstatus(told), *argo_cd(told)) == ("Current", "Healthy", "Scheduled: Next 2026-11-23 02:15")
     assert wait is not None
     assert 0 < wait <= 300
     assert runs(run) == []
@@ -271,6 +272,7 @@ def test_what_no_run_could_be_made_of_is_refused_before_any_is_due(
     told = run.world.get("TrainingJob", NAMESPACE, "nightly")
     assert (told["status"]["phase"], told["status"]["reason"]) == ("Failed", reason)
     assert words in condition(told, "Stalled")["message"]
+    assert (kstatus(told), argo_cd(told)[0]) == ("Failed", "Degraded")
     assert names(run) == []
     run.world.replace_spec(
         "TrainingJob", NAMESPACE, "nightly", spec("TrainingJob", {"schedule": {"cron": EVERY_MINUTE}})

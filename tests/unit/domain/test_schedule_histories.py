@@ -90,6 +90,22 @@ def test_a_run_that_ended_is_not_swept_away_before_its_time_is_noted() -> None:
     assert names(run) == []
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_run_that_nobody_could_write_down_is_told_of_however_late(policy: str) -> None:
+    run = submit(schedule={"cron": "0 1 * * *", "concurrencyPolicy": policy})
+    run.operator.pass_all()
+    run.clock.now = START + 3600
+    run.operator.fuse = Fuse(1)
+    with pytest.raises(Died):
+        run.operator.pass_job(KEY)
+    made = names(run)
+    run.operator.restart()
+    run.clock.advance(4000)
+    run.operator.pass_job(KEY)
+    assert names(run) == list(status_of(run)["schedule"]["active"]) == made
+    assert status_of(run)["schedule"]["message"] == f"Started {made[0]} for 2026-11-23 01:00 UTC."
+
+
 ENDED = [{"type": "Failed", "status": "True", "reason": "TooLarge", "message": "", "lastTransitionTime": ""}]
 
 _TURNS = st.one_of(
