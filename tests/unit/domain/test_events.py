@@ -40,6 +40,9 @@ def test_a_whole_life() -> None:
     reach(run, "flights", "Running")
     run.change("flights", suspend=True)
     reach(run, "flights", "Suspended")
+    run.change("flights", priority=1)
+    look(run)
+    assert run.status("flights")["observedGeneration"] == 3, "a status that is written anew"
     run.change("flights", suspend=False)
     reach(run, "flights", "Running")
     run.clock.advance(600)  # one that has just begun is spared
