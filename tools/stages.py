@@ -94,7 +94,12 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
             (("python", "-m", "tools.preflight"), ("python", "-m", "tools.binaries", "cluster")),
         ),
         Stage("images", 6, (("python", "-m", "tools.images"),), cluster=True),
-        Stage("integration", 7, (_pytest("integration", "tests/integration", *chosen),), counts=True),
+        Stage(
+            "integration",
+            10,
+            (_pytest("integration", "tests/integration", "-n2", "--dist=loadfile", *chosen),),
+            counts=True,
+        ),
         Stage("chart", 3, (_pytest("chart", "tests/chart", *chosen),), counts=True),
         Stage("e2e", 25, (_pytest("e2e", "tests/e2e", *chosen),), cluster=True, counts=True),
     )

@@ -227,7 +227,9 @@ def test_nothing_is_decided_before_everything_is_known(
 
     proxy.before = hold
     second = bench.operator(through_proxy)
-    wait_for("lists of Jobs and pods", lambda: len(held) == 2)
+    wait_for(
+        "lists of Jobs and pods", lambda: {call.path.rpartition("/")[2] for call in held} == {"jobs", "pods"}
+    )
     wait_for("word that it is not ready", lambda: "not complete" in second.get("/readyz")[1])
     wait_for("lists of its own", lambda: second.requests().get(("list", "trainingjobs", "200")))
     assert bench.job("steady") == before
