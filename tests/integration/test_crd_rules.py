@@ -188,6 +188,17 @@ SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("ComputePool", {"podTemplate.template": {}}, 'unknown field "spec.podTemplate.template"'),
     ("ComputePool", {"podTemplate.spec.containers": [{"image": "x"}]}, "containers[0].name: Required value"),
     ("ComputePool", {"runtime.image": "two words"}, "should match"),
+    ("ComputePool", {"packages.indexURL": "file:///wheels"}, "should match"),
+    ("ComputePool", {"packages.indexURL": "https://pypi.test/simple?token=1"}, "should match"),
+    ("ComputePool", {"packages.block": ["tensor[flow]"]}, "should match"),
+    ("ComputePool", {"packages.allow": ["a"] * 2}, "Duplicate value"),
+    ("ComputePool", {"packages.caSecret": "No"}, "should match"),
+    ("TrainingJob", {"runtime.packages": ["polars"]}, "should match"),
+    ("TrainingJob", {"runtime.packages": ["polars==1.*"]}, "should match"),
+    ("TrainingJob", {"runtime.packages": ["polars>=1.2"]}, "should match"),
+    ("TrainingJob", {"runtime.packages": ["polars @ https://elsewhere.test/a.whl"]}, "should match"),
+    ("TrainingJob", {"runtime.packages": ["--index-url==https"]}, "should match"),
+    ("TrainingJob", {"runtime.requirements": {"name": "reqs"}}, "requirements.key: Required value"),
 ]
 
 

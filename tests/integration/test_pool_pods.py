@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.manifests import spec
@@ -206,3 +208,54 @@ def test_an_image_that_the_pool_does_not_take_is_told_before_the_job_queues(benc
     assert waiting["status"]["phase"] == "Queued"
     shape(bench, maxNodes=4)
     bench.phase("next", "Starting")
+
+
+def test_a_package_that_the_pool_does_not_take_is_told_before_the_job_queues(bench: Bench) -> None:
+    bench.operator().wait_ready()
+    shape(bench, **{"packages.block": ["torch*"]})
+    bench.submit("vision", runtime={"packages": ["polars==1.2", "Torch.Vision==0.2"]})
+    failed = bench.phase("vision", "Failed")["status"]
+    assert (failed["reason"], failed.get("attempt", 0)) == ("PackageNotAllowed", 0)
+    assert "does not take the package torch-vision: its packages.block has torch*" in str(
+        failed["conditions"]
+    )
+    assert names(bench, "Job") == []
+
+
+def test_pods_are_given_what_installing_needs_and_secrets_by_name_only(bench: Bench) -> None:
+    bench.operator().wait_ready()
+    packages = {"indexURL": "https://pypi.test/simple", "credentialsSecret": "pypi-login"}
+    shape(bench, packages=packages)
+    runtime = {"packages": ["polars==1.2"], "requirements": {"name": "reqs", "key": "all.txt"}}
+    bench.submit("flights", nodes=1, runtime=runtime)
+    (pod,) = bench.kubelet.pods("flights", 1, 1)
+    (main,) = pod["spec"]["containers"]
+    (volume,) = [it for it in pod["spec"]["volumes"] if it["name"] == "mlpools-packages"]
+    secret, config = volume["projected"]["sources"]
+    assert (secret["secret"]["name"], secret["secret"]["optional"]) == ("pypi-login", True)
+    assert config["configMap"]["items"] == [{"key": "all.txt", "path": "requirements.txt"}]
+    assert "/etc/mlpools/packages" in {it["mountPath"] for it in main["volumeMounts"]}
+    (task,) = [it["value"] for it in main["env"] if it["name"] == "MLPOOLS_TASK"]
+    assert json.loads(task)["packages"]["wanted"] == ["polars==1.2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "phase", "reason"),
+    [
+        (Exit.PACKAGE_NOT_ALLOWED, "Failed", "PackageNotAllowed"),
+        (Exit.PACKAGES_NOT_RESOLVED, "Failed", "PackagesNotResolved"),
+        (Exit.PACKAGE_INDEX_UNAVAILABLE, "Restarting", "PackageIndexUnavailable"),
+        (Exit.SECRET_MISSING, "Queued", "SecretMissing"),
+    ],
+)
+def test_what_pods_say_of_their_packages_decides_what_follows(
+    bench: Bench, code: Exit, phase: str, reason: str
+) -> None:
+    bench.operator().wait_ready()
+    bench.submit("flights", nodes=1, runtime={"packages": ["polars==1.2"]}, restartBackoffSeconds=300)
+    (pod,) = bench.kubelet.pods("flights", 1, 1)
+    bench.kubelet.run([pod])
+    bench.kubelet.finish([pod], Final(code, 0, message="The index has no polars."), code)
+    status = bench.phase("flights", phase)["status"]
+    assert reason in str(status)
+    assert "The index has no polars" in str(status["conditions"])

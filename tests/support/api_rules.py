@@ -187,6 +187,24 @@ POD_RULES = (
         {"runtime": {"requireDigest": True, "image": "ml/runtime@sha256:0123"}},
         {"runtime": {"requireDigest": True, "image": f"ml/runtime@sha256:{'0a' * 32}"}},
     ),
+    _pool(
+        "spec.packages.indexURL",
+        "must not hold a user or password",
+        {"packages.indexURL": "https://ada:secret@pypi.test/simple"},
+        {"packages.indexURL": "https://pypi.test/@team/simple"},
+    ),
+    _pool(
+        "spec.packages.extraIndexURLs[]",
+        "must not hold a user or password",
+        {"packages.extraIndexURLs": ["https://token@pypi.test/simple"]},
+        {"packages.extraIndexURLs": ["http://pypi.test:8080/simple"]},
+    ),
+    _pool(
+        "spec.packages",
+        "credentialsSecret needs the indexURL",
+        {"packages": {"credentialsSecret": "login"}},
+        {"packages": {"credentialsSecret": "login", "indexURL": "https://pypi.test"}},
+    ),
     _network(
         "RDMA needs the device", {"profile": "RDMA"}, {"profile": "RDMA", "networks": ["ib/rail-0@net1"]}
     ),
@@ -568,6 +586,7 @@ _PARTS_OF_A_STARTED_JOB = {
     "serviceAccountName": "trainer",
     "runtime.image": "example.com/image:1",
     "schedule": {"cron": "0 2 * * *"},
+    "runtime.packages": ["polars==1.2"],
 }
 _ALWAYS = {
     "suspend": True,

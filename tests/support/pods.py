@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ class Pods:
     environ: dict[str, str] = field(default_factory=dict)
     subreaper: bool = False  # adopt orphans, as PID 1 of a container does
     late: dict[int, float] = field(default_factory=dict)  # rank -> seconds until its pod starts
+    of_rank: dict[int, dict[str, str]] = field(default_factory=dict)  # variables of one rank only
+    held: frozenset[int] = frozenset()  # ranks that ``release`` starts
     pods: list[Pod] = field(default_factory=list)
 
     def __enter__(self) -> Pods:
@@ -108,8 +110,7 @@ class Pods:
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "",  # compiling XGBoost's imports anew costs each worker a second
         }
-        for rank in range(self.task.nodes):
-            self.pods.append(self._start(rank))
+        self.release({*range(self.task.nodes)} - self.held)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,6 +122,10 @@ class Pods:
     def __getitem__(self, rank: int) -> Pod:
         return self.pods[rank]
 
+    def release(self, ranks: Set[int]) -> None:
+        """Start the pods of some ranks."""
+        self.pods.extend(self._start(rank) for rank in sorted(ranks))
+
     def _start(self, rank: int) -> Pod:
         termination, log = self.folder / f"termination-{rank}", self.folder / f"log-{rank}"
         environ = {
@@ -129,6 +134,7 @@ class Pods:
             "MLPOOLS_STATUS_PORT": str(self._ports[rank]),
             "MLPOOLS_TERMINATION_LOG": str(termination),
             **self.environ,
+            **self.of_rank.get(rank, {}),
         }
         with log.open("wb") as output:
             process = subprocess.Popen(

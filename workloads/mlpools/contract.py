@@ -20,7 +20,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 VERSION = 1
@@ -33,11 +35,22 @@ POD_IP_ENV = "MLPOOLS_POD_IP"
 REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
 #: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.
 LEADER_PORT_ENV = "MLPOOLS_LEADER_PORT"
+#: Folder of the packages that a job asks for; tests set another than ``PACKAGES_FOLDER``.
+PACKAGES_ENV = "MLPOOLS_PACKAGES"
 
 #: Where every supervisor serves ``GET /status``; the only port the operator asks for.
 STATUS_PORT = 8470
 #: Where rank 0 listens for the framework's rendezvous (XGBoost's tracker, torch's store).
 COORDINATOR_PORT = 29500
+
+#: Where packages are installed: on the pod's scratch volume, since the root file system is read-only.
+PACKAGES_FOLDER = "/scratch/mlpools-packages"
+#: In there: what the workers import, and what rank 0 resolved for all ranks.
+PACKAGES_LIBRARY = "lib"
+PACKAGES_LOCK = "lock.json"
+#: Where the pod finds the pool's Secrets for the index and the job's requirements, each if it is there:
+#: ``username``, ``password``, ``ca.crt``, ``requirements.txt``.
+PACKAGES_MOUNT = "/etc/mlpools/packages"
 
 #: Where the kubelet reads the termination message; it keeps 4,096 bytes of it.
 TERMINATION_LOG = "/dev/termination-log"
@@ -65,6 +78,9 @@ class Exit(enum.IntEnum):
     SIGNAL = 23
     #: A fault of mlpools itself.
     INTERNAL = 24
+    #: No such package or version, or not together with the others.
+    PACKAGES_NOT_RESOLVED = 25
+    PACKAGE_INDEX_UNAVAILABLE = 26
 
 
 #: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
@@ -84,6 +100,8 @@ REASONS: Mapping[int, str] = {
     Exit.PEER_LOST: "PeerLost",
     Exit.SIGNAL: "WorkerCrashed",
     Exit.INTERNAL: "InternalError",
+    Exit.PACKAGES_NOT_RESOLVED: "PackagesNotResolved",
+    Exit.PACKAGE_INDEX_UNAVAILABLE: "PackageIndexUnavailable",
 }
 
 #: What no job can ask of XGBoost here. The operator says so before the job queues; a worker says it once
@@ -175,6 +193,7 @@ class Task(Document):
         hang_timeout_seconds: without a step for so long the rank is hung; 0 = never.
         grace_period_seconds: between SIGTERM and SIGKILL.
         required: Secrets and ConfigMaps that have to be mounted, each ``{kind, name, path, files}``.
+        packages: a ``Packages`` as plain JSON; empty if the job installs none.
     """
 
     namespace: str
@@ -192,12 +211,38 @@ class Task(Document):
     hang_timeout_seconds: int = 1800
     grace_period_seconds: int = 60
     required: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    packages: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 
     @property
     def world_size(self) -> int:
         """Number of workers over all pods."""
         return self.nodes * self.workers_per_node
+
+
+@dataclasses.dataclass(frozen=True)
+class Packages(Document):
+    """What a job installs into its pods before it starts, and its pool's rules for that.
+
+    Attributes:
+        wanted: requirements of the job, such as ``polars==1.2``.
+        requirements: words for the ConfigMap with more of them; empty if there is none.
+        index_url: of the index; empty: the public one.
+        extra_index_urls: further indexes.
+        credentials_secret: name of the Secret for the index; empty if there is none.
+        ca_secret: name of the Secret with the authorities to trust; empty if there is none.
+        allow: patterns of names that may be installed.
+        block: patterns of names that may not, whatever ``allow`` says.
+    """
+
+    wanted: Sequence[str] = ()
+    requirements: str = ""
+    index_url: str = ""
+    extra_index_urls: Sequence[str] = ()
+    credentials_secret: str = ""
+    ca_secret: str = ""
+    allow: Sequence[str] = ("*",)
+    block: Sequence[str] = ()
 
 
 class Phase(str, enum.Enum):
@@ -316,6 +361,39 @@ class Note(Document):
     checkpoint_step: int | None = None
     message: str | None = None
     final: dict[str, Any] | None = None
+
+
+#: A name, perhaps with extras, versions and a condition. What says where to get it from, such as
+#: ``name @ https://…`` or an option, is none: packages come from the pool's index.
+_REQUIREMENT = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._, -]*\])?"
+    r"\s*\(?(?:[<>=!~][A-Za-z0-9.*+!<>=~,_ -]*)?\)?\s*(?:;.*)?"
+)
+
+
+def package_name(name: str) -> str:
+    """Return the one spelling of a package's name, or of a pattern of names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required_package(requirement: str) -> str | None:
+    """Return the name in a requirement such as ``name[extra]==1.2``; None if it is not of that kind."""
+    match = _REQUIREMENT.fullmatch(requirement.strip())
+    return package_name(match["name"]) if match else None
+
+
+def package_refusal(name: str, allow: Sequence[str], block: Sequence[str]) -> str | None:
+    """Return why a package may not be installed, as a clause; None if it may.
+
+    The operator asks before a job queues, and the pod for everything that would come with it.
+    """
+    wanted = package_name(name)
+    for pattern in block:
+        if fnmatchcase(wanted, package_name(pattern)):
+            return f"packages.block has {pattern}"
+    if any(fnmatchcase(wanted, package_name(pattern)) for pattern in allow):
+        return None
+    return "packages.allow does not have it"
 
 
 def log_name(attempt: int, rank: int) -> str:

@@ -54,6 +54,30 @@ class BadHyperParameter(JobError, ValueError):
     code = Exit.BAD_HYPER_PARAMETER
 
 
+class PackageNotAllowed(JobError):
+    """A package was asked for, or comes with one, that the pool does not take."""
+
+    code = Exit.PACKAGE_NOT_ALLOWED
+
+
+class PackagesNotResolved(JobError):
+    """There is no such package or version, or not together with the others."""
+
+    code = Exit.PACKAGES_NOT_RESOLVED
+
+
+class PackageIndexUnavailable(JobError):
+    """The pool's package index does not answer, or does not let this job in."""
+
+    code = Exit.PACKAGE_INDEX_UNAVAILABLE
+
+
+class SecretMissing(JobError):
+    """A Secret or ConfigMap that the pod was promised is not there."""
+
+    code = Exit.SECRET_MISSING
+
+
 class CheckpointMismatch(JobError):
     """The checkpoint to resume from was made with other data, features or parameters."""
 

@@ -33,7 +33,9 @@ class _Structural(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         # An empty object is enough: the API server goes on and fills in its fields' own defaults.
-        return {} if isinstance(dft, BaseModel) else dft
+        if isinstance(dft, BaseModel):
+            return {}
+        return list(dft) if isinstance(dft, tuple) else dft
 
 
 def structural(model: type[Model], *, defaults: bool) -> Schema:

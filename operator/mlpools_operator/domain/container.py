@@ -8,7 +8,7 @@ from mlpools.contract import COORDINATOR_PORT, POD_IP_ENV, STATUS_PORT, TASK_ENV
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
-from mlpools_operator.domain import mounted, quantities
+from mlpools_operator.domain import mounted, packages, quantities
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.network_profiles import Wiring
 from mlpools_operator.domain.plan import Object
@@ -43,6 +43,7 @@ def container(
         "securityContext": _security(wiring),
         "volumeMounts": [
             *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
+            *packages.mounts(spec, pool),
             *(mount.plain() for mount in spec.volume_mounts),
         ],
     }
@@ -51,12 +52,12 @@ def container(
     return built
 
 
-def volumes(spec: TrainingJobSpec, wiring: Wiring) -> list[Object]:
+def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> list[Object]:
     """Return the volumes of a pod: ours, which the container's mounts need, and the job's."""
     shared: dict[str, Any] = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
     sources = {"/dev/shm": shared}  # noqa: S108 - a mount
     own = [{"name": name, "emptyDir": sources.get(path, {})} for path, name in _MOUNTS.items()]
-    return [*own, *mounted.volumes(spec)]
+    return [*own, *packages.volumes(spec, pool), *mounted.volumes(spec)]
 
 
 def _env(spec: TrainingJobSpec, wiring: Wiring, task: Task) -> list[Object]:

@@ -1,4 +1,4 @@
-"""What a pool has to say about the jobs that want its nodes: their images, and names that it takes itself.
+"""What a pool has to say about the jobs that want its nodes: images, packages, names that it takes itself.
 
 It is checked before a job queues: a mistake must not come to light after hours of waiting.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec
+from mlpools.contract import package_refusal, required_package
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PoolPackages
 from mlpools_operator.api.v1alpha1.pool_runtime import is_digest
 from mlpools_operator.api.v1alpha1.pool_template import MAIN, PodTemplate, objects
 from mlpools_operator.domain import wording
@@ -26,7 +27,10 @@ def refuse(candidate: Candidate, pool: str, spec: ComputePoolSpec) -> Verdict | 
         spec: of the pool.
     """
     words = next(_objections(candidate, pool, spec), None)
-    return None if words is None else candidate.answer(False, "InvalidSpec", words)
+    if words is not None:
+        return candidate.answer(False, "InvalidSpec", words)
+    words = next(_on_packages(candidate.brings.packages, pool, spec.packages), None)
+    return None if words is None else candidate.answer(False, "PackageNotAllowed", words)
 
 
 def _objections(candidate: Candidate, pool: str, spec: ComputePoolSpec) -> Iterator[str]:
@@ -50,6 +54,18 @@ def _on_image(image: str, pool: str, spec: ComputePoolSpec) -> Iterator[str]:
             f"spec.runtime.image: pool {pool} takes images by their digest only: name {image} as "
             "name@sha256:…, which `docker images --digests` or your registry shows."
         )
+
+
+def _on_packages(packages: tuple[str, ...], pool: str, rules: PoolPackages) -> Iterator[str]:
+    """Object to packages that the job names. Those that come with them are known to its pods only."""
+    for requirement in packages:
+        name = required_package(requirement) or requirement
+        why = package_refusal(name, rules.allow, rules.block)
+        if why:
+            yield (
+                f"spec.runtime.packages: pool {pool} does not take the package {name}: its {why}. Do without "
+                "it, or ask the pool's administrator to allow it."
+            )
 
 
 def _on_names(

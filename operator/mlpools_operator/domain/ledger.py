@@ -33,11 +33,13 @@ class Brings:
         image: empty for the pool's own.
         volumes: names of its volumes.
         mounts: paths at which it mounts them.
+        packages: that it names, such as ``polars==1.2``.
     """
 
     image: str = ""
     volumes: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mlpools_operator.domain import (
     network,
     network_profiles,
     overlay,
+    packages,
     placement,
     scheduling,
     suspects,
@@ -142,10 +143,10 @@ def _template(
         },
         "containers": [
             container.container(
-                spec, pool, family.instance, wiring, task(job, spec, attempt, defaults), defaults
+                spec, pool, family.instance, wiring, task(job, spec, pool, attempt, defaults), defaults
             )
         ],
-        "volumes": container.volumes(spec, wiring),
+        "volumes": container.volumes(spec, pool, wiring),
         **overlay.merge(scheduling.fields(pool, family), placement.fields(pool.placement, own)),
     }
     if wiring.host_network:
@@ -162,9 +163,12 @@ def _template(
     return overlay.over_template({"metadata": metadata, "spec": pod}, pool.pod_template)
 
 
-def task(job: Resource, spec: TrainingJobSpec, attempt: int, defaults: Defaults) -> Task:
+def task(
+    job: Resource, spec: TrainingJobSpec, pool: ComputePoolSpec, attempt: int, defaults: Defaults
+) -> Task:
     """Return what the attempt has to do, for every rank."""
     framework = getattr(spec, spec.framework)
+    install = packages.wanted(spec, pool)
     return Task(
         namespace=job.meta.namespace,
         name=job.meta.name,
@@ -180,4 +184,5 @@ def task(job: Resource, spec: TrainingJobSpec, attempt: int, defaults: Defaults)
         hang_timeout_seconds=spec.hang_timeout_seconds,
         grace_period_seconds=spec.termination_grace_period_seconds,
         required=mounted.required(spec),
+        packages=install.to_dict() if install else {},
     )

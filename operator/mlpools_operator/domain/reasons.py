@@ -50,6 +50,7 @@ RULES: Mapping[str, Retry] = {
     "DataNotReadable": Retry.NEVER,
     "BadHyperParameter": Retry.NEVER,
     "PackageNotAllowed": Retry.NEVER,
+    "PackagesNotResolved": Retry.NEVER,
     "CheckpointMismatch": Retry.NEVER,
     "UserCodeError": Retry.NEVER,
     "DeadlineExceeded": Retry.NEVER,
@@ -66,6 +67,7 @@ RULES: Mapping[str, Retry] = {
     "WorkerCrashed": Retry.COUNTED,
     "PeerLost": Retry.COUNTED,
     "OutputNotWritable": Retry.COUNTED,
+    "PackageIndexUnavailable": Retry.COUNTED,
     "OutOfDisk": Retry.COUNTED,
     "InternalError": Retry.COUNTED,
 }
@@ -77,6 +79,8 @@ _REMEDY = {
     "BadHyperParameter": "correct the parameter in a new job",
     "CheckpointMismatch": "choose another checkpoint.url, or set output.mode to Overwrite",
     "InvalidSpec": "correct the spec in a new job",
+    "PackageNotAllowed": "make a new job with packages that the pool takes",
+    "PackagesNotResolved": "correct spec.runtime, or the requirements file, in a new job",
 }
 
 

@@ -39,7 +39,7 @@ __all__ = ["KIND", "Observed", "candidate", "plan"]
 _NO_VERDICT = Verdict(False)
 #: Verdicts that end a job at the first look, since it was made for another pool than this one; and the reason
 #: for which it waits at a later look: its pool has changed, and may change back.
-_MISTAKES = {"TooLarge": "TooLarge", "InvalidSpec": "PoolNotAllowed"}
+_MISTAKES = {"TooLarge": "TooLarge", "InvalidSpec": "PoolNotAllowed", "PackageNotAllowed": "PoolNotAllowed"}
 #: Reasons of a job that no pool has looked at yet.
 _BEFORE_THE_FIRST_LOOK = ("", "PoolNotFound", "PoolSuspended", "PoolResuming")
 
@@ -103,6 +103,7 @@ def candidate(
             image=spec.runtime.image or "",
             volumes=tuple(volume.name for volume in spec.volumes),
             mounts=tuple(mount.mount_path for mount in spec.volume_mounts),
+            packages=spec.runtime.packages,
         ),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,

@@ -119,3 +119,8 @@ class Worker:
 def default_command() -> list[str]:
     """Return how a worker is started."""
     return [sys.executable, "-m", "mlpools.runtime"]
+
+
+def installer_command() -> list[str]:
+    """Return how packages are installed."""
+    return [sys.executable, "-m", "mlpools.runtime.packages"]

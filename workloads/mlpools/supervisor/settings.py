@@ -24,8 +24,9 @@ class Settings:
         leader_port: where rank 0's supervisor answers.
         coordinator_port: where rank 0's first worker opens the framework's rendezvous.
         termination_log: where the termination message goes.
+        packages_folder: where packages are installed.
 
-    The ports and the path differ from the contract's only where several pods share one host, as in tests.
+    The ports and the paths differ from the contract's only where several pods share one host, as in tests.
     """
 
     task: contract.Task
@@ -34,6 +35,7 @@ class Settings:
     leader_port: int = contract.STATUS_PORT
     coordinator_port: int = contract.COORDINATOR_PORT
     termination_log: str = contract.TERMINATION_LOG
+    packages_folder: str = contract.PACKAGES_FOLDER
 
     @property
     def leads(self) -> bool:
@@ -64,6 +66,7 @@ class Settings:
             status_port=status_port,
             leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
             coordinator_port=_number(environ, "MLPOOLS_COORDINATOR_PORT", contract.COORDINATOR_PORT),
+            packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
             termination_log=environ.get("MLPOOLS_TERMINATION_LOG", contract.TERMINATION_LOG),
         )
 
@@ -77,6 +80,10 @@ class Settings:
         task = self.task
         environ = {name: str(threads) for name in _THREAD_NAMES}
         environ.update(os.environ)
+        if task.packages:
+            library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}"
+            others = environ.get("PYTHONPATH")
+            environ["PYTHONPATH"] = f"{library}:{others}" if others else library
         environ.update(
             {
                 "RANK": str(self.rank * task.workers_per_node + local_rank),

@@ -8,14 +8,15 @@ import queue
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Exit, Final, Phase
+from mlpools.contract import PACKAGES_LOCK, Exit, Final, Phase
 from mlpools.locations import child_url
 from mlpools.supervisor import cgroup, gang
 from mlpools.supervisor.final import Circumstances, complete, judge, save_log, write_termination
 from mlpools.supervisor.logs import say
-from mlpools.supervisor.process import Worker
+from mlpools.supervisor.process import Worker, installer_command
 from mlpools.supervisor.progress import Progress
 from mlpools.supervisor.settings import Settings
 from mlpools.supervisor.status import StatusServer
@@ -43,6 +44,7 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._stopping = False
         self._hung = ""
+        self._installing = False
         #: Monotonic time after which running workers are killed; None = they may go on.
         self._kill_at: float | None = None
 
@@ -51,10 +53,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, lambda received, _: self._events.put(("signal", received)))
         self._server_and_gang()
-        self._start()
-        while any(worker.running for worker in self._workers):
-            self._wait()
-            self._watch()
+        if self._is_installed():
+            self._start()
+            self._attend()
         self._wait_for_cause()
         return self._end()
 
@@ -67,6 +68,7 @@ class Supervisor:
         self._gang: gang.Member = gang.Alone()
         own = gang.Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
         if task.nodes > 1 and settings.leads:
+            routes["GET", "/packages"] = self._packages
             leader = gang.Leader(own, task.nodes, self._heard_verdict)
             routes["POST", "/gang"] = leader.answer
             self._gang = leader
@@ -81,8 +83,35 @@ class Supervisor:
         report = dataclasses.replace(self._progress.report(), memory_bytes=most, memory_rank=rank)
         return report.to_json()
 
+    def _packages(self, _: bytes) -> str:
+        """Serve what rank 0 resolved, which all ranks install; nothing while it is at it."""
+        try:
+            return Path(self._settings.packages_folder, PACKAGES_LOCK).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return "{}"
+
     def _heard_verdict(self, verdict: gang.Verdict) -> None:
         self._events.put(("verdict", verdict))
+
+    def _is_installed(self) -> bool:
+        """Install what the job asks for, if anything, and tell whether the workers may start."""
+        if not self._settings.task.packages:
+            return True
+        environ = self._settings.worker_environment(0, self._limits.threads(1))
+        self._workers = [Worker(installer_command(), environ, self._events, int(environ["RANK"]))]
+        self._installing = True  # it has a time-out of its own: a long download is no hang
+        self._attend()
+        self._installing = False
+        if self._workers[0].exit_code != Exit.DONE or self._stopping:
+            return False
+        self._workers = []
+        return True
+
+    def _attend(self) -> None:
+        """Take what comes until every child has ended."""
+        while any(worker.running for worker in self._workers):
+            self._wait()
+            self._watch()
 
     def _start(self) -> None:
         task = self._settings.task
@@ -149,7 +178,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Act on what time brought: hung workers and expired deadlines."""
         now = time.monotonic()
-        limit = self._settings.task.hang_timeout_seconds
+        limit = 0 if self._installing else self._settings.task.hang_timeout_seconds
         for worker in self._workers:
             still = now - worker.heard
             if limit and still > limit and worker.running and not self._hung:

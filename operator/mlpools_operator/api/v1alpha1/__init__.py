@@ -22,6 +22,7 @@ from mlpools_operator.api.v1alpha1.computepool import (
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
+from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime, SecretName
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
@@ -84,6 +85,7 @@ __all__ = [
     "PodTemplate",
     "PoolNetwork",
     "PoolNodes",
+    "PoolPackages",
     "PoolQueue",
     "PoolRuntime",
     "Progress",

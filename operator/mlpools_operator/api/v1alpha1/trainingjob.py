@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from mlpools_operator.api.v1alpha1.common import (
     ENTRY_NAME,
     Image,
+    KeyName,
     ObjectName,
     StorageURL,
     is_entry_name,
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import (
+    LIST_SET,
     Column,
     Kind,
     Model,
@@ -72,11 +74,35 @@ class CheckpointSpec(Model):
         return given
 
 
+# A version for each name, so that every attempt installs the same.
+_PinnedPackage = Annotated[
+    str,
+    StringConstraints(
+        max_length=256,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._,-]+\])?==[A-Za-z0-9.!+_-]+$",
+    ),
+]
+
+
+class RequirementsFile(Model):
+    """A key of a ConfigMap in the job's namespace that holds a requirements file."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+    key: KeyName
+    """Key inside it."""
+
+
 class JobRuntime(Model):
-    """The image that the job runs in."""
+    """What the job runs in: its image, and packages beside those of the image."""
 
     image: Image | None = None
     """Its image, with mlpools inside. Absent: the pool's."""
+    packages: Annotated[tuple[_PinnedPackage, ...], Field(max_length=128), LIST_SET] = ()
+    """Python packages that every pod installs before the job starts, such as polars==1.2, from the pool's
+    index and by the pool's policy (spec.packages there). What the image has stays as it is."""
+    requirements: RequirementsFile | None = None
+    """More of them, in the format of pip: names with versions, and checksums if all have them."""
 
 
 def _is_on_writable_mount(place: str, mounts: tuple[VolumeMount, ...]) -> bool:
@@ -170,7 +196,7 @@ class TrainingJobSpec(Model):
     service_account_name: ObjectName | None = None
     """Service account of the pods, for access to storage. Its token for Kubernetes is not mounted."""
     runtime: JobRuntime = JobRuntime()
-    """The image that the job runs in."""
+    """What the job runs in: its image, and packages beside those of the image."""
     schedule: Schedule | None = None
     """Makes this a template: it never runs itself, but makes a TrainingJob like itself at each of these
     times. {date} and {time} in URLs become the time of the run, and each run has a folder of its own under

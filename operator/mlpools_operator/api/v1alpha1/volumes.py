@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from mlpools.contract import PACKAGES_MOUNT
 from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName
 from mlpools_operator.api.v1alpha1.env import EnvObject
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
@@ -17,6 +18,7 @@ from mlpools_operator.api.v1alpha1.quantity import BytesQuantity
 
 #: Folders that the operator mounts by itself.
 OWN_MOUNTS = ("/tmp", "/scratch", "/dev/shm")  # noqa: S108 - names of mounts, nothing is written here
+_TAKEN = [*OWN_MOUNTS, PACKAGES_MOUNT]
 #: Volumes that the operator adds by itself are called so.
 OWN_VOLUME_PREFIX = "mlpools-"
 
@@ -38,9 +40,9 @@ _MountPath = Annotated[
     str,
     StringConstraints(min_length=2, max_length=512, pattern=r"^(/[^/:]+)+$"),
     Rule(
-        f"!(self in {list(OWN_MOUNTS)})",
-        f"{', '.join(OWN_MOUNTS)} are mounted by mlpools itself: choose another path.",
-        lambda path: path not in OWN_MOUNTS,
+        f"!(self in {_TAKEN})",
+        f"{', '.join(_TAKEN)} are mounted by mlpools itself: choose another path.",
+        lambda path: path not in _TAKEN,
     ),
 ]
 

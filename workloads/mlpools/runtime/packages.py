@@ -1,0 +1,223 @@
+"""``python -m mlpools.runtime.packages``: installs what a job asks for, before its workers start.
+
+Rank 0 resolves once: every package that is needed and is not in the image, with its version and the
+checksum of its file. The other ranks get that list from rank 0's supervisor, and all install exactly it, so
+no two ranks can differ, whatever happens on the index meanwhile. The pool's policy is asked for each name
+of the list before anything is installed.
+
+Packages of the image stay as they are: none is replaced, and none is hidden by a module of the same name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.machinery
+import importlib.metadata
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlpools import files
+from mlpools.contract import (
+    PACKAGES_ENV,
+    PACKAGES_FOLDER,
+    PACKAGES_LIBRARY,
+    PACKAGES_LOCK,
+    PACKAGES_MOUNT,
+    TASK_ENV,
+    ContractError,
+    Document,
+    Exit,
+    Final,
+    Packages,
+    Phase,
+    Task,
+    package_name,
+    package_refusal,
+    required_package,
+)
+from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
+from mlpools.runtime.index import Index, Pinned
+from mlpools.supervisor.status import ask
+from mlpools.train.gang import Gang
+from mlpools.train.reporter import Reporter, log
+
+#: Where the files are that a pod is promised; tests set another than ``PACKAGES_MOUNT``.
+MOUNT_ENV = "MLPOOLS_PACKAGES_MOUNT"
+_REQUIREMENTS = "requirements.txt"
+_RETRY_SECONDS = 0.5
+#: Ranks that ask rank 0 at that pace; of more each asks less often.
+_RANKS_PER_RETRY = 64
+#: What a wheel may bring beside modules.
+_NO_MODULES = frozenset({"bin", "share", "include", "etc", "__pycache__"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock(Document):
+    """What all ranks install.
+
+    Attributes:
+        uid: of the job, with ``attempt``: the lock of another attempt is not used.
+        pinned: ``Pinned`` packages as plain JSON.
+    """
+
+    uid: str
+    attempt: int
+    pinned: Sequence[dict[str, Any]]
+
+
+class Installer:
+    """One pod's installation."""
+
+    def __init__(self, task: Task, gang: Gang, folder: Path, mount: Path) -> None:
+        self._task, self._gang, self._folder, self._mount = task, gang, folder, mount
+        self._packages: Packages = Packages.from_dict(task.packages)
+
+    def run(self) -> None:
+        """Install, and leave nothing but the packages and the lock.
+
+        Raises:
+            JobError: with a cause.
+        """
+        work = self._folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            index = Index(self._packages, self._task.namespace, self._mount, work)
+            pinned = self._resolve(index) if self._gang.leads else self._ask_leader()
+            if pinned:
+                self._install(index, pinned)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _resolve(self, index: Index) -> list[Pinned]:
+        requirements = [*self._packages.wanted, *self._requirements()]
+        for requirement in requirements:
+            self._check(required_package(requirement.partition("--hash")[0]) or requirement)
+        pinned = index.resolve(requirements, _image())
+        for package in pinned:
+            self._check(package.name, package.needed_by)
+        lock = Lock(self._task.uid, self._task.attempt, [dataclasses.asdict(it) for it in pinned])
+        files.write(self._folder / PACKAGES_LOCK, lock.to_json().encode())
+        return pinned
+
+    def _requirements(self) -> Iterator[str]:
+        """Read the lines of the job's requirements file.
+
+        Raises:
+            SecretMissing: the ConfigMap is not there.
+            PackageNotAllowed: a line says where to get a package from.
+        """
+        where = self._packages.requirements
+        if not where:
+            return
+        try:
+            text = (self._mount / _REQUIREMENTS).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise SecretMissing(
+                f"runtime.requirements: {where} is not in namespace {self._task.namespace}. Make it there."
+            ) from None
+        for raw in text.replace("\\\n", " ").splitlines():
+            line = f" {raw}".partition(" #")[0].strip()
+            if line and required_package(line.partition("--hash")[0]) is None:
+                raise PackageNotAllowed(
+                    f"runtime.requirements: {line.split()[0]!r} in {where} is not a name with versions. "
+                    "Options and addresses are not taken: packages come from the pool's index."
+                )
+            if line:
+                yield line
+
+    def _check(self, name: str, needed_by: str = "") -> None:
+        """Hold a package to the pool's policy.
+
+        Raises:
+            PackageNotAllowed: it must not be installed.
+        """
+        why = package_refusal(name, self._packages.allow, self._packages.block)
+        if why:
+            origin = f", which {needed_by} needs" if needed_by else ""
+            raise PackageNotAllowed(
+                f"The pool does not take the package {package_name(name)}{origin}: its {why}. Do without it, "
+                "use an image that has it, or ask the pool's administrator to allow it."
+            )
+
+    def _ask_leader(self) -> list[Pinned]:
+        """Wait for what rank 0 resolved; if rank 0 fails, the supervisor ends this."""
+        gang, task = self._gang, self._task
+        pause = _RETRY_SECONDS * max(1.0, task.nodes / _RANKS_PER_RETRY)
+        while True:
+            with contextlib.suppress(OSError, ContractError):
+                lock = Lock.from_json(ask(gang.coordinator, gang.leader_port, "GET", "/packages"))
+                if (lock.uid, lock.attempt) == (task.uid, task.attempt):
+                    return [Pinned(**package) for package in lock.pinned]
+            time.sleep(pause)
+
+    def _install(self, index: Index, pinned: Sequence[Pinned]) -> None:
+        library = self._folder / PACKAGES_LIBRARY
+        began = time.monotonic()
+        index.install(pinned, library)
+        hidden = _hidden(library)
+        if hidden:
+            raise PackagesNotResolved(
+                f"The packages bring a module {hidden}, which the image has already, and what the image has "
+                "stays as it is. Do without them, or use an image that has them instead."
+            )
+        names = ", ".join(f"{package.name} {package.version}" for package in pinned)
+        log(f"installed {names} in {time.monotonic() - began:.1f} s")
+
+
+def _image() -> dict[str, str]:
+    """Return the packages of the image: name -> version."""
+    versions: dict[str, str] = {}
+    for found in importlib.metadata.distributions():
+        name = found.metadata["Name"]
+        if name and found.version:  # half of a removed package has neither
+            versions.setdefault(package_name(name), found.version)
+    return versions
+
+
+def _hidden(library: Path) -> str:
+    """Return a module of the image or of Python that the library would hide; empty if it hides none."""
+    paths = [path for path in sys.path if path and Path(path) not in (library, Path.cwd())]
+    importlib.invalidate_caches()
+    for entry in sorted(library.iterdir()):
+        name = entry.name.partition(".")[0]
+        if entry.name in _NO_MODULES or entry.suffix in (".dist-info", ".pth"):
+            continue
+        if entry.is_dir() and not (entry / "__init__.py").exists():
+            continue  # a part of a namespace, beside which the image may have others
+        there = importlib.machinery.PathFinder.find_spec(name, paths)
+        if name in sys.stdlib_module_names or (there is not None and there.origin is not None):
+            return name
+    return ""
+
+
+def main() -> int:
+    """Install what the task asks for and return the exit code; the supervisor is told of a failure."""
+    reporter = Reporter.from_environment()
+    reporter.phase(Phase.PACKAGES)
+    task = Task.from_json(os.environ[TASK_ENV])
+    gang = Gang.from_environment()
+    folder = Path(os.environ.get(PACKAGES_ENV, PACKAGES_FOLDER))
+    mount = Path(os.environ.get(MOUNT_ENV, PACKAGES_MOUNT))
+    try:
+        Installer(task, gang, folder, mount).run()
+    except JobError as error:
+        log(f"rank {gang.rank}: {error}")
+        reporter.final(Final(error.code, gang.rank, message=str(error)))
+        return int(error.code)
+    except Exception as error:
+        log(f"rank {gang.rank}: {traceback.format_exc()}")
+        what = f"Installing packages failed: {type(error).__name__}: {one_line(error)}."
+        reporter.final(Final(Exit.INTERNAL, gang.rank, message=what, traceback=traceback.format_exc()))
+        return int(Exit.INTERNAL)
+    return int(Exit.DONE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
