@@ -10,6 +10,8 @@ from tools.cluster.namespaces import HERE, Entrance
 from tools.steps import ToolError
 
 BRIDGE_DEVICE = "nodes"
+#: Locally administered; each instance has a network of its own.
+BRIDGE_MAC = "02:00:00:00:00:01"
 FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward"
 
 
@@ -81,7 +83,9 @@ def bridge_commands(uplink: addresses.Uplink) -> list[str]:
         "link set lo up",
         f"addr add {uplink.instance}/30 dev uplink",
         "link set uplink up",
-        f"link add {BRIDGE_DEVICE} type bridge",
+        # Left alone, a bridge takes the lowest address of its ports, and another one when that port goes:
+        # the nodes that know it by the old one would not reach it until they ask again.
+        f"link add {BRIDGE_DEVICE} address {BRIDGE_MAC} type bridge",
         f"addr add {addresses.BRIDGE}/24 dev {BRIDGE_DEVICE}",
         f"link set {BRIDGE_DEVICE} up",
     ]
