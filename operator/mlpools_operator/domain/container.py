@@ -8,7 +8,7 @@ from mlpools.contract import COORDINATOR_PORT, POD_IP_ENV, STATUS_PORT, TASK_ENV
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
-from mlpools_operator.domain import mounted, packages, quantities
+from mlpools_operator.domain import mounted, packages, quantities, restricted
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.network_profiles import Wiring
 from mlpools_operator.domain.plan import Object
@@ -85,14 +85,9 @@ def _ports(wiring: Wiring) -> list[Object]:
 
 
 def _security(wiring: Wiring) -> Object:
-    capabilities: Object = {"drop": ["ALL"]}
-    security: Object = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": capabilities,
-    }
+    security = restricted.container()
     if wiring.capabilities:
-        capabilities["add"] = list(wiring.capabilities)
+        security["capabilities"]["add"] = list(wiring.capabilities)
         # The kernel takes all capabilities from a process that begins as another user.
         security.update(runAsUser=0, runAsNonRoot=False)
     return security

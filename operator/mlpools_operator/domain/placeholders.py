@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec
-from mlpools_operator.domain import naming, network_profiles, overlay, placement, quantities, scheduling
+from mlpools_operator.domain import (
+    naming,
+    network_profiles,
+    overlay,
+    placement,
+    quantities,
+    restricted,
+    scheduling,
+)
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.families import Family
 from mlpools_operator.domain.ledger import Candidate
@@ -23,8 +31,6 @@ from mlpools_operator.domain.plan import Delete, Object
 KIND = "ComputePool"
 #: As in the chart: of lower priority than any job, and never taking another's place.
 PRIORITY_CLASS = "mlpools-placeholder"
-#: User and group of the runtime image.
-_USER = 1000
 #: What the runtime image always has is Python. PID 1 ends at SIGTERM only if it says so.
 _WAIT = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); signal.pause()"
 
@@ -134,12 +140,7 @@ def _template(pool: Resource, spec: ComputePoolSpec, family: Family, defaults: D
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.pod(),
         "containers": [
             {
                 "name": "placeholder",
@@ -147,11 +148,7 @@ def _template(pool: Resource, spec: ComputePoolSpec, family: Family, defaults: D
                 "imagePullPolicy": spec.runtime.image_pull_policy or defaults.image_pull_policy,
                 "command": ["python", "-I", "-S", "-c", _WAIT],
                 "resources": {"requests": shape, "limits": shape},
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": restricted.container(),
             }
         ],
         **overlay.merge(scheduling.fields(spec, family), placement.fields(spec.placement, own)),

@@ -21,6 +21,7 @@ from mlpools_operator.domain import (
     overlay,
     packages,
     placement,
+    restricted,
     scheduling,
     suspects,
 )
@@ -28,9 +29,6 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.families import Family
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Object
-
-#: User and group of the runtime image.
-_USER = 1000
 
 
 def indexed_job(
@@ -134,12 +132,9 @@ def _template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            **restricted.pod(),
+            "fsGroup": restricted.USER,
             "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [
             container.container(
