@@ -10,9 +10,10 @@ Three documents cross the border, each one JSON object with camelCase keys:
 
 A fourth one stays inside the pod: a worker writes a ``Note`` a line to its supervisor.
 
-Both programs import this module, and the supervisor runs it inside images that are not ours: it uses
-the standard library only and works on Python 3.9. A reader ignores keys that it does not know and a
-writer never renames one, so an operator and a pod of neighbouring releases understand each other.
+Both programs import this module (and beside it only ``refusals``), and the supervisor runs it inside images
+that are not ours: it uses the standard library only and works on Python 3.9. A reader ignores keys that it
+does not know and a writer never renames one, so an operator and a pod of neighbouring releases understand
+each other.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 VERSION = 1
@@ -103,20 +102,6 @@ REASONS: Mapping[int, str] = {
     Exit.PACKAGES_NOT_RESOLVED: "PackagesNotResolved",
     Exit.PACKAGE_INDEX_UNAVAILABLE: "PackageIndexUnavailable",
 }
-
-#: What no job can ask of XGBoost here. The operator says so before the job queues; a worker says it once
-#: more, since the operator of a neighbouring release may know another list.
-XGBOOST_BOOSTERS = ("gbtree", "dart")
-#: The others do not work on several nodes.
-XGBOOST_TREE_METHODS = ("hist", "auto")
-#: They need groups or bounds of rows beside a label and a weight.
-XGBOOST_REFUSED_OBJECTIVES = ("rank:", "survival:")
-XGBOOST_REFUSED_PARAMS: Mapping[str, str] = {
-    "process_type": "only new models are trained here",
-    "updater": "the tree method decides about updaters",
-}
-#: Metrics of an order of all rows. XGBoost averages the ranks' own values, which is another number.
-XGBOOST_ONE_RANK_METRICS = frozenset({"auc", "aucpr", "pre", "ndcg", "map", "cox-nloglik"})
 
 
 class ContractError(ValueError):
@@ -361,39 +346,6 @@ class Note(Document):
     checkpoint_step: int | None = None
     message: str | None = None
     final: dict[str, Any] | None = None
-
-
-#: A name, perhaps with extras, versions and a condition. What says where to get it from, such as
-#: ``name @ https://…`` or an option, is none: packages come from the pool's index.
-_REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._, -]*\])?"
-    r"\s*\(?(?:[<>=!~][A-Za-z0-9.*+!<>=~,_ -]*)?\)?\s*(?:;.*)?"
-)
-
-
-def package_name(name: str) -> str:
-    """Return the one spelling of a package's name, or of a pattern of names (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def required_package(requirement: str) -> str | None:
-    """Return the name in a requirement such as ``name[extra]==1.2``; None if it is not of that kind."""
-    match = _REQUIREMENT.fullmatch(requirement.strip())
-    return package_name(match["name"]) if match else None
-
-
-def package_refusal(name: str, allow: Sequence[str], block: Sequence[str]) -> str | None:
-    """Return why a package may not be installed, as a clause; None if it may.
-
-    The operator asks before a job queues, and the pod for everything that would come with it.
-    """
-    wanted = package_name(name)
-    for pattern in block:
-        if fnmatchcase(wanted, package_name(pattern)):
-            return f"packages.block has {pattern}"
-    if any(fnmatchcase(wanted, package_name(pattern)) for pattern in allow):
-        return None
-    return "packages.allow does not have it"
 
 
 def log_name(attempt: int, rank: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from mlpools.contract import package_refusal, required_package
+from mlpools.refusals import package_refusal, required_package
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PoolPackages
 from mlpools_operator.api.v1alpha1.pool_runtime import is_digest
 from mlpools_operator.api.v1alpha1.pool_template import MAIN, PodTemplate, objects

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from mlpools.contract import (
+from mlpools.refusals import (
     XGBOOST_BOOSTERS,
     XGBOOST_ONE_RANK_METRICS,
     XGBOOST_REFUSED_OBJECTIVES,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import package_name, package_refusal, required_package
+from mlpools.refusals import package_name, package_refusal, required_package
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
 patterns = st.lists(names | names.map(lambda it: f"{it}*") | st.sampled_from(["*", "?*"]), max_size=4)

@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlpools.contract import Packages, package_name, required_package
+from mlpools.contract import Packages
 from mlpools.errors import PackageIndexUnavailable, PackagesNotResolved, SecretMissing
+from mlpools.refusals import package_name, required_package
 
 #: Variables of the pod that pip may see: where the network begins, and no option of pip's.
 _PASSED_ON = (

@@ -38,11 +38,9 @@ from mlpools.contract import (
     Packages,
     Phase,
     Task,
-    package_name,
-    package_refusal,
-    required_package,
 )
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
+from mlpools.refusals import package_name, package_refusal, required_package
 from mlpools.runtime.index import Index, Pinned
 from mlpools.supervisor.status import ask
 from mlpools.train.gang import Gang

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from mlpools.contract import (
+from mlpools.data.columns import Columns
+from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, JobError, PeerLost, at_hand
+from mlpools.refusals import (
     XGBOOST_BOOSTERS,
     XGBOOST_ONE_RANK_METRICS,
     XGBOOST_REFUSED_OBJECTIVES,
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
 )
-from mlpools.data.columns import Columns
-from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, JobError, PeerLost, at_hand
 
 _HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
 _REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
