@@ -11,6 +11,10 @@ LOCKS = {
     "dev.txt": ["--extra", "operator", "--extra", "workloads", "--group", "dev"],
     "operator.txt": ["--extra", "operator"],
     "runtime.txt": ["--extra", "workloads"],
+    "libraries.txt": [
+        *("--extra", "operator", "--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"),
+        *("--extra", "torch", "--extra", "tensorflow", "--extra", "huggingface", "--group", "dev"),
+    ],
     "uv.txt": ["--group", "bootstrap"],
     "build.txt": ["--group", "build"],
 }

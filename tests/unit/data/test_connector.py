@@ -13,7 +13,7 @@ import pytest
 from mlpools.data import ArrowSource, DataConnector, ParquetSource, ShardedDataConnector
 from mlpools.data.shard import ShardRows, size_in_memory
 from mlpools.errors import DataNotReadable
-from mlpools.train.gang import Gang
+from mlpools.gang import Gang
 
 TABLE = pa.table({"x": pa.array(range(100), pa.int64()), "c": [f"v{i % 3}" for i in range(100)]})
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlpools.gang import Gang
 from mlpools.runtime.launch import work
-from mlpools.train.gang import Gang
 from mlpools.train.job import Job
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop

@@ -17,8 +17,8 @@ import pytest
 
 from mlpools.contract import Phase, Report
 from mlpools.errors import JobError, Preempted
+from mlpools.gang import Gang
 from mlpools.supervisor.status import StatusServer
-from mlpools.train.gang import Gang
 from mlpools.train.job import Job
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlpools.train.xgboost as trainer
-from mlpools import files
 from mlpools.contract import REASONS, Exit, Final
 from mlpools.errors import (
     BadHyperParameter,
@@ -25,9 +24,10 @@ from mlpools.errors import (
     OutputNotWritable,
     Preempted,
 )
+from mlpools.gang import Gang
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.launch import work
-from mlpools.train.gang import Gang
+from mlpools.storage import local
 from mlpools.train.job import Job
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
@@ -316,14 +316,14 @@ def test_an_output_that_cannot_be_written_is_said(here: Fixture) -> None:
 def test_a_disk_that_is_full_later_is_no_fault_of_the_spec(
     here: Fixture, monkeypatch: pytest.MonkeyPatch, full: str, words: str
 ) -> None:
-    write = files.write
+    write = local.write
 
     def fill(path: Path, data: bytes, *, once: bool = False) -> None:
         if path.name == full and (full == "COMMIT" or path.parent == here.output):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, data, once=once)
 
-    monkeypatch.setattr(files, "write", fill)
+    monkeypatch.setattr(local, "write", fill)
     with pytest.raises(OutputNotWritable, match=words) as caught:
         here.run(checkpoint={"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 2})
     assert caught.value.code == Exit.OUTPUT_NOT_WRITABLE

@@ -14,7 +14,7 @@ from mlpools.data.plan import Plan, resolve
 from mlpools.data.sharding import RowRange
 from mlpools.data.sources import ArrowSource, DataSource, ParquetSource, as_sources
 from mlpools.errors import DataNotReadable, at_hand
-from mlpools.train.gang import Gang
+from mlpools.gang import Gang
 
 
 class Ingestor(Protocol):

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 from mlpools import __version__
 from mlpools.contract import TASK_ENV, Exit, Final, Task
 from mlpools.errors import JobError, one_line
+from mlpools.gang import Gang
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
-from mlpools.train.gang import Gang
 from mlpools.train.job import Job, Outcome
 from mlpools.train.reporter import Reporter, log
 from mlpools.train.stop import Stop

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools import files
 from mlpools.contract import Task
 from mlpools.errors import InvalidSpec, OutputExists, OutputNotWritable
 from mlpools.locations import child_url, local_path
+from mlpools.storage import local
 
 OWNER = "owner.json"
 MODEL = "model.ubj"
@@ -89,7 +89,7 @@ class Outputs:
         try:
             (self._root / RESULT).unlink(missing_ok=True)
             for name, data in documents.items():
-                files.write(self._root / name, data)
+                local.write(self._root / name, data)
         except OSError as error:
             raise OutputNotWritable(
                 f"output.url {self._url} cannot be written: {error.strerror}. "
@@ -105,7 +105,7 @@ class Outputs:
         task = self._task
         owner = _json({"uid": task.uid, "namespace": task.namespace, "name": task.name})
         try:
-            files.write(self._root / OWNER, owner, once=not replace)
+            local.write(self._root / OWNER, owner, once=not replace)
         except FileExistsError:  # another job came first by a moment
             raise self._exists(OWNER) from None
 

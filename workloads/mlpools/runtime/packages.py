@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpools import files
 from mlpools.contract import (
     PACKAGES_ENV,
     PACKAGES_FOLDER,
@@ -40,10 +39,11 @@ from mlpools.contract import (
     Task,
 )
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
+from mlpools.gang import Gang
 from mlpools.refusals import package_name, package_refusal, required_package
 from mlpools.runtime.index import Index, Pinned
+from mlpools.storage import local
 from mlpools.supervisor.status import ask
-from mlpools.train.gang import Gang
 from mlpools.train.reporter import Reporter, log
 
 #: Where the files are that a pod is promised; tests set another than ``PACKAGES_MOUNT``.
@@ -101,7 +101,7 @@ class Installer:
         for package in pinned:
             self._check(package.name, package.needed_by)
         lock = Lock(self._task.uid, self._task.attempt, [dataclasses.asdict(it) for it in pinned])
-        files.write(self._folder / PACKAGES_LOCK, lock.to_json().encode())
+        local.write(self._folder / PACKAGES_LOCK, lock.to_json().encode())
         return pinned
 
     def _requirements(self) -> Iterator[str]:

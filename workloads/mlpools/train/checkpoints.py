@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools import files
 from mlpools.errors import CheckpointMismatch, OutputNotWritable
+from mlpools.storage import local
 
 MODEL = "model.ubj"
 STATE = "state.json"
@@ -64,9 +64,9 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / COMMIT).unlink(missing_ok=True)
             for name, data in parts.items():
-                files.write(folder / name, data)
+                local.write(folder / name, data)
             commit = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
-            files.write(folder / COMMIT, json.dumps(commit).encode())
+            local.write(folder / COMMIT, json.dumps(commit).encode())
             self._forget_old()
         except OSError as error:
             raise OutputNotWritable(

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from mlpools.contract import Final, Task
 from mlpools.errors import JobError
-from mlpools.train.gang import Gang
+from mlpools.gang import Gang
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from mlpools import files
 from mlpools.locations import child_url, local_path
+from mlpools.storage import local
 from mlpools.train.checkpoints import Checkpoints
 
 
 def test_a_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
-    files.write(tmp_path / "a", b"one")
-    files.write(tmp_path / "a", b"two")
+    local.write(tmp_path / "a", b"one")
+    local.write(tmp_path / "a", b"two")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"two"}
 
 
 def test_a_write_once_does_not_replace(tmp_path: Path) -> None:
-    files.write(tmp_path / "a", b"one", once=True)
+    local.write(tmp_path / "a", b"one", once=True)
     with pytest.raises(FileExistsError):
-        files.write(tmp_path / "a", b"two", once=True)
+        local.write(tmp_path / "a", b"two", once=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"one"}
 
 
@@ -30,14 +30,14 @@ def test_a_write_once_does_not_replace(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool
 ) -> None:
-    files.write(tmp_path / "a", b"one")
+    local.write(tmp_path / "a", b"one")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        files.write(tmp_path / "b" if once else tmp_path / "a", b"two", once=once)
+        local.write(tmp_path / "b" if once else tmp_path / "a", b"two", once=once)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"one"}
 
 
