@@ -36,10 +36,12 @@ from mlpools_operator.controller.store import Family, Store
 from mlpools_operator.controller.sweep import Sweeper
 from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
-from mlpools_operator.domain import admission, pool, training
+from mlpools_operator.domain.computepool import pool
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.pool.ledger import Candidate
+from mlpools_operator.domain.queue import admission
+from mlpools_operator.domain.training import trainingjob
 from mlpools_operator.metrics import Metrics, PoolFigures
 from mlpools_operator.settings import Settings, SettingsError
 from mlpools_operator.watch.run import watching
@@ -69,14 +71,14 @@ def policies(settings: Settings) -> Policies:
         pool=functools.partial(pool.plan, defaults=defaults),
         jobs={
             "TrainingJob": JobPolicy(
-                candidate=_training_candidate, plan=functools.partial(training.plan, defaults=defaults)
+                candidate=_training_candidate, plan=functools.partial(trainingjob.plan, defaults=defaults)
             )
         },
     )
 
 
 def _training_candidate(job: Resource, family: Family, now: float) -> Candidate | None:
-    return training.candidate(job, family.jobs, family.pods, now)
+    return trainingjob.candidate(job, family.jobs, family.pods, now)
 
 
 class Operator:

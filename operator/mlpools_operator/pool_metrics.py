@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from mlpools_operator.domain.transitions import (
+from mlpools_operator.domain.training.transitions import (
     Admitted,
     Finished,
     Preempted,

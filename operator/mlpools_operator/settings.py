@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mlpools_operator.api.v1alpha1 import FamilyName
-from mlpools_operator.domain.families import Family
+from mlpools_operator.domain.pool.families import Family
 
 PREFIX = "MLPOOLS_"
 

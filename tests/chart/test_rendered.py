@@ -14,7 +14,7 @@ import yaml
 
 from mlpools_operator import settings
 from mlpools_operator.__main__ import LEASE
-from mlpools_operator.domain import placeholders
+from mlpools_operator.domain.computepool import placeholders
 from tools.quickstart.install import CHART, NAMESPACE
 
 pytestmark = pytest.mark.chart

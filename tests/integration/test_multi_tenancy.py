@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from mlpools_operator.domain import times, usage_record
-from mlpools_operator.domain.usage import Account
+from mlpools_operator.domain import times
+from mlpools_operator.domain.queue import usage_record
+from mlpools_operator.domain.queue.usage import Account
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import succeeded

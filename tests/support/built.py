@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlpools_operator.api.v1alpha1 import parse
-from mlpools_operator.domain import families, pods
 from mlpools_operator.domain.plan import Object
+from mlpools_operator.domain.pods import indexed_job
+from mlpools_operator.domain.pool import families
 from tests.support.domain_values import a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
 
@@ -17,7 +18,7 @@ def build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None,
     spec = parse("TrainingJob", resource.spec)
     offer = parse("ComputePool", a_pool(**(pool or {})).spec)
     family = families.find(offer, families.order(offer)[0], DEFAULTS.families)
-    return pods.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
+    return indexed_job.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
 
 
 def pod(built: Object) -> Object:

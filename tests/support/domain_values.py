@@ -8,8 +8,8 @@ from typing import Any
 
 from mlpools.contract import Exit, Final
 from mlpools_operator.domain import naming
-from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import JobChild, Meta, PodChild, Resource
+from mlpools_operator.domain.pool.ledger import Candidate
 from tests.support.manifests import spec
 
 NOW = 1_800_000_000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools_operator.domain.families import Family
+from mlpools_operator.domain.pool.families import Family
 
 
 def machine(cpu: str, memory: str, **more: Any) -> dict[str, Any]:

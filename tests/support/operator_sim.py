@@ -17,12 +17,14 @@ from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflic
 from mlpools_operator.controller import read
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.store import Change, Family, Key, Store, root_of
-from mlpools_operator.domain import admission, pool, training, transitions
+from mlpools_operator.domain.computepool import pool
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.ledger import Candidate, Surroundings
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
-from mlpools_operator.domain.transitions import Transition
+from mlpools_operator.domain.pool.ledger import Candidate, Surroundings
+from mlpools_operator.domain.queue import admission
+from mlpools_operator.domain.training import trainingjob, transitions
+from mlpools_operator.domain.training.transitions import Transition
 from tests.support.api_server import NEVER, Clock, Json
 from tests.support.instances import FAMILIES
 from tests.support.world import World
@@ -73,7 +75,7 @@ class OperatorSim:
     def restart(self) -> None:
         """Start anew: nothing is known but what the API server lists."""
         self.store = Store()
-        self.ledger = Ledger(self.store, {training.KIND: _candidate}, self.clock)
+        self.ledger = Ledger(self.store, {trainingjob.KIND: _candidate}, self.clock)
         self.store.subscribe(self._touch)
         self.foreign: dict[str, tuple[Child, ...]] = {}
         self.heard: dict[str, float] = {}
@@ -126,7 +128,7 @@ class OperatorSim:
         if resource is None:
             return None
         family = self.store.family(resource.meta.uid)
-        observed = training.Observed(
+        observed = trainingjob.Observed(
             pool=self.store.resource(Key("ComputePool", "", str(resource.spec["computePool"]))),
             verdict=self.ledger.verdict(resource.meta.uid),
             children=family.children,
@@ -136,7 +138,7 @@ class OperatorSim:
             runs=family.runs,
             foreign=self.foreign.pop(resource.meta.uid, ()),
         )
-        return self._execute(key, resource, training.plan(resource, observed, self.clock(), self.defaults))
+        return self._execute(key, resource, trainingjob.plan(resource, observed, self.clock(), self.defaults))
 
     def pass_all(self) -> float | None:
         """Hear everything and look at everything once; return when the next look is due."""
@@ -206,4 +208,4 @@ class OperatorSim:
 
 
 def _candidate(resource: Resource, family: Family, now: float) -> Candidate | None:
-    return training.candidate(resource, family.jobs, family.pods, now)
+    return trainingjob.candidate(resource, family.jobs, family.pods, now)

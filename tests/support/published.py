@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from mlpools_operator.api.v1alpha1 import API_VERSION, KINDS, TrainingJobSpec, parse
-from mlpools_operator.domain.hyperparameters import check_xgboost
+from mlpools_operator.domain.training.hyperparameters import check_xgboost
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)

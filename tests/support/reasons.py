@@ -39,7 +39,7 @@ def job_reasons() -> set[str]:
 
 
 def _written(places: Mapping[str, int]) -> Iterator[str]:
-    for path in sorted(Path(domain.__path__[0]).glob("*.py")):
+    for path in sorted(Path(domain.__path__[0]).rglob("*.py")):
         yield from _written_in(ast.parse(path.read_text()), places)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from mlpools_operator.domain import admission, pool
-from mlpools_operator.domain.ledger import Candidate, Decision, Surroundings
+from mlpools_operator.domain.computepool import pool
+from mlpools_operator.domain.pool.ledger import Candidate, Decision, Surroundings
+from mlpools_operator.domain.queue import admission
 from tests.support.domain_values import NOW, a_pool
 from tests.support.operator_sim import DEFAULTS
 

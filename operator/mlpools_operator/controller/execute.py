@@ -17,9 +17,10 @@ from mlpools_operator.controller import read
 from mlpools_operator.controller.feed import POOL, Feed
 from mlpools_operator.controller.obstacles import Obstacles
 from mlpools_operator.controller.store import Key, Store
-from mlpools_operator.domain import naming, transitions
+from mlpools_operator.domain import naming
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Delete, Event, Object, Plan
+from mlpools_operator.domain.training import transitions
 from mlpools_operator.metrics import Metrics
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.store import Store
-from mlpools_operator.domain import transitions
-from mlpools_operator.domain.ledger import Candidate
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.pool.ledger import Candidate
+from mlpools_operator.domain.training import transitions
 from mlpools_operator.metrics import PoolFigures
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlpools_operator.controller.store import Family, Key, Store
-from mlpools_operator.domain import holding, naming, placeholders
-from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.computepool import placeholders
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
+from mlpools_operator.domain.pool import holding
+from mlpools_operator.domain.pool.ledger import Candidate, Decision, Verdict
 
 #: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
 CandidateOf = Callable[[Resource, Family, float], Candidate | None]

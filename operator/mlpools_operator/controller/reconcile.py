@@ -14,11 +14,12 @@ from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Family, Key, Store, root_of
 from mlpools_operator.controller.usage import Usage
-from mlpools_operator.domain import naming, times, training
-from mlpools_operator.domain import pool as pool_policy
-from mlpools_operator.domain.ledger import Candidate, Decision, Surroundings
+from mlpools_operator.domain import naming, times
+from mlpools_operator.domain.computepool import pool as pool_policy
 from mlpools_operator.domain.observed import Child, JobChild, Resource
 from mlpools_operator.domain.plan import Plan
+from mlpools_operator.domain.pool.ledger import Candidate, Decision, Surroundings
+from mlpools_operator.domain.training import trainingjob
 
 #: A pool's status tells of all its jobs, so it would be written for each of their steps.
 POOL_STATUS_SECONDS = 2.0
@@ -37,7 +38,7 @@ class JobPolicy:
     """
 
     candidate: CandidateOf
-    plan: Callable[[Resource, training.Observed, float], Plan]
+    plan: Callable[[Resource, trainingjob.Observed, float], Plan]
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,10 @@ class Reconciler:
             return 0.0
         return times.earliest(plan.requeue_after, ask_again)
 
-    def _observe(self, job: Resource, family: Family, missing_pods: str) -> training.Observed:
+    def _observe(self, job: Resource, family: Family, missing_pods: str) -> trainingjob.Observed:
         obstacle = self._obstacles.take(job.meta.uid)
         others = self._namesakes(job)
-        return training.Observed(
+        return trainingjob.Observed(
             pool=self._store.resource(Key(POOL, "", str(job.spec.get("computePool", "")))),
             verdict=self._ledger.verdict(job.meta.uid),
             children=(*family.children, *others.children),

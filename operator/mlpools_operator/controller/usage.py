@@ -15,9 +15,10 @@ from typing import Any
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.objects import Cluster
-from mlpools_operator.domain import naming, usage, usage_record
-from mlpools_operator.domain.ledger import Candidate
-from mlpools_operator.domain.usage import Account
+from mlpools_operator.domain import naming
+from mlpools_operator.domain.pool.ledger import Candidate
+from mlpools_operator.domain.queue import usage, usage_record
+from mlpools_operator.domain.queue.usage import Account
 from mlpools_operator.pool_metrics import PoolMetrics
 
 CandidatesOf = Callable[[str], Sequence[Candidate]]

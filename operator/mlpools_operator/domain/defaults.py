@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlpools_operator.domain.families import Catalogue
+from mlpools_operator.domain.pool.families import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

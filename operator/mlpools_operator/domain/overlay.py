@@ -85,5 +85,7 @@ def _by_key(
 
 
 def _key(field: str, entry: Mapping[str, Any]) -> str:
-    # A name may be anything that JSON holds, until the API server has looked at it.
-    return repr([entry.get(name) for name in _KEYS[field]])
+    # A name may be anything that JSON holds, until the API server has looked at it; what is null in it
+    # is gone once it has been merged.
+    plain = merge({}, entry)
+    return repr([plain.get(name) for name in _KEYS[field]])

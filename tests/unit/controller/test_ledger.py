@@ -7,8 +7,8 @@ import pytest
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.read import entry
 from mlpools_operator.controller.store import Family, Key, Store
-from mlpools_operator.domain.ledger import Candidate, Decision, Verdict
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.pool.ledger import Candidate, Decision, Verdict
 from tests.support import objects as make
 
 YES, NO = Verdict(True), Verdict(False, "WaitingForNodes")

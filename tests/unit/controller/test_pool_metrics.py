@@ -10,7 +10,14 @@ import pytest
 
 from mlpools_operator.cluster.errors import Conflict, Transient
 from mlpools_operator.controller import figures, queue
-from mlpools_operator.domain.transitions import Admitted, Finished, Preempted, Restarted, Spent, Switched
+from mlpools_operator.domain.training.transitions import (
+    Admitted,
+    Finished,
+    Preempted,
+    Restarted,
+    Spent,
+    Switched,
+)
 from mlpools_operator.metrics import Metrics, PoolFigures
 from tests.support.api_server import Clock
 from tests.support.domain_run import Run

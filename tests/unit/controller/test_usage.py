@@ -18,9 +18,9 @@ from mlpools_operator.cluster.errors import (
 )
 from mlpools_operator.controller import usage as controller
 from mlpools_operator.controller.usage import Usage
-from mlpools_operator.domain import usage_record
-from mlpools_operator.domain.ledger import Candidate
-from mlpools_operator.domain.usage import DAY, Account
+from mlpools_operator.domain.pool.ledger import Candidate
+from mlpools_operator.domain.queue import usage_record
+from mlpools_operator.domain.queue.usage import DAY, Account
 from mlpools_operator.pool_metrics import PoolMetrics
 from tests.support.api_server import Clock
 from tests.support.domain_values import a_candidate

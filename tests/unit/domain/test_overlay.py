@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlpools_operator.domain import overlay
@@ -111,6 +111,7 @@ OBJECTS = st.dictionaries(_FIELDS, JSON, max_size=5)
 
 
 @given(OBJECTS)
+@example({"containers": [{"name": {"containers": None}}]})
 def test_merging_once_more_changes_nothing(patch: dict[str, Any]) -> None:
     once = overlay.merge(POD, patch)
     assert overlay.merge(once, patch) == once

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from mlpools_operator.domain import failures, training
-from mlpools_operator.domain import training_ends as ends
-from mlpools_operator.domain.ledger import Verdict
-from mlpools_operator.domain.preflight import check
+from mlpools_operator.domain.attempt import failures
+from mlpools_operator.domain.pool.ledger import Verdict
 from mlpools_operator.domain.reasons import RULES, Retry
-from mlpools_operator.domain.training_status import Draft
-from mlpools_operator.domain.training_step import Step
+from mlpools_operator.domain.training import ends, trainingjob
+from mlpools_operator.domain.training.preflight import check
+from mlpools_operator.domain.training.status import Draft
+from mlpools_operator.domain.training.step import Step
 from tests.support.domain_values import NOW, a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
 from tests.support.reasons import job_reasons
@@ -85,8 +85,8 @@ def test_an_attempt_that_ends_with_it(reason: str) -> None:
 
 @pytest.mark.parametrize("reason", sorted({*OF_THE_QUEUE, *PROMISED[Retry.WAIT].split()}))
 def test_a_job_that_waits_for_it_is_in_order(reason: str) -> None:
-    observed = training.Observed(a_pool(), Verdict(False, reason, "It waits.", position=1))
-    plan = training.plan(a_job(), observed, NOW, DEFAULTS)
+    observed = trainingjob.Observed(a_pool(), Verdict(False, reason, "It waits.", position=1))
+    plan = trainingjob.plan(a_job(), observed, NOW, DEFAULTS)
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["reason"], plan.events) == ("Queued", reason, ())
     ready = next(it for it in plan.status["conditions"] if it["type"] == "Ready")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlpools_operator.domain.families import Family
+from mlpools_operator.domain.pool.families import Family
 from mlpools_operator.domain.quantities import shape_in_words
 from tests.support.published import ROOT
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mlpools_operator.domain.transitions import Admitted, Finished, Preempted, Restarted, Spent, Switched
+from mlpools_operator.domain.training.transitions import (
+    Admitted,
+    Finished,
+    Preempted,
+    Restarted,
+    Spent,
+    Switched,
+)
 from mlpools_operator.metrics import Metrics, PoolFigures
 from tests.support.promql import series_of, unknown
 from tests.support.published import ROOT

@@ -1,0 +1,1 @@
+"""One attempt of a gang, whatever kind of job it is: starting, stopping, failing, and what follows."""

@@ -1,0 +1,1 @@
+"""The kind ComputePool: its status and its warm nodes."""

@@ -1,0 +1,1 @@
+"""The pods of an attempt, built whole from the job, its pool and the operator's settings."""

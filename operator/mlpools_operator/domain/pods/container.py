@@ -1,0 +1,99 @@
+"""The container that runs a rank: image, environment, resources, volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlpools.contract import COORDINATOR_PORT, POD_IP_ENV, STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec
+from mlpools_operator.api.v1alpha1.pool_template import MAIN
+from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
+from mlpools_operator.domain import quantities
+from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.plan import Object
+from mlpools_operator.domain.pods import mounted, packages, restricted
+from mlpools_operator.domain.pods.network_profiles import Wiring
+
+COMMAND = ("python", "-m", "mlpools.supervisor")
+
+#: Path -> volume, such as ``/dev/shm`` -> ``mlpools-shm``; the container's root file system is read-only.
+_MOUNTS = {path: OWN_VOLUME_PREFIX + path.rpartition("/")[2] for path in OWN_MOUNTS}
+
+
+def container(
+    spec: TrainingJobSpec,
+    pool: ComputePoolSpec,
+    instance: InstanceShape,
+    wiring: Wiring,
+    task: Task,
+    defaults: Defaults,
+) -> Object:
+    """Return the container of one rank; all ranks have the same."""
+    resources = {**wiring.resources, **quantities.resources(instance)}
+    built: Object = {
+        "name": MAIN,
+        "image": spec.runtime.image or pool.runtime.image or defaults.runtime_image,
+        "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
+        "command": list(COMMAND),
+        "env": _env(spec, wiring, task),
+        "ports": _ports(wiring),
+        "resources": {"requests": resources, "limits": resources},
+        "terminationMessagePath": TERMINATION_LOG,
+        # An image that cannot start our supervisor says so in its log only.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _security(wiring),
+        "volumeMounts": [
+            *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
+            *packages.mounts(spec, pool),
+            *(mount.plain() for mount in spec.volume_mounts),
+        ],
+    }
+    if spec.env_from:
+        built["envFrom"] = [source.plain() for source in spec.env_from]
+    return built
+
+
+def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> list[Object]:
+    """Return the volumes of a pod: ours, which the container's mounts need, and the job's."""
+    shared: dict[str, Any] = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
+    sources = {"/dev/shm": shared}  # noqa: S108 - a mount
+    own = [{"name": name, "emptyDir": sources.get(path, {})} for path, name in _MOUNTS.items()]
+    return [*own, *packages.volumes(spec, pool), *mounted.volumes(spec)]
+
+
+def _env(spec: TrainingJobSpec, wiring: Wiring, task: Task) -> list[Object]:
+    """Return the variables, the stronger ones later: the pool's, the job's, the contract's."""
+    variables: list[Object] = [
+        *({"name": name, "value": _literal(value)} for name, value in wiring.env.items()),
+        *(variable.plain() for variable in spec.env),
+        {"name": "PYTHONUNBUFFERED", "value": "1"},
+        {"name": POD_IP_ENV, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": TASK_ENV, "value": _literal(task.to_json())},
+    ]
+    # One of each name, at the strongest one's place: a value may name only variables before it.
+    last = {variable["name"]: at for at, variable in enumerate(variables)}
+    return [variable for at, variable in enumerate(variables) if last[variable["name"]] == at]
+
+
+def _ports(wiring: Wiring) -> list[Object]:
+    """Return the ports. On a machine's own network the scheduler keeps the next such pod off that machine."""
+    if not wiring.host_network:
+        return [{"name": "status", "containerPort": STATUS_PORT, "protocol": "TCP"}]
+    return [
+        {"name": name, "containerPort": port, "hostPort": port, "protocol": "TCP"}
+        for name, port in (("status", STATUS_PORT), ("coordinator", COORDINATOR_PORT))
+    ]
+
+
+def _security(wiring: Wiring) -> Object:
+    security = restricted.container()
+    if wiring.capabilities:
+        security["capabilities"]["add"] = list(wiring.capabilities)
+        # The kernel takes all capabilities from a process that begins as another user.
+        security.update(runAsUser=0, runAsNonRoot=False)
+    return security
+
+
+def _literal(value: str) -> str:
+    """Return a variable's value that Kubernetes hands over as it is: it expands ``$(NAME)`` elsewhere."""
+    return value.replace("$", "$$")

@@ -1,0 +1,107 @@
+"""Lack of capacity: which of a pool's families an attempt asks for.
+
+An attempt that did not get machines for all its pods in time gives back those that it got, and the job's
+next one asks for the following family; after the last comes the first again. Other jobs of the pool need not
+wait to find out for themselves: they begin with what the newest attempt found to be there, and a pool that
+uses a backup turns back to its first family after ``MEMORY_SECONDS``. All of it is read from the statuses of
+the jobs and the pool, so a restart of the operator changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, ComputePoolStatus, TrainingJobStatus
+from mlpools_operator.domain import times
+from mlpools_operator.domain.conditions import ConditionList, since
+from mlpools_operator.domain.pool import families
+
+CONDITION = "CapacityAvailable"
+#: For so long what an attempt found is news; cloud providers and autoscalers try again in half an hour, too.
+MEMORY_SECONDS = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one attempt found out about machines of a family.
+
+    Attributes:
+        family: its name, empty if the pool has an instance of its own.
+        at: when, in seconds since the epoch.
+        lacking: what kept it from getting a machine for each pod; empty if it got them.
+    """
+
+    family: str
+    at: float
+    lacking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The family with which the next job begins.
+
+    Attributes:
+        until: when the pool turns back to its first family unless something new is found; None = open.
+        finding: the newest one.
+    """
+
+    family: str
+    until: float | None = None
+    finding: Finding | None = None
+
+
+def choose(
+    spec: ComputePoolSpec, before: ComputePoolStatus, findings: Iterable[Finding], now: float
+) -> Choice:
+    """Choose the family that a pool uses.
+
+    Args:
+        spec: of the pool, from ``families.read``.
+        before: its status.
+        findings: of its jobs.
+        now: seconds since the epoch.
+    """
+    names = families.order(spec)
+    ours = (finding for finding in findings if finding.family in names)
+    newest = max(ours, key=lambda it: (it.at, it.lacking, it.family), default=None)
+    if newest is not None:
+        at = newest.at
+        family = families.following(spec, newest.family) if newest.lacking else newest.family
+    else:
+        at = since(before.conditions, CONDITION)
+        family = before.instance_family
+    if family not in names[1:] or now >= at + MEMORY_SECONDS:
+        return Choice(names[0], finding=newest)
+    return Choice(family, at + MEMORY_SECONDS, newest)
+
+
+def tell(conditions: ConditionList, choice: Choice) -> None:
+    """Add the pool's condition; nothing is said before a first attempt has looked for machines."""
+    newest = choice.finding
+    if newest is None:
+        conditions.keep(CONDITION)
+    elif newest.lacking:
+        what = f"machines of family {newest.family}" if newest.family else "machines"
+        other = choice.family != newest.family
+        then = f" The next job begins with family {choice.family}." if other else ""
+        message = f"There were not enough {what} for a job: {newest.lacking.rstrip('.')}.{then}"
+        conditions.set(CONDITION, False, "Unschedulable", message)
+    else:
+        conditions.set(CONDITION, True, "Scheduled", "The last job got a machine for each of its pods.")
+
+
+def begin_with(spec: ComputePoolSpec, job: TrainingJobStatus, in_use: str, now: float) -> str:
+    """Return the family of a job's next attempt: what its own last one left to try, else the pool's.
+
+    Args:
+        spec: of the pool, from ``families.read``.
+        job: status of the job.
+        in_use: by the pool, as its status has it.
+        now: seconds since the epoch.
+    """
+    lack = job.lacked_capacity
+    own = lack is not None and now < times.seconds(lack.time) + MEMORY_SECONDS
+    wanted = job.instance_family if own else in_use
+    names = families.order(spec)
+    return wanted if wanted in names else names[0]

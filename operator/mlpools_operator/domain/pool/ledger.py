@@ -1,0 +1,196 @@
+"""Who holds how many nodes of a pool, and what admission says to each job: values shared by pool and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mlpools_operator.domain.pool.capacity import Finding
+from mlpools_operator.domain.pool.life import Life
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The living pods of one candidate.
+
+    Attributes:
+        unscheduled: those without a machine.
+        scheduled: those with one.
+        running: of these, those whose containers run.
+    """
+
+    unscheduled: int = 0
+    scheduled: int = 0
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Brings:
+    """What a job brings along in which its pool has a say.
+
+    Attributes:
+        image: empty for the pool's own.
+        volumes: names of its volumes.
+        mounts: paths at which it mounts them.
+        packages: that it names, such as ``polars==1.2``.
+    """
+
+    image: str = ""
+    volumes: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job (later also a batch inference or a notebook) as admission sees it.
+
+    Attributes:
+        uid: of the resource.
+        nodes: asked for, all or none.
+        created: its age counts from here, also after a restart or a preemption.
+        held: nodes that it holds now: its pods that are neither terminal nor gone, or all that it was
+            admitted for while its pods are still being made.
+        pods: those of them that are made.
+        admitted: its status says ``Admitted=True`` for the current attempt.
+        not_before: back-off: not to be admitted before this time.
+        attempt: the attempt that holds nodes, or the next one that asks for them.
+        generation: of the resource when it asked: a changed spec asks anew.
+        finding: what its newest attempt that looked for machines found; None before the first.
+        admitted_at: when the present attempt was admitted; 0 while its status does not say so.
+        stopping: it is admitted, but its status says that the attempt stops: its nodes are on their way out.
+        evicting: it was told to give its nodes back, which its status does not show yet.
+        preemptible: one of higher priority may take its nodes.
+        shown_ahead: how many its status says are ahead of it in the queue.
+        blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
+        freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
+            came free then.
+        brings: what its pool has a say in.
+    """
+
+    uid: str
+    kind: str
+    namespace: str
+    name: str
+    nodes: int
+    priority: int
+    created: float
+    held: int = 0
+    pods: Pods = Pods()
+    admitted: bool = False
+    not_before: float = 0.0
+    blocked: str = ""
+    percent: float | None = None
+    eta_seconds: float | None = None
+    attempt: int = 1
+    generation: int = 0
+    admitted_at: float = 0.0
+    finding: Finding | None = None
+    stopping: bool = False
+    evicting: bool = False
+    preemptible: bool = True
+    shown_ahead: int = 0
+    freed: tuple[float, ...] = ()
+    brings: Brings = Brings()
+
+    @property
+    def in_use(self) -> int:
+        """Nodes that it keeps from others: what it holds, or what it was just promised."""
+        return self.held or (self.nodes if self.admitted else 0)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the nodes that it holds are about to come free."""
+        return self.stopping or not self.admitted
+
+    @property
+    def ticket(self) -> tuple[str, int, int]:
+        """What a grant is good for: this resource, this attempt, this spec, and nothing else."""
+        return (self.uid, self.attempt, self.generation)
+
+    def granted(self) -> Candidate:
+        """Return it with the nodes that it asked for; what it still holds is of earlier attempts."""
+        return replace(self, admitted=True, held=self.held + self.nodes)
+
+    def answer(self, admit: bool, reason: str = "", message: str = "", **place: Any) -> Verdict:
+        """Return a verdict on this attempt and spec; ``place`` are further fields of the verdict."""
+        return Verdict(admit, reason, message, attempt=self.attempt, generation=self.generation, **place)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a decision about a pool reads besides the pool and its candidates.
+
+    Attributes:
+        namespaces: labels by namespace; one is absent while the operator does not know it.
+        used: node seconds of the pool by namespace and UTC day (days since the epoch), up to now.
+        unreadable: why ``used`` is not known, empty when it is.
+    """
+
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    used: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What admission says of one candidate.
+
+    Attributes:
+        admit: it may take its nodes (or keep what it has).
+        reason: while waiting: ``WaitingForNodes``, ``BehindInQueue``, ``PoolSuspended``, ``TooLarge``, …
+        message: one sentence: who holds the nodes and what would help.
+        position: 1 = first in the queue, 0 = not queued.
+        ahead: candidates before it.
+        attempt: of the candidate: a verdict on an earlier attempt says nothing about the next one.
+        generation: of the candidate: a verdict on an earlier spec says nothing about the changed one.
+        evict: one that is admitted has to give its nodes back now; the message names who takes them.
+    """
+
+    admit: bool
+    reason: str = ""
+    message: str = ""
+    position: int = 0
+    ahead: int = 0
+    attempt: int = 1
+    generation: int = 0
+    evict: bool = False
+
+    def holds_for(self, attempt: int, generation: int) -> bool:
+        """Whether this verdict is about that attempt of that spec (generation 0: of any spec)."""
+        return self.attempt == attempt and self.generation in (0, generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One that came to the head of the queue.
+
+    Attributes:
+        uid: of the candidate.
+        since: when it came there.
+    """
+
+    uid: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One pass of admission over a pool.
+
+    Attributes:
+        verdicts: by UID of the candidate.
+        held: nodes in use after this pass, never above the pool's ``maxNodes`` through an admission.
+        heads: who came to the head of the queue and still waits; the present head first.
+        requeue_after: seconds until a verdict could change by time alone.
+        life: whether the pool was open; None for one that cannot be used at all.
+        waiting: those who ask for nodes and did not get them, without those that the pool does not take.
+    """
+
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    held: int = 0
+    heads: tuple[Head, ...] = ()
+    requeue_after: float | None = None
+    life: Life | None = None
+    waiting: int = 0

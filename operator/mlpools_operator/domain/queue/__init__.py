@@ -1,0 +1,1 @@
+"""The queue of a pool: who may start, who waits and why."""

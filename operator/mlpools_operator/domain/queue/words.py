@@ -1,0 +1,149 @@
+"""What a waiting job is told: who holds the nodes, where it stands, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mlpools_operator.domain import wording
+from mlpools_operator.domain.pool.ledger import Candidate
+
+#: Holders that are named.
+_NAMED = 3
+#: Percent are told in such steps, so that a waiting job's status is not rewritten at every round.
+_PERCENT_STEP = 10
+
+
+def back_off(until: str) -> str:
+    """Tell a job whose last attempt has just ended when it asks for nodes again."""
+    return f"Its last attempt ended a moment ago; it asks for nodes again at {until}."
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the first of the queue waits for.
+
+    Attributes:
+        free: nodes that nobody holds.
+        holders: of the others.
+        coming: nodes that are about to come free are all that it lacks.
+        victims: those that have to give nodes back for it.
+        kept: nobody passes it any more.
+    """
+
+    free: int
+    holders: Sequence[Candidate]
+    coming: bool = False
+    victims: Sequence[Candidate] = ()
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The sentences of one pool.
+
+    Attributes:
+        pool: its name.
+        limit: its ``maxNodes``.
+        names: whether jobs of other namespaces are named.
+    """
+
+    pool: str
+    limit: int
+    names: bool = True
+
+    def too_large(self, candidate: Candidate) -> str:
+        """Tell a job that it can never fit."""
+        return (
+            f"Needs {wording.count(candidate.nodes, 'node')}, but pool {self.pool} has at most {self.limit}. "
+            f"Use nodes: {self.limit} or fewer, or have the pool's maxNodes raised."
+        )
+
+    def first(self, candidate: Candidate, outlook: Outlook) -> str:
+        """Tell the first job of the queue who holds the nodes, and when or how it gets them."""
+        holders = self._holders(candidate, outlook.holders)
+        return (
+            f"{self._needs(candidate)}, {outlook.free} of {self.limit} are free"
+            f"{': ' + holders if holders else ''}. First in the queue{self._prospect(candidate, outlook)}"
+        )
+
+    def behind(self, candidate: Candidate, ahead: int, first: Candidate, *, kept: bool) -> str:
+        """Tell a job near the front who is first, and how many are before it."""
+        verb = "is" if ahead == 1 else "are"
+        keeping = ", and freed nodes are kept for it" if kept else ""
+        return (
+            f"{self._needs(candidate)}; {wording.count(ahead, 'job')} {verb} ahead. First is "
+            f"{self._name(first, candidate)}, which waits for {wording.count(first.nodes, 'node')}{keeping}."
+        )
+
+    def far_behind(self, candidate: Candidate, ahead: int) -> str:
+        """Tell a job further back about how many are before it."""
+        return f"{self._needs(candidate)}; about {ahead} jobs are ahead."
+
+    def queue_full(self, most: int) -> str:
+        """Tell a job that there is no room in the queue."""
+        return (
+            f"The queue of pool {self.pool} takes {wording.count(most, 'job')}, and those that are in it are "
+            "served first. This one joins by itself when there is room."
+        )
+
+    def preempted(self, victim: Candidate, taker: Candidate) -> str:
+        """Tell a job who takes its nodes."""
+        return (
+            f"It gives its {wording.count(victim.in_use, 'node')} of pool {self.pool} to "
+            f"{self._name(taker, victim)}, which has priority {taker.priority} (this one has "
+            f"{victim.priority}). It queues again with its age, and goes on from its newest checkpoint."
+        )
+
+    def _needs(self, candidate: Candidate) -> str:
+        return f"Needs {wording.count(candidate.nodes, 'node')} of pool {self.pool}"
+
+    def _name(self, other: Candidate, reader: Candidate) -> str:
+        if self.names or other.namespace == reader.namespace:
+            return f"{other.name} ({other.namespace})"
+        return "a job of another namespace"
+
+    def _holders(self, reader: Candidate, holders: Iterable[Candidate]) -> str:
+        largest = sorted(holders, key=lambda it: (-it.in_use, it.namespace, it.name, it.uid))
+        known = [it for it in largest if self.names or it.namespace == reader.namespace]
+        told = wording.listing([_holder(it) for it in known], _NAMED)
+        hidden = len(largest) - len(known)
+        if not hidden:
+            return told
+        nodes = sum(it.in_use for it in largest) - sum(it.in_use for it in known)
+        verb = "holds" if hidden == 1 else "hold"
+        others = f"{wording.count(hidden, 'job')} of other namespaces {verb} {nodes}"
+        return f"{told}, {others}" if told else others
+
+    def _prospect(self, candidate: Candidate, outlook: Outlook) -> str:
+        if outlook.victims:
+            names = wording.listing([self._name(it, candidate) for it in outlook.victims], _NAMED)
+            verb = "gives" if len(outlook.victims) == 1 else "give"
+            back = "its nodes" if len(outlook.victims) == 1 else "their nodes"
+            return f"; it has a higher priority, so {names} {verb} {back} back for it."
+        if outlook.coming:
+            return "; it starts when the pods that are ending are gone."
+        keeping = ", and freed nodes are kept for it" if outlook.kept else ""
+        return f"{keeping}. {_remedy(candidate, outlook)}"
+
+
+def _holder(holder: Candidate) -> str:
+    text = f"{holder.name} ({holder.namespace}) holds {holder.in_use}"
+    if holder.leaving:
+        return f"{text} until its pods have ended"
+    if holder.percent is None:
+        return text
+    done = int(holder.percent // _PERCENT_STEP * _PERCENT_STEP)
+    left = "" if holder.eta_seconds is None else f" (about {wording.duration(holder.eta_seconds)} left)"
+    return f"{text} and is {done} % done{left}"
+
+
+def _remedy(candidate: Candidate, outlook: Outlook) -> str:
+    """Return what would let the job start sooner: a larger pool, or as few nodes as come free at once.
+
+    After the first attempt a job's nodes cannot be changed any more.
+    """
+    smaller = max([outlook.free, *(holder.in_use for holder in outlook.holders)])
+    if 0 < smaller < candidate.nodes and candidate.attempt == 1:
+        return f"To start sooner, raise the pool's maxNodes or use nodes: {smaller}."
+    return "To start sooner, raise the pool's maxNodes."

@@ -1,0 +1,1 @@
+"""Schedules: times, and the runs that are made at them."""

@@ -1,0 +1,1 @@
+"""The kind TrainingJob: from its first place in the queue to its end."""

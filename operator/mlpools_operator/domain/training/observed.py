@@ -1,0 +1,38 @@
+"""What a plan for one TrainingJob reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlpools.contract import Report
+from mlpools_operator.domain.observed import Child, JobChild, PodChild, Resource
+from mlpools_operator.domain.pool.ledger import Verdict
+
+KIND = "TrainingJob"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world around one job, as far as its plan depends on it.
+
+    Attributes:
+        pool: None if there is none of that name.
+        verdict: admission's; None while it has not looked.
+        children: Services and NetworkPolicies of the job, and others of the same names.
+        jobs: Jobs of the job, and others of the same names.
+        pods: of all its attempts.
+        report: newest of rank 0, None before the first.
+        runs: that a template made.
+        foreign: objects of other owners for which a child of this attempt was refused.
+        refused: the API server's words when it refused a child of this attempt.
+    """
+
+    pool: Resource | None
+    verdict: Verdict | None
+    children: tuple[Child, ...] = ()
+    jobs: tuple[JobChild, ...] = ()
+    pods: tuple[PodChild, ...] = ()
+    report: Report | None = None
+    runs: tuple[Resource, ...] = ()
+    foreign: tuple[Child, ...] = ()
+    refused: str = ""
