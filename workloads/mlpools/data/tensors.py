@@ -1,0 +1,162 @@
+"""Arrow rows to named tensors: numpy arrays, or lists of texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlpools.data.forms import Form, Place, form_of, is_list, plain, plain_type, to_array, to_list
+from mlpools.errors import DataNotReadable, InvalidSpec, at_hand, one_line
+
+#: What one column, or several stacked ones, become.
+Tensor: TypeAlias = npt.NDArray[np.generic] | list[object]
+Tensors: TypeAlias = dict[str, Tensor]
+
+
+class TensorLayout:
+    """How the columns of a schema become tensors. Checked when it is made, before any row is read.
+
+    Attributes:
+        forms: of each tensor by its name, in the order in which they come.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        *,
+        stack: Mapping[str, Sequence[str]] | None = None,
+        expand_dims: bool = False,
+        fill: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Fix the layout.
+
+        Args:
+            schema: names and types of the columns.
+            stack: columns of numbers to join into one tensor of shape ``(rows, columns)`` under a new name.
+                Its type is the one that numpy promotes theirs to. They are not tensors by themselves then.
+            expand_dims: give single numbers the shape ``(rows, 1)`` instead of ``(rows,)``.
+            fill: what to put where a column is empty. NaN makes an array of floats of an integer or
+                boolean column, in every batch.
+
+        Raises:
+            DataNotReadable: a column is absent or its type has no tensor form; two have the same name.
+            InvalidSpec: the arguments make no sense together.
+        """
+        self._stack = {name: list(columns) for name, columns in (stack or {}).items()}
+        self._expand = expand_dims
+        twice = {name for name in schema.names if schema.names.count(name) > 1}
+        if twice:
+            raise DataNotReadable(f"Two columns are called {min(twice)!r}; rename one of them in the source.")
+        for name in [*(fill or {}), *(column for columns in self._stack.values() for column in columns)]:
+            if name not in schema.names:
+                raise DataNotReadable(
+                    f"There is no column {name!r}. {at_hand(name, schema.names, 'Columns')}"
+                )
+        self._fill = {name: _filler(schema.field(name), value) for name, value in (fill or {}).items()}
+        columns = {field.name: self._column_form(field) for field in schema}
+        stacked = {name for names in self._stack.values() for name in names}
+        self.forms: dict[str, Form] = {name: form for name, form in columns.items() if name not in stacked}
+        for name, members in self._stack.items():
+            if name in self.forms:
+                raise InvalidSpec(
+                    f"stack: {name!r} is also a column that is not stacked; choose another name."
+                )
+            self.forms[name] = _stacked_form(name, {member: columns[member] for member in members})
+
+    def convert(self, rows: pa.RecordBatch | pa.Table, where: str = "") -> Tensors:
+        """Convert rows of the schema.
+
+        Args:
+            rows: with at least the layout's columns.
+            where: what they came from, for messages.
+
+        Returns:
+            For each name an array whose first axis is the rows, or a list with one item a row. A stack
+            is the transposed view of a contiguous ``[columns, rows]`` buffer. Arrays that share Arrow's
+            memory are read-only.
+
+        Raises:
+            DataNotReadable: a value cannot be converted; the message names column and row.
+        """
+        tensors: Tensors = {}
+        for name, form in self.forms.items():
+            if name in self._stack:
+                tensors[name] = self._stacked(rows, name, form, where)
+            elif form.dtype is None:
+                tensors[name] = [item for _, chunk in self._chunks(rows, name) for item in to_list(chunk)]
+            else:
+                array = self._array(rows, name, form, where)
+                tensors[name] = array[:, np.newaxis] if self._expand and form.is_number else array
+        return tensors
+
+    def _column_form(self, field: pa.Field) -> Form:
+        form = form_of(field)
+        if form.is_number and _is_nan(self._fill.get(field.name)) and form.dtype is not None:
+            return Form(np.promote_types(form.dtype, np.float32))
+        return form
+
+    def _array(self, rows: pa.Table, name: str, form: Form, where: str) -> npt.NDArray[np.generic]:
+        column = rows.column(name)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        as_nan = _is_nan(self._fill.get(name))
+        array = to_array(self._filled(column, name), Place(name, where), missing_as_nan=as_nan)
+        return array.astype(form.dtype, copy=False)
+
+    def _stacked(self, rows: pa.Table, name: str, form: Form, where: str) -> npt.NDArray[np.generic]:
+        members = self._stack[name]
+        assert form.dtype is not None
+        buffer = np.empty((len(members), rows.num_rows), form.dtype)
+        as_nan = np.issubdtype(form.dtype, np.floating)
+        for line, member in zip(buffer, members, strict=True):
+            for first, chunk in self._chunks(rows, member):
+                place = Place(member, where, first=first)
+                line[first : first + len(chunk)] = to_array(chunk, place, missing_as_nan=as_nan)
+        return buffer.T
+
+    def _chunks(self, rows: pa.RecordBatch | pa.Table, name: str) -> Iterator[tuple[int, pa.Array]]:
+        """Yield a column's chunks, each with the row at which it begins."""
+        column = rows.column(name)
+        first = 0
+        for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+            yield first, self._filled(chunk, name)
+            first += len(chunk)
+
+    def _filled(self, values: pa.Array, name: str) -> pa.Array:
+        value = self._fill.get(name)
+        return values if value is None or _is_nan(value) else plain(values).fill_null(value)
+
+
+def _filler(field: pa.Field, value: Any) -> pa.Scalar | float:
+    """Return what fills a column: a value of its type, or NaN."""
+    form, kind = form_of(field), plain_type(field.type)
+    if form.shape or is_list(kind):
+        raise InvalidSpec(f"fill: column {field.name!r} is {field.type}; only single values can be filled.")
+    if isinstance(value, float) and math.isnan(value) and form.dtype is not None:
+        return math.nan
+    try:
+        # Arrow makes decimals of no floats, but casts them.
+        given = pa.array([value]).cast(kind) if pa.types.is_decimal(kind) else pa.array([value], kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise InvalidSpec(f"fill: {value!r} is no {kind} for {field.name!r}: {one_line(error)}.") from None
+    if given.null_count:
+        raise InvalidSpec(f"fill: {value!r} is no {kind} for {field.name!r}.")
+    return plain(given)[0]
+
+
+def _is_nan(value: pa.Scalar | float | None) -> bool:
+    return isinstance(value, float)
+
+
+def _stacked_form(name: str, members: Mapping[str, Form]) -> Form:
+    if not members:
+        raise InvalidSpec(f"stack: {name!r} has no columns.")
+    for column, form in members.items():
+        if not form.is_number:
+            raise InvalidSpec(f"stack: column {column!r} holds no single numbers; take it out of {name!r}.")
+    return Form(np.result_type(*(form.dtype for form in members.values())), (len(members),))
