@@ -21,7 +21,7 @@ test: $(VENV)/ready ## Lint, types, layers, unit, integration, chart and end-to-
 test-full: $(VENV)/ready ## The same and all that is too long for every change
 	@$(RUN) -m tools.stages test-full
 
-test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, e2e
+test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, libraries, e2e
 	@$(RUN) -m tools.stages $*
 
 ##@ Change
@@ -47,8 +47,12 @@ venv: $(VENV)/ready ## Install the development environment
 $(VENV)/ready: pyproject.toml requirements/dev.txt tools/bootstrap.sh
 	@PYTHON=$(PYTHON) tools/bootstrap.sh $(VENV)
 
+# What tests/libraries needs on top: PyTorch, TensorFlow, datasets and others (5 GB; packages are linked, not copied).
+$(VENV)-libraries/ready: pyproject.toml requirements/libraries.txt tools/bootstrap.sh
+	@PYTHON=$(PYTHON) tools/bootstrap.sh $(VENV)-libraries requirements/libraries.txt
+
 clean: ## Remove what builds and tests left in this folder (not the caches)
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-libraries dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \

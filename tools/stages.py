@@ -11,6 +11,7 @@ than one and a half times its bound is ended, so that a hang names itself instea
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from tools.record import write as record
 from tools.steps import last_line
 
 LOGS = Path(".state/test")
+#: Environment with the libraries that are too large for every development environment.
+LIBRARIES = ".venv-libraries"
 OVERRUN = 1.5
 
 
@@ -36,7 +39,9 @@ class Stage:
 
     Attributes:
         minutes: how long it may take on two cores with nothing cached.
-        commands: run in order until one fails; each starts with a program of the virtual environment.
+        commands: run in order until one fails; each starts with a path, or with the name of a program of
+            the virtual environment or the system.
+        full: `make test` goes without it.
         cluster: it needs root on Linux and a real cluster.
         counts: pytest runs here, so that its tests are counted.
     """
@@ -44,6 +49,7 @@ class Stage:
     name: str
     minutes: float
     commands: tuple[tuple[str, ...], ...]
+    full: bool = False
     cluster: bool = False
     counts: bool = False
 
@@ -75,8 +81,8 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
 
 
-def _pytest(name: str, folder: str, *options: str) -> tuple[str, ...]:
-    return ("pytest", folder, "-q", "--durations=5", f"--junitxml={LOGS / name}.xml", *options)
+def _pytest(name: str, folder: str, *options: str, program: str = "pytest") -> tuple[str, ...]:
+    return (program, folder, "-q", "--durations=5", f"--junitxml={LOGS / name}.xml", *options)
 
 
 def stages(*, full: bool) -> tuple[Stage, ...]:
@@ -101,6 +107,16 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
             counts=True,
         ),
         Stage("chart", 3, (_pytest("chart", "tests/chart", *chosen),), counts=True),
+        Stage(
+            "libraries",
+            8,
+            (
+                ("make", "--no-print-directory", f"{LIBRARIES}/ready"),
+                _pytest("libraries", "tests/libraries", program=f"{LIBRARIES}/bin/pytest"),
+            ),
+            full=True,
+            counts=True,
+        ),
         Stage("e2e", 25, (_pytest("e2e", "tests/e2e", *chosen),), cluster=True, counts=True),
     )
 
@@ -132,11 +148,16 @@ def run(stage: Stage, outcome: Outcome) -> bool:
     return True
 
 
+def find_program(name: str) -> str:
+    """Return the path of a program: this virtual environment's comes before the system's."""
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return shutil.which(name, path=folders) or name
+
+
 def _execute(command: Sequence[str], out: IO[str], deadline: float) -> str:
-    """Run a program of the virtual environment in a process group of its own; return what went wrong."""
-    program = Path(sys.executable).parent / command[0]
+    """Run a command in a process group of its own; return what went wrong."""
     process = subprocess.Popen(
-        [str(program), *command[1:]],
+        [find_program(command[0]), *command[1:]],
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=subprocess.STDOUT,
@@ -168,7 +189,8 @@ def main(arguments: Sequence[str]) -> int:
     full = "test-full" in arguments
     known = stages(full=full)
     names = [stage.name for stage in known]
-    wanted = names if full or "test" in arguments or not arguments else list(arguments)
+    everything = full or "test" in arguments or not arguments
+    wanted = [stage.name for stage in known if full or not stage.full] if everything else list(arguments)
     if unknown := sorted(set(wanted) - set(names)):
         print(
             f"There is no stage {unknown[0]!r}; there are: test, test-full, {', '.join(names)}.",
