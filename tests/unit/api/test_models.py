@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.data.sources import from_spec
+from mlpools.data.sources import ParquetSource, from_spec
 from mlpools_operator.api.v1alpha1 import KINDS, InvalidSpec, TrainingJobSpec, amount, parse
 from mlpools_operator.api.v1alpha1.meta import camel
 from tests.support.manifests import ABSENT, spec
@@ -157,4 +157,4 @@ def test_kinds_are_named_as_in_their_crds() -> None:
 def test_the_runtime_reads_a_source_as_it_is_handed_over(parquet: dict[str, Any]) -> None:
     source = parse("TrainingJob", spec("TrainingJob", {"data.train.parquet": parquet})).data["train"]
     assert source.parquet is not None
-    assert from_spec("train", source.plain()).urls == source.parquet.places
+    assert from_spec("train", source.plain()) == ParquetSource(source.parquet.places)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.data import ArrowSource, DataConnector, ParquetSource, ShardedDataConnector
+from mlpools.data import DataConnector, MemorySource, ParquetSource, ShardedDataConnector
 from mlpools.data.shard import ShardRows, size_in_memory
-from mlpools.errors import DataNotReadable
+from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.gang import Gang
 
 TABLE = pa.table({"x": pa.array(range(100), pa.int64()), "c": [f"v{i % 3}" for i in range(100)]})
@@ -58,7 +58,7 @@ def test_a_connector_survives_pickling(connector: DataConnector) -> None:
 
 def test_a_connector_knows_its_sources(files: Path) -> None:
     assert DataConnector.from_parquet(str(files)).data_sources == [ParquetSource((str(files),))]
-    assert DataConnector.from_dataframe(TABLE).data_sources == [ArrowSource(TABLE)]
+    assert DataConnector.from_dataframe(TABLE).data_sources == [MemorySource(TABLE)]
     assert DataConnector.from_sources([str(files / "0.parquet"), str(files / "1.parquet")]).num_rows == 50
 
 
@@ -68,8 +68,8 @@ def test_a_missing_column_is_named(connector: DataConnector) -> None:
 
 
 def test_kinds_of_sources_do_not_mix(files: Path) -> None:
-    with pytest.raises(DataNotReadable, match="one kind"):
-        DataConnector.from_sources([ArrowSource(TABLE), str(files)])
+    with pytest.raises(InvalidSpec, match="one kind"):
+        DataConnector.from_sources([MemorySource(TABLE), str(files)])
 
 
 @pytest.mark.parametrize("equal", [False, True])

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from mlpools.data.connector import DataConnector, ShardedDataConnector
-from mlpools.data.sources import ArrowSource, DataSource, ParquetSource
+from mlpools.data.ingestor import ArrowIngestor, DataIngestor
+from mlpools.data.sources import DataSource, MemorySource, ParquetSource
 
-__all__ = ["ArrowSource", "DataConnector", "DataSource", "ParquetSource", "ShardedDataConnector"]
+__all__ = [
+    "ArrowIngestor",
+    "DataConnector",
+    "DataIngestor",
+    "DataSource",
+    "MemorySource",
+    "ParquetSource",
+    "ShardedDataConnector",
+]

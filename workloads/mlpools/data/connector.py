@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from mlpools.data import reader, sharding
-from mlpools.data.plan import Plan, resolve
+from mlpools.data import sharding
+from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.sharding import RowRange
-from mlpools.data.sources import ArrowSource, DataSource, ParquetSource, as_sources
+from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
 from mlpools.errors import DataNotReadable, at_hand
 from mlpools.gang import Gang
-
-
-class Ingestor(Protocol):
-    """How a connector gets at rows; one implementation for each kind of source."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Names and types of all columns."""
-
-    @property
-    def group_rows(self) -> list[int]:
-        """Rows of each row group, from metadata."""
-
-    def read(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the ranges' rows in order."""
-
-
-class ParquetIngestor:
-    """Reads planned Parquet files."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.schema = plan.schema
-        self.group_rows = plan.group_rows
-
-    def read(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the ranges' rows in order."""
-        return reader.read(self.plan, ranges, columns)
-
-
-class ArrowIngestor:
-    """Hands out a table that is in memory already."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self._table = table
-        self.schema = table.schema.remove_metadata()
-        self.group_rows = [table.num_rows]
-
-    def read(self, ranges: Sequence[RowRange], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the ranges' rows in order, without a copy."""
-        table = self._table.select(columns)
-        return (table.slice(part.start, part.rows) for part in ranges)
 
 
 class DataConnector:
@@ -66,34 +23,52 @@ class DataConnector:
     when it was made.
     """
 
-    def __init__(
-        self, sources: Sequence[DataSource], ingestor: Ingestor, ranges: Sequence[RowRange] | None = None
-    ) -> None:
-        self._sources = tuple(sources)
+    #: What reads the sources unless a constructor is told another one.
+    DEFAULT_INGESTOR_CLASS: ClassVar[type[DataIngestor]] = ArrowIngestor
+
+    def __init__(self, ingestor: DataIngestor, ranges: Sequence[RowRange] | None = None) -> None:
+        """Make a connector from what reads its rows.
+
+        Args:
+            ingestor: gives the rows.
+            ranges: which of them are this connector's, in order; all by default.
+        """
         self._ingestor = ingestor
-        self._ranges = sharding.everything(ingestor.group_rows) if ranges is None else list(ranges)
+        self._ranges = None if ranges is None else list(ranges)
 
     @classmethod
-    def from_sources(cls, sources: DataSource | str | Sequence[DataSource | str]) -> Self:
-        """Connect to sources of one kind; a string is the path or URL of Parquet files.
+    def from_sources(
+        cls,
+        sources: DataSource | str | Sequence[DataSource | str],
+        *,
+        ingestor_class: type[DataIngestor] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Connect to sources, read one after the other; a string is the path or URL of Parquet files.
+
+        Args:
+            sources: either files and what becomes files, or tables in memory.
+            ingestor_class: what reads them.
+            **kwargs: for the ingestor.
 
         Raises:
             DataNotReadable: a file is missing, damaged or does not fit the others.
         """
-        given = as_sources(sources)
-        files = [source for source in given if isinstance(source, ParquetSource)]
-        tables = [source.table for source in given if isinstance(source, ArrowSource)]
-        if bool(files) == bool(tables):
-            raise DataNotReadable("A connector needs sources of one kind: either files or tables.")
-        if tables:
-            return cls(given, ArrowIngestor(pa.concat_tables(tables)))
-        urls = tuple(itertools.chain.from_iterable(source.urls for source in files))
-        return cls(given, ParquetIngestor(resolve(ParquetSource(urls))))
+        ingestor = ingestor_class or cls.DEFAULT_INGESTOR_CLASS
+        return cls(ingestor.from_sources(as_sources(sources), **kwargs))
 
     @classmethod
-    def from_parquet(cls, url: str | Sequence[str]) -> Self:
-        """Connect to Parquet files: paths or ``file://`` URLs of files, folders or globs."""
-        return cls.from_sources([url] if isinstance(url, str) else url)
+    def from_parquet(
+        cls, url: str | Sequence[str], *, options: Mapping[str, Any] | None = None, **selection: Any
+    ) -> Self:
+        """Connect to Parquet files.
+
+        Args:
+            url: files, folders or globs; paths or URLs.
+            options: see ``formats.parquet.Parquet``, named as in a job's spec.
+            **selection: ``columns``, ``filter``, ``limit``.
+        """
+        return cls.from_sources(ParquetSource(texts(url), options or {}, **selection))
 
     @classmethod
     def from_dataframe(cls, frame: Any) -> Self:
@@ -102,12 +77,12 @@ class DataConnector:
             frame = pa.Table.from_batches([frame])
         elif not isinstance(frame, pa.Table):
             frame = pa.Table.from_pandas(frame, preserve_index=False)
-        return cls.from_sources(ArrowSource(frame))
+        return cls.from_sources(MemorySource(frame))
 
     @property
     def data_sources(self) -> list[DataSource]:
         """What this connector was made of."""
-        return list(self._sources)
+        return self._ingestor.data_sources
 
     @property
     def schema(self) -> pa.Schema:
@@ -116,13 +91,13 @@ class DataConnector:
 
     @functools.cached_property
     def num_rows(self) -> int:
-        """Number of rows, known from metadata."""
-        return sum(part.rows for part in self._ranges)
+        """Number of rows: from metadata, or counted where the format or a filter needs it."""
+        return sum(self._ingestor.group_rows if self._ranges is None else (r.rows for r in self._ranges))
 
     @property
     def ranges(self) -> list[RowRange]:
         """The row ranges this connector reads."""
-        return list(self._ranges)
+        return sharding.everything(self._ingestor.group_rows) if self._ranges is None else list(self._ranges)
 
     def to_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in pieces as they are stored: whole row groups, or the part in this shard.
@@ -187,10 +162,16 @@ class ShardedDataConnector(DataConnector):
 
     @classmethod
     def from_sources(
-        cls, sources: DataSource | str | Sequence[DataSource | str], *, equal: bool = False, seed: int = 0
+        cls,
+        sources: DataSource | str | Sequence[DataSource | str],
+        *,
+        equal: bool = False,
+        seed: int = 0,
+        ingestor_class: type[DataIngestor] | None = None,
+        **kwargs: Any,
     ) -> Self:
-        """Connect to sources whose rows are to be dealt out; arguments as in ``sharding.shard``."""
-        connector = super().from_sources(sources)
+        """Connect to sources whose rows are dealt out; ``equal`` and ``seed`` as in ``sharding.shard``."""
+        connector = super().from_sources(sources, ingestor_class=ingestor_class, **kwargs)
         connector.equal, connector.seed = equal, seed
         return connector
 
@@ -210,7 +191,7 @@ class ShardedDataConnector(DataConnector):
             seed=self.seed,
             epoch=epoch,
         )
-        return DataConnector(self._sources, self._ingestor, ranges)
+        return DataConnector(self._ingestor, ranges)
 
 
 def _rebatch(tables: Iterator[pa.Table], batch_size: int, drop_last: bool) -> Iterator[pa.RecordBatch]:

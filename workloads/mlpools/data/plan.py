@@ -1,4 +1,4 @@
-"""The plan: files, row groups and types, resolved once by rank 0 and used by every rank.
+"""The plan: files, units and types, resolved once by rank 0 and used by every rank.
 
 A second listing by another rank could see another set of files.
 """
@@ -11,173 +11,201 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.fs
-import pyarrow.parquet as pq
 
-from mlpools.data.sources import ParquetSource, list_files
-from mlpools.errors import DataNotReadable, one_line
+from mlpools.data.schemas import common_schema
+from mlpools.errors import DataNotReadable, InvalidSpec
 
-#: One read of a file's end gets most footers whole.
-_TAIL_BYTES = 1 << 16
-_MAGIC = b"PAR1"
-_THREADS = 8
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """The smallest part of a file that is read by itself.
+
+    Attributes:
+        start: in the format's own count: a row group, a stripe, a record batch, or a byte.
+        stop: the end in the same count, exclusive.
+        rows: that pass the plan's filter and limit; None as long as nobody has counted.
+    """
+
+    start: int
+    stop: int
+    rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedFile:
-    """One Parquet file.
+    """One file.
 
     Attributes:
-        path: absolute.
+        url: where it lies.
         name: relative to the common folder of all files of the plan.
         size: bytes.
-        digest: SHA-256 of its footer, which lists every column chunk with place, size and statistics.
-        group_rows: rows of each row group.
+        version: of the bytes that were listed; a reader refuses others.
+        digest: of the content, or of the part that describes it.
+        format: name of one of ``formats.FORMATS``.
+        units: in order.
+        constants: values of columns that are not in the file, as text; None is null.
     """
 
-    path: str
+    url: str
     name: str
     size: int
+    version: str
     digest: str
-    group_rows: tuple[int, ...]
+    format: str
+    units: tuple[Unit, ...]
+    constants: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything about a Parquet source that does not need its rows.
+    """Everything about data in files that does not need its rows.
 
     Attributes:
-        files: sorted by path.
-        schema: of every file; where integer or float widths differ, the common type.
+        files: in order.
+        schema: the columns that readers hand out.
+        hidden: further columns, which only the filter looks at.
+        filter: predicate that rows pass, empty for all.
+        limit: only so many first rows in the plan's order; None for all.
+        options: of each format in use, by its name.
+        version: of the table or data set that the files belong to, if it has versions.
     """
 
     files: tuple[PlannedFile, ...]
     schema: pa.Schema
+    hidden: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+    filter: str = ""
+    limit: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    version: str = ""
 
     @functools.cached_property
-    def groups(self) -> tuple[tuple[PlannedFile, int], ...]:
-        """All row groups in order, as ``(file, index within the file)``."""
-        return tuple((file, index) for file in self.files for index in range(len(file.group_rows)))
+    def units(self) -> tuple[tuple[PlannedFile, Unit], ...]:
+        """All units in order, each with its file; a ``RowRange``'s group is a position in here."""
+        return tuple((file, unit) for file in self.files for unit in file.units)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the rows of every unit are known."""
+        return all(unit.rows is not None for _, unit in self.units)
 
     @property
     def group_rows(self) -> list[int]:
-        """Rows of each row group, in order."""
-        return [rows for file in self.files for rows in file.group_rows]
+        """Rows of each unit, in order, of a plan that is counted."""
+        rows = [unit.rows for _, unit in self.units if unit.rows is not None]
+        if len(rows) < len(self.units):
+            raise ValueError("The rows of this plan are not counted; use counting.count first.")
+        return rows
 
     @property
     def num_rows(self) -> int:
-        """Rows of all files."""
+        """Rows of a plan that is counted."""
         return sum(self.group_rows)
 
-    def fingerprint(self, columns: Sequence[str]) -> str:
+    def fingerprint(self, columns: Sequence[str] | None = None) -> str:
         """Return the SHA-256 that names this data.
 
-        It sees names, sizes and footers of the files and the columns used. It does not see a page
-        that was changed in place with size, statistics and footer kept.
+        It sees names, sizes and digests of the files, the values of partition columns, filter, limit,
+        options, version and the columns used. It does not see a page of a Parquet file that was
+        changed in place with size, statistics and footer kept, nor the middle of a local text file.
+
+        Args:
+            columns: that are used, in order; all by default.
         """
         digest = hashlib.sha256()
         for file in sorted(self.files, key=lambda file: file.name):
-            digest.update(json.dumps([file.name, file.size, file.digest]).encode())
-        digest.update(json.dumps({"columns": list(columns)}).encode())
+            digest.update(_canonical([file.name, file.size, file.digest, file.format, file.constants]))
+        used = self.schema.names if columns is None else list(columns)
+        digest.update(_canonical([used, self.filter, self.limit, self.options, self.version]))
         return digest.hexdigest()
 
     def to_json(self) -> str:
         """Return the text that is sent to the other ranks."""
-        schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
-        return json.dumps({"files": [dataclasses.astuple(file) for file in self.files], "schema": schema})
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        files = [dataclasses.astuple(file) for file in self.files]
+        return json.dumps(
+            fields | {"files": files, "schema": _packed(self.schema), "hidden": _packed(self.hidden)}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """Read what ``to_json`` wrote."""
         raw = json.loads(text)
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(raw["schema"])))
-        files = (
-            PlannedFile(path, name, size, digest, tuple(rows))
-            for path, name, size, digest, rows in raw["files"]
-        )
-        return cls(files=tuple(files), schema=schema)
+        files = []
+        for url, name, size, version, digest, kind, units, constants in raw["files"]:
+            parts = tuple(Unit(*unit) for unit in units)
+            files.append(PlannedFile(url, name, size, version, digest, kind, parts, constants))
+        schemas = {name: _unpacked(raw[name]) for name in ("schema", "hidden")}
+        return cls(**raw | schemas | {"files": tuple(files)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def resolve(source: ParquetSource) -> Plan:
-    """List the files of a source and read their footers.
+class Plannable(Protocol):
+    """A source that becomes a plan of files."""
+
+    def plan(self) -> Plan:
+        """List and inspect the files."""
+
+
+def resolve(sources: Plannable | Sequence[Plannable]) -> Plan:
+    """Return the plan of one source, or of several one after the other.
 
     Raises:
-        DataNotReadable: a file is missing, is not Parquet or does not fit the others, or there are no rows.
+        DataNotReadable: a file is missing, damaged or does not fit the others, or there are no rows.
+        InvalidSpec: the sources' filters, limits or options contradict each other.
     """
-    system, listed = list_files(source)
-    paths = [path for path, _ in listed]
-    base = os.path.commonpath([str(Path(path).parent) for path in paths])
-    with ThreadPoolExecutor(min(_THREADS, len(listed))) as pool:
-        footers = list(pool.map(lambda item: _read_footer(system, *item), listed))
-    files = tuple(
-        PlannedFile(
-            path=path,
-            name=os.path.relpath(path, base),
-            size=size,
-            digest=digest,
-            group_rows=tuple(meta.row_group(i).num_rows for i in range(meta.num_row_groups)),
-        )
-        for (path, size), (digest, meta) in zip(listed, footers, strict=True)
-    )
-    schema = _common_schema([(path, meta.schema) for path, (_, meta) in zip(paths, footers, strict=True)])
-    plan = Plan(files=files, schema=schema)
-    if plan.num_rows == 0:
-        raise DataNotReadable(f"{', '.join(source.urls)} has no rows.")
+    given = list(sources) if isinstance(sources, Sequence) else [sources]
+    plan = _join([source.plan() for source in given])
+    if plan.counted and plan.num_rows == 0:
+        shown = ", ".join(file.url for file in plan.files[:3]) + (", …" if len(plan.files) > 3 else "")
+        condition = f" that pass the filter {plan.filter!r}" if plan.filter else ""
+        raise DataNotReadable(f"{shown or 'The data'} has no rows{condition}.")
     return plan
 
 
-def _read_footer(system: pa.fs.FileSystem, path: str, size: int) -> tuple[str, pq.FileMetaData]:
-    """Return digest and content of a file's footer."""
-    try:
-        with system.open_input_file(path) as file:
-            tail = file.read_at(min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
-            if len(tail) < 12 or tail[-4:] != _MAGIC:
-                raise DataNotReadable(
-                    f"{path} is not a Parquet file; have data.*.parquet.url name only such files."
-                )
-            length = int.from_bytes(tail[-8:-4], "little") + 8
-            if length > len(tail) and length <= size - len(_MAGIC):
-                tail = file.read_at(length, size - length)
-    except OSError as error:
-        raise DataNotReadable(
-            f"{path} cannot be read: {one_line(error)}. Is its volume well, and may the job's user read it?"
-        ) from error
-    footer = tail[-length:]
-    try:
-        meta = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
-    except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(f"{path} is damaged: {one_line(error)}. Write the file anew.") from error
-    return hashlib.sha256(footer).hexdigest(), meta
+def common_names(urls: Sequence[str]) -> list[str]:
+    """Return each URL relative to the deepest folder that holds all of them."""
+    base = os.path.commonpath([os.path.dirname(url) for url in urls]) if urls else ""  # noqa: PTH120 - URLs
+    return [os.path.relpath(url, base) for url in urls]
 
 
-def _common_schema(schemas: Sequence[tuple[str, pq.ParquetSchema]]) -> pa.Schema:
-    """Return one schema for all files: the columns of the first one, each in a type that fits all."""
-    first_path, first = schemas[0]
-    common: pa.Schema = first.to_arrow_schema().remove_metadata()
-    for path, parquet in schemas[1:]:
-        if parquet.equals(first):
-            continue
-        schema = parquet.to_arrow_schema()
-        for i, field in enumerate(common):
-            if schema.get_field_index(field.name) < 0:
-                raise DataNotReadable(
-                    f"{path} has no column {field.name!r}, which {first_path} has. "
-                    "Write the files with the same columns, or leave this one out of the URL."
-                )
-            other = schema.field(field.name)
-            try:
-                merged = pa.unify_schemas(
-                    [pa.schema([field]), pa.schema([other])], promote_options="permissive"
-                )
-            except pa.ArrowException as error:
-                raise DataNotReadable(
-                    f"Column {field.name!r} is {field.type} in {first_path}, but {other.type} in {path}. "
-                    "Write both with the same type."
-                ) from error
-            common = common.set(i, merged.field(0))
-    return common
+def _join(plans: Sequence[Plan]) -> Plan:
+    first = plans[0]
+    if len(plans) == 1:
+        return first
+    if any(plan.limit is not None for plan in plans):
+        raise InvalidSpec("A limit is for one source; with several, take the first rows of the connector.")
+    options: dict[str, Mapping[str, Any]] = {}
+    for plan in plans:
+        if (plan.filter, plan.version) != (first.filter, first.version):
+            raise InvalidSpec("Sources that are read together need the same filter, and no versions.")
+        for name, given in plan.options.items():
+            if options.setdefault(name, given) != given:
+                raise InvalidSpec(f"Sources of {name} files that are read together need the same options.")
+    files = list({file.url: file for plan in plans for file in plan.files}.values())
+    names = common_names([file.url for file in files])
+    return dataclasses.replace(
+        first,
+        files=tuple(dataclasses.replace(file, name=name) for file, name in zip(files, names, strict=True)),
+        schema=common_schema([(plan.files[0].url, plan.schema) for plan in plans]),
+        hidden=common_schema([(plan.files[0].url, plan.hidden) for plan in plans]),
+        options=options,
+    )
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _packed(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _unpacked(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -1,93 +1,98 @@
-"""Reads row ranges of planned Parquet files as Arrow tables, one row group at a time."""
+"""Reads row ranges of a plan as Arrow tables, in order and with bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mlpools.data.plan import Plan, PlannedFile
+from mlpools.data import formats, schemas
+from mlpools.data.ahead import read_ahead
+from mlpools.data.files import open_planned, reading
+from mlpools.data.formats import Format
+from mlpools.data.plan import Plan, PlannedFile, Unit
 from mlpools.data.sharding import RowRange
-from mlpools.errors import DataNotReadable, one_line
 
-#: Row groups above this many bytes in memory are read in buffered pieces: several times less peak memory
-#: at the same speed.
-_BIG_GROUP_BYTES = 128 << 20
-_BUFFER_BYTES = 1 << 20
-_BIG_BATCH_ROWS = 1 << 16
+#: Stands for the end of a unit whose rows nobody has counted.
+_END = 1 << 62
+#: For rows that are decoded and not yet used.
+_BUDGET_BYTES = 256 << 20
 
 
-def read(plan: Plan, ranges: Sequence[RowRange], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield the ranges' rows in order, in the plan's types; only the columns asked for are read.
+def read(
+    plan: Plan, ranges: Sequence[RowRange] | None, columns: Sequence[str], *, budget: int = _BUDGET_BYTES
+) -> Iterator[pa.Table]:
+    """Yield rows in order, in the plan's types; only the columns asked for are read.
+
+    A thread decodes ahead of the consumer. Whole units are handed out, those above a quarter of the
+    budget in pieces.
+
+    Args:
+        plan: of the files.
+        ranges: which rows; None for all of the plan.
+        columns: which columns, in this order.
+        budget: bytes for rows that are decoded and not yet used.
 
     Raises:
-        DataNotReadable: a file is gone, was replaced, or is damaged.
+        DataNotReadable: a file is gone, was replaced, is damaged, or has a value that does not fit.
     """
-    schema = pa.schema([plan.schema.field(name) for name in columns])
-    current: PlannedFile | None = None
-    reader: pq.ParquetFile | None = None
-    try:
-        for part in ranges:
-            file, index = plan.groups[part.group]
-            if file is not current:
-                if reader is not None:
-                    reader.close(force=True)
-                current, reader = file, _open(file)
-            for table in _read_group(reader, file, index, part, list(columns)):
-                yield _cast(table.select(columns), schema, file)
-    finally:
-        if reader is not None:
-            reader.close(force=True)
+    names = {file.format for file in plan.files}
+    kinds = {name: formats.make(name, plan.options.get(name, {})) for name in names}
+    wanted = pa.schema([plan.schema.field(name) for name in columns])
+    if ranges is None:
+        ranges = [RowRange(group, 0, _END) for group in range(len(plan.units))]
+    return read_ahead(_read(plan, ranges, wanted, kinds, budget // 4), budget)
 
 
-def _open(file: PlannedFile) -> pq.ParquetFile:
-    try:
-        reader = pq.ParquetFile(pa.OSFile(file.path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
-    except FileNotFoundError as error:
-        raise DataNotReadable(f"{file.path} is not there; is the data mounted on every node?") from error
-    except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(
-            f"{file.path} cannot be read: {one_line(error)}. "
-            "Is its volume well, and may the job's user read it?"
-        ) from error
-    if reader.metadata.num_row_groups != len(file.group_rows):
-        raise DataNotReadable(
-            f"{file.path} was replaced while the job was starting. Write new data to new files."
-        )
-    return reader
-
-
-def _read_group(
-    reader: pq.ParquetFile | None, file: PlannedFile, index: int, part: RowRange, columns: list[str]
+def _read(
+    plan: Plan,
+    ranges: Sequence[RowRange],
+    wanted: pa.Schema,
+    kinds: Mapping[str, Format],
+    piece_bytes: int,
 ) -> Iterator[pa.Table]:
-    assert reader is not None
-    try:
-        if reader.metadata.row_group(index).total_byte_size <= _BIG_GROUP_BYTES:
-            yield reader.read_row_group(index, columns=columns).slice(part.start, part.rows)
-            return
+    for file, parts in itertools.groupby(ranges, key=lambda part: plan.units[part.group][0]):
+        with reading(file.url):
+            reader = _FileReader(file, kinds[file.format], wanted, piece_bytes)
+        with closing(reader):
+            for part in parts:
+                yield from reader.read(plan.units[part.group][1], part)
+
+
+class _FileReader:
+    """One open file of a plan."""
+
+    def __init__(self, file: PlannedFile, kind: Format, wanted: pa.Schema, piece_bytes: int) -> None:
+        self._file = file
+        self._kind = kind
+        self._wanted = wanted
+        self._stored = pa.schema([field for field in wanted if field.name not in file.constants])
+        self._reader = kind.open(open_planned(file), file.url, self._stored, piece_bytes)
+
+    def read(self, unit: Unit, part: RowRange) -> Iterator[pa.Table]:
+        """Yield the rows of one range."""
         position = 0
-        for batch in reader.iter_batches(_BIG_BATCH_ROWS, row_groups=[index], columns=columns):
-            start = max(part.start, position) - position
-            stop = min(part.stop, position + batch.num_rows) - position
-            if start < stop:
-                yield pa.Table.from_batches([batch.slice(start, stop - start)])
-            position += batch.num_rows
-            if position >= part.stop:
-                return
-    except (OSError, pa.ArrowException) as error:
-        raise DataNotReadable(
-            f"{file.path}, row group {index}, is damaged: {one_line(error)}. Write the file anew."
-        ) from error
+        with reading(self._file.url, f"{self._kind.unit} {unit.start}"):
+            for table in self._reader.read(unit):
+                start = max(part.start, position) - position
+                stop = min(part.stop, position + table.num_rows) - position
+                position += table.num_rows
+                if start < stop:
+                    yield self._complete(table.slice(start, stop - start))
+                if position >= part.stop:
+                    return
 
-
-def _cast(table: pa.Table, schema: pa.Schema, file: PlannedFile) -> pa.Table:
-    if table.schema.equals(schema):
+    def _complete(self, table: pa.Table) -> pa.Table:
+        """Add the columns that are not in the file, in the plan's types and order."""
+        table = schemas.cast(table, self._stored)
+        for i, field in enumerate(self._wanted):
+            if field.name in self._file.constants:
+                value = pa.scalar(self._file.constants[field.name], pa.string()).cast(field.type)
+                table = table.add_column(i, field, pa.repeat(value, table.num_rows))
         return table
-    for i, field in enumerate(schema):
-        if table.schema.field(i).type != field.type:
-            try:
-                table = table.set_column(i, field, table.column(i).cast(field.type))
-            except pa.ArrowException as error:
-                raise DataNotReadable(f"{file.path}, column {field.name!r}: {one_line(error)}") from error
-    return table
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()

@@ -21,9 +21,10 @@ class ShardRows:
 
     Attributes:
         alive: called for every table read; a reader of the tables may call it too.
-        bytes_read: what the kernel counted for this process while it was reading.
+        bytes_read: what the kernel counted for this process while it went over the rows; a thread reads
+            ahead of whoever uses them.
         keep: whether rows stay in memory; the caller knows what fits.
-        seconds: spent in reading and decoding.
+        seconds: spent in waiting for rows.
     """
 
     def __init__(
@@ -57,11 +58,12 @@ class ShardRows:
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         tables = self._shard.to_tables(columns)
+        before = bytes_read_so_far() - self.bytes_read
         while True:
-            began, before = time.monotonic(), bytes_read_so_far()
+            began = time.monotonic()
             table = next(tables, None)
-            self.bytes_read += bytes_read_so_far() - before
             self.seconds += time.monotonic() - began
+            self.bytes_read = bytes_read_so_far() - before
             if table is None:
                 return
             self.alive()

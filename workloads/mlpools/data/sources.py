@@ -3,118 +3,137 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
+import importlib
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.fs
 
-from mlpools.errors import DataNotReadable, InvalidSpec, one_line
-from mlpools.locations import local_path
+from mlpools.data import formats
+from mlpools.data.files import plan_files
+from mlpools.data.listing import match
+from mlpools.data.plan import Plan, Plannable
+from mlpools.errors import InvalidSpec, at_hand
 
-_WILD = frozenset("*?[")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which part of a source is wanted.
+
+    Attributes:
+        columns: to read, in this order; all by default.
+        filter: predicate that rows pass, such as ``distance > 500 and carrier in ('AA', 'UA')``.
+        limit: only so many first rows.
+    """
+
+    columns: tuple[str, ...] = ()
+    filter: str = ""
+    limit: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetSource:
-    """Parquet files.
+class FileSource(Selection):
+    """Files of one format.
 
     Attributes:
-        urls: files, folders (every ``*.parquet`` below) or globs (``**`` crosses folders), each a
-            ``file://`` URL or an absolute path.
+        urls: files, folders (every file below with the format's suffix) or globs (``**`` crosses folders).
+        options: of the format, named as in a job's spec.
     """
 
     urls: tuple[str, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    format: ClassVar[str]
+
+    @classmethod
+    def from_spec(cls, name: str, raw: Mapping[str, Any], selection: Mapping[str, Any]) -> Self:
+        """Read a section such as ``parquet: {url: /data}``.
+
+        Args:
+            name: of the section, for messages: ``data.train.parquet``.
+            raw: the section.
+            selection: columns, filter and limit, as keyword arguments.
+        """
+        check_keys(name, raw, ("url", "urls", "options"))
+        given = raw.get("url") or raw.get("urls")
+        if not given:
+            raise InvalidSpec(f"{name} needs url or urls.")
+        return cls(texts(given), raw.get("options") or {}, **selection)
+
+    def plan(self) -> Plan:
+        """List and inspect the files."""
+        suffixes = formats.make(self.format, self.options).suffixes
+        return plan_files(match(self.urls, suffixes), self.format, options=self.options, columns=self.columns)
+
+
+class ParquetSource(FileSource):
+    """Parquet files."""
+
+    format = "parquet"
 
 
 @dataclasses.dataclass(frozen=True)
-class ArrowSource:
+class MemorySource:
     """A table in memory."""
 
     table: pa.Table
 
 
-DataSource = ParquetSource | ArrowSource
+DataSource = Plannable | MemorySource
+
+#: Kind of a source in a job's spec -> module and class, which has ``from_spec`` as ``FileSource`` has.
+#: Imported only when it is asked for.
+KINDS: Mapping[str, str] = {
+    "parquet": "mlpools.data.sources:ParquetSource",
+}
+#: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
+_SELECTION = ("columns", "filter", "limit")
+_USE = ("shuffle", "cache")
 
 
-def from_spec(name: str, raw: Mapping[str, Any]) -> ParquetSource:
+def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
     """Read one source of a job's ``spec.data``.
 
     Raises:
-        InvalidSpec: it names no known format, or no URL.
+        InvalidSpec: it is of no known kind or of several, or a field is missing or unknown.
     """
-    parquet = raw.get("parquet")
-    given = (parquet.get("url") or parquet.get("urls")) if isinstance(parquet, Mapping) else None
-    if not given:
-        raise InvalidSpec(f"data.{name} needs parquet.url or parquet.urls.")
-    return ParquetSource((given,) if isinstance(given, str) else tuple(given))
+    where = f"data.{name}"
+    check_keys(where, raw, (*KINDS, *_SELECTION, *_USE))
+    kinds = [key for key in raw if key in KINDS]
+    if len(kinds) != 1:
+        raise InvalidSpec(f"{where} needs exactly one of {', '.join(KINDS)}, but has {len(kinds)} of them.")
+    [kind] = kinds
+    section = raw[kind]
+    if not isinstance(section, Mapping):
+        raise InvalidSpec(f"{where}.{kind} must have fields, such as url.")
+    module, _, attribute = KINDS[kind].partition(":")
+    cls = getattr(importlib.import_module(module), attribute)
+    selection = {
+        "columns": texts(raw.get("columns") or ()),
+        "filter": raw.get("filter") or "",
+        "limit": raw.get("limit"),
+    }
+    source: Plannable = cls.from_spec(f"{where}.{kind}", section, selection)
+    return source
 
 
-def as_sources(given: DataSource | str | Sequence[DataSource | str]) -> tuple[DataSource, ...]:
+def as_sources(given: DataSource | str | Sequence[DataSource | str]) -> list[DataSource]:
     """Return sources for what a caller may write: a path is a Parquet source."""
-    items = (given,) if isinstance(given, str | ParquetSource | ArrowSource) else tuple(given)
-    return tuple(ParquetSource((item,)) if isinstance(item, str) else item for item in items)
+    items = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    return [ParquetSource((item,)) if isinstance(item, str) else item for item in items]
 
 
-def list_files(source: ParquetSource) -> tuple[pa.fs.FileSystem, list[tuple[str, int]]]:
-    """Return the file system and the sorted ``(path, bytes)`` of all files of a source.
+def check_keys(where: str, raw: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse a field that does not exist.
 
     Raises:
-        DataNotReadable: a URL matches nothing, or cannot be listed.
+        InvalidSpec: with the name that was probably meant.
     """
-    system = pa.fs.LocalFileSystem()
-    found: dict[str, int] = {}
-    for url in source.urls:
-        try:
-            path = str(local_path(url, "data url"))
-            files = _match(system, path) if _WILD & set(path) else _expand(system, path)
-        except (OSError, ValueError) as error:
-            raise DataNotReadable(f"{url} cannot be listed: {one_line(error)}") from error
-        if not files:
-            raise DataNotReadable(
-                f"{url} is not there or holds no Parquet file; check the path and the mount."
-            )
-        found.update(files)
-    return system, sorted(found.items())
+    for key in raw:
+        if key not in known:
+            raise InvalidSpec(f"{where} has no field {key!r}. {at_hand(key, known, 'Fields')}")
 
 
-def _expand(system: pa.fs.FileSystem, path: str) -> dict[str, int]:
-    info = system.get_file_info(path)
-    if info.type == pa.fs.FileType.Directory:
-        return {item.path: item.size for item in _walk(system, path) if item.path.endswith(".parquet")}
-    return {path: info.size} if info.type == pa.fs.FileType.File else {}
-
-
-def _match(system: pa.fs.FileSystem, pattern: str) -> dict[str, int]:
-    parts = PurePosixPath(pattern).parts
-    fixed = next(i for i, part in enumerate(parts) if _WILD & set(part))
-    base = str(PurePosixPath(*parts[:fixed]))
-    wanted = parts[fixed:]
-    return {
-        item.path: item.size
-        for item in _walk(system, base)
-        if _parts_match(PurePosixPath(item.path).relative_to(base).parts, wanted)
-    }
-
-
-def _walk(system: pa.fs.FileSystem, base: str) -> list[pa.fs.FileInfo]:
-    """Return all files below a folder. As everywhere, names with ``_`` or ``.`` in front are not data."""
-    if system.get_file_info(base).type != pa.fs.FileType.Directory:
-        return []
-    items = system.get_file_info(pa.fs.FileSelector(base, recursive=True))
-    return [
-        item
-        for item in items
-        if item.type == pa.fs.FileType.File
-        and not any(part[0] in "_." for part in PurePosixPath(item.path).relative_to(base).parts)
-    ]
-
-
-def _parts_match(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    if not wanted:
-        return not parts
-    if wanted[0] == "**":
-        return any(_parts_match(parts[i:], wanted[1:]) for i in range(len(parts) + 1))
-    return bool(parts) and fnmatch.fnmatchcase(parts[0], wanted[0]) and _parts_match(parts[1:], wanted[1:])
+def texts(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one text, or several, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)

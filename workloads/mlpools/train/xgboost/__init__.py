@@ -11,7 +11,8 @@ import xgboost as xgb
 
 from mlpools.contract import Phase
 from mlpools.data.columns import Columns, choose
-from mlpools.data.connector import ParquetIngestor, ShardedDataConnector
+from mlpools.data.connector import ShardedDataConnector
+from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.shard import ShardRows, size_in_memory
 from mlpools.data.sources import from_spec
@@ -119,8 +120,8 @@ def _shards(job: Job, plans: Mapping[str, Plan], columns: Columns) -> dict[str, 
     """Return this rank's rows of every set, training data first."""
     shards = {}
     for name in ["train", *sorted(set(plans) - {"train"})]:
-        connector = ShardedDataConnector([from_spec(name, job.task.data[name])], ParquetIngestor(plans[name]))
-        shards[name] = connector.get_shard(job.gang)
+        ingestor = ArrowIngestor([from_spec(name, job.task.data[name])], plans[name])
+        shards[name] = ShardedDataConnector(ingestor).get_shard(job.gang)
     memory = cgroup.limits().memory
     needed = sum(size_in_memory(shard, columns.all) for shard in shards.values())
     keep = memory is None or needed <= memory * _DECODED_SHARE / job.task.workers_per_node
@@ -193,7 +194,7 @@ def _outcome(
         "rows": rows,
     }
     details = {**summary, "history": progress.history}
-    files = {name: [[file.name, len(file.group_rows)] for file in plan.files] for name, plan in plans.items()}
+    files = {name: [[file.name, len(file.units)] for file in plan.files] for name, plan in plans.items()}
     facts = {
         **summary,
         "resumedFromStep": boosting.resumed_from,
