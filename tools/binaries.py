@@ -6,6 +6,7 @@ module or of Go leads to a new folder, never to a stale program.
 
     python -m tools.binaries control-plane     # build what integration tests need
     python -m tools.binaries cluster           # … what the local cluster needs
+    python -m tools.binaries services          # … what tests use beside a cluster: an S3 server
     python -m tools.binaries kubectl           # one program; prints its path
 """
 
@@ -79,7 +80,7 @@ def _kubernetes(*programs: str) -> Build:
     )
 
 
-BUILDS = (
+CLUSTER = (
     Build("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),
     _kubernetes("kube-apiserver", "kubectl"),
     _kubernetes("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
@@ -87,9 +88,12 @@ BUILDS = (
     Build("local-path-provisioner", {"local-path-provisioner": "github.com/rancher/local-path-provisioner"}),
     Build("coredns", {"coredns": "github.com/coredns/coredns"}),
 )
+SERVICES = (Build("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),)
+BUILDS = CLUSTER + SERVICES
 GROUPS = {
     "control-plane": ("etcd", "kube-apiserver", "kubectl", "helm"),
-    "cluster": tuple(name for build in BUILDS for name in build.packages),
+    "cluster": tuple(name for build in CLUSTER for name in build.packages),
+    "services": tuple(name for build in SERVICES for name in build.packages),
 }
 
 
@@ -102,7 +106,8 @@ def binary(name: str) -> Path:
     """
     build = next((build for build in BUILDS if name in build.packages), None)
     if build is None:
-        raise ToolError(f"There is no tool {name!r}; there are: {', '.join(GROUPS['cluster'])}.")
+        known = ", ".join(name for build in BUILDS for name in build.packages)
+        raise ToolError(f"There is no tool {name!r}; there are: {known}.")
     go = _go()
     folder = cache_dir() / "bin" / build.key(_go_version(go))
     if not (folder / name).exists():
