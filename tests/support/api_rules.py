@@ -205,6 +205,19 @@ POD_RULES = (
         {"packages": {"credentialsSecret": "login"}},
         {"packages": {"credentialsSecret": "login", "indexURL": "https://pypi.test"}},
     ),
+    _pool("spec.cache.size", "must be a quantity above 0", {"cache.size": "0"}, {"cache.size": "200Gi"}),
+    _pool(
+        "spec.cache.volume",
+        "exactly one of persistentVolumeClaim, csi and hostPath",
+        {"cache.volume": {"hostPath": {"path": "/nvme/cache"}, "csi": {"driver": "local.test"}}},
+        {"cache.volume": {"csi": {"driver": "local.test"}}},
+    ),
+    _pool(
+        "spec.cache.volume.hostPath.path",
+        "is a folder of the system",
+        {"cache.volume": {"hostPath": {"path": "/etc"}}},
+        {"cache.volume": {"hostPath": {"path": "/nvme/cache"}}},
+    ),
     _network(
         "RDMA needs the device", {"profile": "RDMA"}, {"profile": "RDMA", "networks": ["ib/rail-0@net1"]}
     ),
@@ -503,7 +516,7 @@ JOB_RULES = (
                 ]
             },
         )
-        for path in ("/tmp", "/scratch", "/dev/shm")
+        for path in ("/tmp", "/scratch", "/dev/shm", "/cache")
     ),
 )
 

@@ -51,6 +51,15 @@ PACKAGES_LOCK = "lock.json"
 #: ``username``, ``password``, ``ca.crt``, ``requirements.txt``.
 PACKAGES_MOUNT = "/etc/mlpools/packages"
 
+#: Where a pod keeps data that it reads more than once, and how many bytes of it its pool allows.
+CACHE_ENV = "MLPOOLS_CACHE"
+CACHE_BYTES_ENV = "MLPOOLS_CACHE_BYTES"
+CACHE_MOUNT = "/cache"
+#: The container's limit of local disk in bytes; without a limit what the machine has of it.
+EPHEMERAL_BYTES_ENV = "MLPOOLS_EPHEMERAL_BYTES"
+#: Where the pod finds the Secrets of its SQL sources: a folder for each data set by its name.
+CONNECTIONS_MOUNT = "/etc/mlpools/connections"
+
 #: Where the kubelet reads the termination message; it keeps 4,096 bytes of it.
 TERMINATION_LOG = "/dev/termination-log"
 FINAL_MAX_BYTES = 4_000

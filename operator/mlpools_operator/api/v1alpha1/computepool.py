@@ -24,6 +24,7 @@ from mlpools_operator.api.v1alpha1.meta import (
     exactly_one,
     list_map,
 )
+from mlpools_operator.api.v1alpha1.pool_cache import PoolCache
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
@@ -173,6 +174,8 @@ class ComputePoolSpec(Model):
     """The image that jobs of the pool run in, unless they name their own."""
     packages: PoolPackages = PoolPackages()
     """Where jobs install Python packages from, and which. A change holds from a job's next attempt."""
+    cache: PoolCache = PoolCache()
+    """Where jobs keep data that they read more than once. A change holds from a job's next attempt."""
     lost_node_seconds: Annotated[int, Field(ge=0, le=86_400)] = 30
     """Seconds that a machine may be not ready or not reachable before its pods count as lost."""
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
-from mlpools.contract import COORDINATOR_PORT, POD_IP_ENV, STATUS_PORT, TASK_ENV, TERMINATION_LOG, Task
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec
+from mlpools.contract import (
+    CACHE_BYTES_ENV,
+    CACHE_ENV,
+    CACHE_MOUNT,
+    COORDINATOR_PORT,
+    EPHEMERAL_BYTES_ENV,
+    POD_IP_ENV,
+    STATUS_PORT,
+    TASK_ENV,
+    TERMINATION_LOG,
+    Task,
+)
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec, amount
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities
@@ -18,6 +29,9 @@ COMMAND = ("python", "-m", "mlpools.supervisor")
 
 #: Path -> volume, such as ``/dev/shm`` -> ``mlpools-shm``; the container's root file system is read-only.
 _MOUNTS = {path: OWN_VOLUME_PREFIX + path.rpartition("/")[2] for path in OWN_MOUNTS}
+
+#: What Kubernetes fills in: without a limit, what the machine can give to pods.
+_DISK_LIMIT = {"resource": "limits.ephemeral-storage"}
 
 
 def container(
@@ -35,7 +49,7 @@ def container(
         "image": spec.runtime.image or pool.runtime.image or defaults.runtime_image,
         "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
         "command": list(COMMAND),
-        "env": _env(spec, wiring, task),
+        "env": _env(spec, pool, wiring, task),
         "ports": _ports(wiring),
         "resources": {"requests": resources, "limits": resources},
         "terminationMessagePath": TERMINATION_LOG,
@@ -55,19 +69,31 @@ def container(
 
 def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> list[Object]:
     """Return the volumes of a pod: ours, which the container's mounts need, and the job's."""
-    shared: dict[str, Any] = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
-    sources = {"/dev/shm": shared}  # noqa: S108 - a mount
-    own = [{"name": name, "emptyDir": sources.get(path, {})} for path, name in _MOUNTS.items()]
+    shared = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
+    sources: Mapping[str, Object] = {
+        "/dev/shm": {"emptyDir": shared},  # noqa: S108 - a mount
+        CACHE_MOUNT: _cache(pool),
+    }
+    own = [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
     return [*own, *packages.volumes(spec, pool), *mounted.volumes(spec)]
 
 
-def _env(spec: TrainingJobSpec, wiring: Wiring, task: Task) -> list[Object]:
+def _cache(pool: ComputePoolSpec) -> Object:
+    if pool.cache.volume is not None:
+        return pool.cache.volume.plain()
+    return {"emptyDir": {"sizeLimit": pool.cache.size}}
+
+
+def _env(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring, task: Task) -> list[Object]:
     """Return the variables, the stronger ones later: the pool's, the job's, the contract's."""
     variables: list[Object] = [
         *({"name": name, "value": _literal(value)} for name, value in wiring.env.items()),
         *(variable.plain() for variable in spec.env),
         {"name": "PYTHONUNBUFFERED", "value": "1"},
         {"name": POD_IP_ENV, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": CACHE_ENV, "value": CACHE_MOUNT},
+        {"name": CACHE_BYTES_ENV, "value": str(int(amount(pool.cache.size)))},
+        {"name": EPHEMERAL_BYTES_ENV, "valueFrom": {"resourceFieldRef": _DISK_LIMIT}},
         {"name": TASK_ENV, "value": _literal(task.to_json())},
     ]
     # One of each name, at the strongest one's place: a value may name only variables before it.

@@ -78,6 +78,7 @@ def test_a_pod_requests_what_it_may_use() -> None:
         "/tmp": "mlpools-tmp",
         "/scratch": "mlpools-scratch",
         "/dev/shm": "mlpools-shm",
+        "/cache": "mlpools-cache",
         "/data": "data",
     }
 

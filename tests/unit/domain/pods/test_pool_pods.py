@@ -35,7 +35,10 @@ def test_a_job_wins_over_its_pools_network_but_not_over_the_contract() -> None:
     pool = {"network.env": {"NCCL_IB_HCA": "=mlx5_0", "COST": "$(5)", "NCCL_DEBUG": "TRACE"}}
     names = [it["name"] for it in main(build({"env": env}, pool))["env"]]
     assert len(names) == len(set(names))
-    assert names[-3:] == ["PYTHONUNBUFFERED", "MLPOOLS_POD_IP", "MLPOOLS_TASK"]
+    assert set(names[-6:]) == {
+        *("PYTHONUNBUFFERED", "MLPOOLS_POD_IP", "MLPOOLS_TASK"),
+        *("MLPOOLS_CACHE", "MLPOOLS_CACHE_BYTES", "MLPOOLS_EPHEMERAL_BYTES"),
+    }
     values = variables(build({"env": env}, pool))
     assert (values["NCCL_DEBUG"], values["NCCL_IB_HCA"], values["PYTHONUNBUFFERED"]) == (
         "INFO",
@@ -253,3 +256,25 @@ def test_an_overlay_cannot_take_the_contract_away(containers: Any) -> None:
 
 def _parse(changes: Object) -> ComputePoolSpec:
     return parse("ComputePool", a_pool(**changes).spec)
+
+
+def test_a_pod_has_a_cache_of_its_own_unless_the_pool_gives_a_volume() -> None:
+    for cache, volume in (
+        ({}, {"emptyDir": {"sizeLimit": "10Gi"}}),
+        ({"size": "500Gi"}, {"emptyDir": {"sizeLimit": "500Gi"}}),
+        ({"volume": {"hostPath": {"path": "/nvme/cache"}}}, {"hostPath": {"path": "/nvme/cache"}}),
+        (
+            {"volume": {"persistentVolumeClaim": {"claimName": "cache"}}},
+            {"persistentVolumeClaim": {"claimName": "cache"}},
+        ),
+    ):
+        built = build(pool={"cache": cache})
+        volumes = {it["name"]: it for it in pod(built)["volumes"]}
+        assert volumes["mlpools-cache"] == {"name": "mlpools-cache", **volume}
+        assert {"name": "mlpools-cache", "mountPath": "/cache"} in main(built)["volumeMounts"]
+
+
+def test_a_pod_knows_how_much_it_may_keep() -> None:
+    values = variables(build(pool={"cache": {"size": "1Gi"}}))
+    assert (values["MLPOOLS_CACHE"], values["MLPOOLS_CACHE_BYTES"]) == ("/cache", str(2**30))
+    assert values["MLPOOLS_EPHEMERAL_BYTES"] == {"resourceFieldRef": {"resource": "limits.ephemeral-storage"}}
