@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlpools.data import reader
-from mlpools.data.listing import match
 from mlpools.data.plan import Plan, Unit, resolve
 from mlpools.data.sharding import everything, shard
 from mlpools.data.sources import ParquetSource, from_spec
 from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.storage import match
 
 
 def table(start: int, rows: int) -> pa.Table:

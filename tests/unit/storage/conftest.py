@@ -1,20 +1,10 @@
-"""An object store on this machine, found through the environment as any other one is."""
-
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
-from mlpools.storage import client
 from tests.support.object_store import ObjectStore
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    with ObjectStore() as store:
-        for name, value in store.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv(client.PATIENCE_ENV, "3")
-        monkeypatch.setattr(client, "_stores", {})
-        yield store
+def store(object_store: ObjectStore) -> ObjectStore:
+    return object_store

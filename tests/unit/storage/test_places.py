@@ -17,6 +17,7 @@ from mlpools.storage.urls import parse
 
 def test_a_url_has_one_spelling() -> None:
     assert locate("/a//b/../c/").url == "/a/c"
+    assert locate("a/b").url == str(Path.cwd() / "a/b")
     assert locate("file:///a%20b/c").url == "/a b/c"
     assert locate("s3://bucket//a/b/").url == "s3://bucket/a/b"
     assert locate("s3://bucket/").url == "s3://bucket"
@@ -43,7 +44,7 @@ def test_places_near_a_place() -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("relative/path", "no URL that can be used"),
+        ("file://relative/path", "no URL that can be used"),
         ("ftp://host/x", "ftp:// is no storage"),
         ("s3://", "no bucket"),
         ("s3://bucket/../other", r"\. or \.\."),

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from mlpools.data import formats, schemas
 from mlpools.data.formats import Format, Inspection
-from mlpools.data.listing import FileInfo, open_file
 from mlpools.data.plan import Plan, PlannedFile, common_names
 from mlpools.errors import DataNotReadable, JobError, one_line
+from mlpools.storage import FileInfo, locate
 
 _THREADS = 8
 #: Of files that do not describe themselves, this much of the start and of the end tells them apart.
@@ -83,7 +83,7 @@ def plan_files(
 
 def open_planned(file: PlannedFile) -> pa.NativeFile:
     """Open a file of a plan, and no other that took its place; see ``reading`` for what goes wrong."""
-    return open_file(FileInfo(file.url, file.size, file.version))
+    return locate(file.url).open(FileInfo(file.url, file.size, file.version))
 
 
 @contextmanager
@@ -102,12 +102,6 @@ def reading(url: str, part: str = "") -> Iterator[None]:
         yield
     except JobError:
         raise
-    except FileNotFoundError as error:
-        raise DataNotReadable(f"{url} is not there; is the data mounted on every node?") from error
-    except FileExistsError as error:
-        raise DataNotReadable(
-            f"{url} was replaced after the job had planned its data. Write new data to new files."
-        ) from error
     except (OSError, ValueError, pa.ArrowException) as error:
         if getattr(error, "errno", None):
             raise DataNotReadable(
@@ -120,7 +114,7 @@ def reading(url: str, part: str = "") -> Iterator[None]:
 
 
 def _inspect(kind: Format, info: FileInfo) -> Inspection:
-    with reading(info.url), open_file(info) as file:
+    with reading(info.url), locate(info.url).open(info) as file:
         inspection = kind.inspect(file, info.url)
         return inspection if inspection.digest else dataclasses.replace(inspection, digest=_sample(file))
 

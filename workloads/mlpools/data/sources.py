@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from mlpools.data import formats
 from mlpools.data.files import plan_files
-from mlpools.data.listing import match
 from mlpools.data.plan import Plan, Plannable
 from mlpools.errors import InvalidSpec, at_hand
+from mlpools.storage import match
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

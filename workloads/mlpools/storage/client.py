@@ -31,6 +31,7 @@ _REQUEST_TIMEOUT = timedelta(minutes=10)
 _STALL_TIMEOUT = timedelta(seconds=30)
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=10)
+_MANY = 10_000
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
@@ -94,7 +95,7 @@ def store(address: Address) -> Any:
                 options["root_certificate"] = Path(os.environ["AWS_CA_BUNDLE"]).read_bytes()
             seconds = patience()
             retries = {
-                "max_retries": max(1, int(seconds)),
+                "max_retries": _MANY,  # the time decides
                 "retry_timeout": timedelta(seconds=seconds),
                 "backoff": {
                     "init_backoff": _FIRST_WAIT,

@@ -100,7 +100,7 @@ class LocalPlace:
     def open(self, info: FileInfo) -> pa.NativeFile:
         import pyarrow as pa
 
-        if self.info().version != info.version:
+        if self.info() != info:
             raise failures.replaced(info.url)
         with _reading(self.path):
             return pa.OSFile(str(self.path))

@@ -158,7 +158,7 @@ class Location:
 
 
 def locate(url: str | Path) -> Location:
-    """Return the place that a URL or an absolute path means.
+    """Return the place that a URL or a path means.
 
     Args:
         url: ``/path``, ``file:///path``, ``s3://bucket/key``, ``gs://bucket/key``, ``az://container/key``,

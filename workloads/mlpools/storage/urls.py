@@ -1,4 +1,4 @@
-"""URLs of stores taken apart and checked; pure."""
+"""URLs of stores taken apart and checked."""
 
 from __future__ import annotations
 
@@ -45,18 +45,21 @@ class Address:
 def canonical(url: str) -> str:
     """Return the one spelling of a URL: a local file as its absolute path, others without needless slashes.
 
+    A path may be relative to the working folder, as one writes it on a laptop.
+
     Raises:
         InvalidSpec: it is none that can be used; the sentence says why.
     """
-    if "://" in url and not url.startswith("file://"):
+    if "://" not in url:
+        return posixpath.abspath(url)
+    if not url.startswith("file://"):
         address = parse(url)
         return address.url_of(address.key)
     try:
         return posixpath.normpath(local_path(url, "The URL"))
     except ValueError as error:
         raise InvalidSpec(
-            f"{url!r} is no URL that can be used: write /path, file:///path, or one that begins with "
-            f"{', '.join(f'{scheme}://' for scheme in STORES)}."
+            f"{url!r} is no URL that can be used: a file's begins with file:/// or is only its path."
         ) from error
 
 
