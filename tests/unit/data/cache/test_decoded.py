@@ -1,0 +1,153 @@
+"""Decoded tables come back equal, as views of a mapped file, and never from a file that was changed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpools.data.cache.decoded import DecodedCache, name_of
+from mlpools.data.cache.shelf import Shelf
+
+NAME = name_of(["file", 1])
+
+
+def cache(folder: Path) -> DecodedCache:
+    return DecodedCache(Shelf(folder, 1 << 30))
+
+
+def floats(rows: int = 1000) -> pa.Table:
+    values = np.random.default_rng(0).standard_normal((4, rows)).astype(np.float32)
+    return pa.table(list(values), names=["a", "b", "c", "d"])
+
+
+TABLES = {
+    "floats": floats(),
+    "odd rows": floats(1001),
+    "empty": floats(0),
+    "no columns": pa.table({}),
+    "chunks": pa.concat_tables([floats(10), floats(20)]),
+    "slice": floats().slice(3, 100),
+    "nulls": pa.table({"x": [1, None, 3], "y": pa.nulls(3)}),
+    "texts": pa.table({"x": ["a", None, "ccc"], "y": pa.array(["u", "v", "u"]).dictionary_encode()}),
+    "nested": pa.table({"x": [[1, 2], [], None], "y": [{"a": 1}, None, {"a": 3}], "z": [True, False, None]}),
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES.keys())
+def test_a_table_comes_back_equal_from_this_and_another_process(table: pa.Table, tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    assert mine.find(NAME) is None
+    for got in (mine.keep(NAME, table), mine.find(NAME), cache(tmp_path).find(NAME)):
+        assert got is not None
+        got.validate(full=True)
+        assert got.equals(table)
+
+
+def test_columns_are_evenly_spaced_views_of_one_mapping(tmp_path: Path) -> None:
+    table = cache(tmp_path).keep(NAME, floats(1001))
+    starts = [column.chunk(0).buffers()[1].address for column in table.columns]
+    assert {after - before for before, after in itertools.pairwise(starts)} == {1001 * 4 + 4}
+    assert not table.column(0).chunk(0).buffers()[1].is_mutable
+
+
+def test_a_table_is_mapped_once_by_one_process(tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    kept = mine.keep(NAME, floats())
+    assert mine.find(NAME) is kept
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_found_and_the_file_removed(
+    place: float, bit: int, tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("flip")
+    cache(folder).keep(NAME, floats(50))
+    (path,) = folder.glob("*.arrow")
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    assert cache(folder).find(NAME) is None
+    assert not path.exists()
+
+
+@given(length=st.floats(0, 1, exclude_max=True))
+def test_a_torn_file_is_found(length: float, tmp_path_factory: Any) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    cache(folder).keep(NAME, floats(50))
+    (path,) = folder.glob("*.arrow")
+    os.truncate(path, int(length * path.stat().st_size))
+    assert cache(folder).find(NAME) is None
+
+
+def test_pages_lost_in_a_power_cut_are_found(tmp_path: Path) -> None:
+    cache(tmp_path).keep(NAME, floats())
+    (path,) = tmp_path.glob("*.arrow")
+    for lost in (slice(4096, 8192), slice(None)):
+        content = bytearray(path.read_bytes())
+        content[lost] = bytes(len(content[lost]))
+        path.write_bytes(content)
+        assert cache(tmp_path).find(NAME) is None
+        cache(tmp_path).keep(NAME, floats())
+
+
+def test_swapped_pages_are_found(tmp_path: Path) -> None:
+    table = pa.table({"x": np.arange(1 << 14, dtype=np.float64)})
+    cache(tmp_path).keep(NAME, table)
+    (path,) = tmp_path.glob("*.arrow")
+    content = bytearray(path.read_bytes())
+    content[8192:16384], content[16384:24576] = content[16384:24576], content[8192:16384]
+    path.write_bytes(content)
+    assert cache(tmp_path).find(NAME) is None
+
+
+def test_a_file_of_another_piece_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    cache(tmp_path).keep(NAME, floats())
+    other = name_of(["file", 2])
+    (path,) = tmp_path.glob("*.arrow")
+    path.rename(path.with_name(f"{other}.arrow"))
+    assert cache(tmp_path).find(other) is None
+
+
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    mine.keep(NAME, floats())
+    cache(tmp_path).keep(NAME, floats(10))
+    again = mine.find(NAME)
+    assert again is not None
+    assert again.num_rows == 10
+
+
+def test_a_mapped_table_outlives_its_file(tmp_path: Path) -> None:
+    mine = DecodedCache(Shelf(tmp_path, 20_000))
+    kept = mine.keep(NAME, floats())
+    mine.keep(name_of(["file", 2]), floats())
+    assert mine.find(NAME) is None
+    assert kept.equals(floats())
+
+
+def test_what_cannot_be_kept_is_handed_back_as_it_is(tmp_path: Path) -> None:
+    small = DecodedCache(Shelf(tmp_path, 100))
+    assert small.keep(NAME, floats()).equals(floats())
+    assert small.find(NAME) is None
+
+
+def test_a_cache_travels_without_its_mappings(tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    mine.keep(NAME, floats())
+    assert len(pickle.dumps(mine)) < 1000
+    assert pickle.loads(pickle.dumps(mine)).find(NAME).equals(floats())
+
+
+def test_the_name_tells_every_part_of_the_identity() -> None:
+    names = {name_of(identity) for identity in (["a", 1], ["a", 2], ["b", 1], [["a"], 1], "a1")}
+    assert len(names) == 5
+    assert name_of({"a": 1, "b": 2}) == name_of({"b": 2, "a": 1})

@@ -1,0 +1,1 @@
+"""What was fetched or decoded once and need not be again: files within a budget, shared by processes."""
