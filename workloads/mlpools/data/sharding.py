@@ -61,19 +61,42 @@ def shard(
         seed: of the choice of dropped rows.
         epoch: of the choice of dropped rows.
     """
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank {rank} is not one of {world_size} ranks.")
     borders = [0, *itertools.accumulate(group_rows)]
-    if not equal:
-        cuts = [_cut(borders, k, world_size) for k in range(world_size + 1)]
-        return _ranges(borders, cuts[rank], cuts[rank + 1])
-    size, surplus = divmod(borders[-1], world_size)
-    hole = random.Random(f"{seed}:{epoch}").randint(0, size * world_size)  # noqa: S311 - not for secrets
     return [
         part
-        for start, stop in _around(hole, surplus, rank * size, (rank + 1) * size)
+        for start, stop in spans(borders, rank, world_size, equal=equal, seed=seed, epoch=epoch)
         for part in _ranges(borders, start, stop)
     ]
+
+
+def spans(
+    borders: Sequence[int], rank: int, world_size: int, *, equal: bool = False, seed: int = 0, epoch: int = 0
+) -> list[tuple[int, int]]:
+    """Return the positions of one rank's rows, as ``(start, stop)`` of at most two pieces.
+
+    Args:
+        borders: where a cut costs nothing, ascending from 0 to the number of rows.
+        rank: 0 … ``world_size`` - 1.
+        world_size: number of shards.
+        equal: as in ``shard``.
+        seed: as in ``shard``.
+        epoch: as in ``shard``.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} is not one of {world_size} ranks.")
+    if not equal:
+        start, stop = (_cut(borders, k, world_size) for k in (rank, rank + 1))
+        return [(start, stop)] if start < stop else []
+    size = borders[-1] // world_size
+    hole = surplus(borders[-1], world_size, seed=seed, epoch=epoch)
+    return _around(hole, rank * size, (rank + 1) * size)
+
+
+def surplus(rows: int, world_size: int, *, seed: int = 0, epoch: int = 0) -> tuple[int, int]:
+    """Return the positions of the rows, at most ``world_size`` - 1, that ``equal`` shards leave out."""
+    size, width = divmod(rows, world_size)
+    start = random.Random(f"{seed}:{epoch}").randint(0, size * world_size)  # noqa: S311 - not for secrets
+    return start, start + width
 
 
 def _cut(borders: Sequence[int], k: int, world_size: int) -> int:
@@ -86,10 +109,11 @@ def _cut(borders: Sequence[int], k: int, world_size: int) -> int:
     return nearest if near_enough else total * k // world_size
 
 
-def _around(hole: int, width: int, start: int, stop: int) -> list[tuple[int, int]]:
+def _around(hole: tuple[int, int], start: int, stop: int) -> list[tuple[int, int]]:
     """Map a range of the rows that are left to ranges of all rows, around the dropped ones."""
-    before = (min(start, hole), min(stop, hole))
-    after = (max(start, hole) + width, max(stop, hole) + width)
+    width = hole[1] - hole[0]
+    before = (min(start, hole[0]), min(stop, hole[0]))
+    after = (max(start, hole[0]) + width, max(stop, hole[0]) + width)
     return [part for part in (before, after) if part[0] < part[1]]
 
 

@@ -1,0 +1,141 @@
+"""From an order to record batches: reads row ranges, fills windows, cuts batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from mlpools.data.blocks import Block
+from mlpools.data.order import RankOrder, Window
+from mlpools.data.sharding import RowRange
+from mlpools.errors import DataNotReadable
+
+Read = Callable[[Sequence[RowRange]], Iterator[pa.Table]]
+
+
+def read_batches(
+    order: RankOrder, read: Read, *, worker: int = 0, first: int = 0, size: int | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of one worker of a rank.
+
+    Without shuffle they are slices of what was read; only a batch that crosses a border of row groups
+    is copied together.
+
+    Args:
+        order: of the rank.
+        read: yields the rows of some ranges, in order, in pieces of any size.
+        worker: 0 … ``num_workers`` - 1.
+        first: the worker's batch to begin with.
+        size: rows of each batch handed out, if not those of the order; a window's last one may be short.
+
+    Raises:
+        DataNotReadable: there are fewer rows than planned.
+    """
+    size = size or order.reading.batch_size
+    windows = list(order.windows(worker, first))
+    if not order.reading.shuffle:
+        for window, done in windows:
+            blocks = window.left(done)
+            yield from rebatch(_rows(read, blocks), size, sum(len(block.rows) for block in blocks))
+        return
+    tables = _rows(read, [block for window, _ in windows for block in window.blocks])
+    rest: list[pa.Table] = []
+    for window, done in windows:
+        held, rest = _fill(tables, rest, window.num_rows)
+        yield from _permuted(window, held, done, size)
+
+
+def rebatch(tables: Iterable[pa.Table], size: int, expected: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Cut tables into batches of exactly ``size`` rows; only the last one may have fewer.
+
+    Raises:
+        DataNotReadable: there are not the ``expected`` rows.
+    """
+    held: list[pa.RecordBatch] = []
+    missing, seen = size, 0
+    for table in tables:
+        for batch in table.to_batches():
+            rows, start = batch.num_rows, 0
+            seen += rows
+            while rows - start >= missing:
+                piece = batch.slice(start, missing)
+                start += missing
+                yield pa.concat_batches([*held, piece]) if held else piece
+                held, missing = [], size
+            if start < rows:
+                held.append(batch.slice(start))
+                missing -= rows - start
+    if held:
+        yield pa.concat_batches(held) if len(held) > 1 else held[0]
+    if expected is not None:
+        _check_rows(seen, expected)
+
+
+def _rows(read: Read, blocks: Sequence[Block]) -> Iterator[pa.Table]:
+    """Yield the rows of some blocks, in order."""
+    tables = read([block.cover for block in blocks])
+    return tables if all(isinstance(block.rows, range) for block in blocks) else _select(tables, blocks)
+
+
+def _select(tables: Iterator[pa.Table], blocks: Sequence[Block]) -> Iterator[pa.Table]:
+    """Leave out of each block's range what is not in the block."""
+    rest: list[pa.Table] = []
+    for block in blocks:
+        cover = block.cover
+        pieces, rest = _fill(tables, rest, cover.rows)
+        if isinstance(block.rows, range):
+            yield from pieces
+            continue
+        position = cover.start
+        for piece in pieces:
+            lo, hi = np.searchsorted(block.rows, [position, position + piece.num_rows])
+            if lo < hi:
+                yield piece.take(pa.array(block.rows[lo:hi] - position))
+            position += piece.num_rows
+
+
+def _fill(
+    tables: Iterator[pa.Table], rest: list[pa.Table], rows: int
+) -> tuple[list[pa.Table], list[pa.Table]]:
+    """Take so many rows from what is left of the last table and from further ones; return what is over."""
+    held: list[pa.Table] = []
+    found = 0
+    while found < rows:
+        table = rest.pop() if rest else next(tables, None)
+        if table is None:
+            _check_rows(found, rows)
+            break
+        wanted = rows - found
+        held.append(table if table.num_rows <= wanted else table.slice(0, wanted))
+        if table.num_rows > wanted:
+            rest = [table.slice(wanted)]
+        found += held[-1].num_rows
+    return held, rest
+
+
+def _permuted(window: Window, held: list[pa.Table], done: int, size: int) -> Iterator[pa.RecordBatch]:
+    rows = _together(held)
+    for positions in window.chunks(done):
+        chunk = rows.take(pa.array(positions))
+        for start in range(0, chunk.num_rows, size):
+            yield chunk.slice(start, size)
+
+
+def _together(held: list[pa.Table]) -> pa.RecordBatch:
+    """Join tables into one batch, column by column, giving back each one's pieces as it is copied."""
+    schema = held[0].schema
+    columns = pa.concat_tables(held).columns
+    held.clear()
+    for i, column in enumerate(columns):
+        columns[i] = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _check_rows(found: int, expected: int) -> None:
+    if found != expected:
+        raise DataNotReadable(
+            f"The data gave {found:,} rows where its plan has {expected:,}; was a file replaced? "
+            "Write new data to new files."
+        )
