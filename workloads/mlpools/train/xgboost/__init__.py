@@ -9,6 +9,7 @@ from typing import Any
 
 import xgboost as xgb
 
+from mlpools import budgets
 from mlpools.contract import Phase
 from mlpools.data.columns import Columns, choose
 from mlpools.data.connector import ShardedDataConnector
@@ -18,7 +19,6 @@ from mlpools.data.shard import ShardRows, size_in_memory
 from mlpools.data.sources import from_spec
 from mlpools.errors import DataNotReadable, Preempted
 from mlpools.locations import local_path
-from mlpools.supervisor import cgroup
 from mlpools.train.checkpoints import Checkpoints
 from mlpools.train.job import Job, Outcome
 from mlpools.train.xgboost.boosting import Boosting, flat
@@ -122,9 +122,9 @@ def _shards(job: Job, plans: Mapping[str, Plan], columns: Columns) -> dict[str, 
     for name in ["train", *sorted(set(plans) - {"train"})]:
         ingestor = ArrowIngestor([from_spec(name, job.task.data[name])], plans[name])
         shards[name] = ShardedDataConnector(ingestor).get_shard(job.gang)
-    memory = cgroup.limits().memory
+    memory = budgets.memory(job.task.workers_per_node)
     needed = sum(size_in_memory(shard, columns.all) for shard in shards.values())
-    keep = memory is None or needed <= memory * _DECODED_SHARE / job.task.workers_per_node
+    keep = needed <= memory * _DECODED_SHARE
 
     def alive() -> None:
         job.stop.check()
