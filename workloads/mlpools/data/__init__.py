@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlpools.data.connector import DataConnector, ShardedDataConnector
+from mlpools.data.dataset import Dataset
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource
 
@@ -11,6 +12,7 @@ __all__ = [
     "DataConnector",
     "DataIngestor",
     "DataSource",
+    "Dataset",
     "MemorySource",
     "ParquetSource",
     "ShardedDataConnector",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
@@ -14,6 +14,9 @@ from mlpools.data.sharding import RowRange
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
 from mlpools.errors import DataNotReadable, at_hand
 from mlpools.gang import Gang
+
+if TYPE_CHECKING:
+    from mlpools.data.dataset import Dataset
 
 
 class DataConnector:
@@ -78,6 +81,30 @@ class DataConnector:
         elif not isinstance(frame, pa.Table):
             frame = pa.Table.from_pandas(frame, preserve_index=False)
         return cls.from_sources(MemorySource(frame))
+
+    @classmethod
+    def from_dataset(
+        cls,
+        ds: Dataset,
+        *,
+        ingestor_class: type[DataIngestor] | None = None,
+        columns: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> Self:
+        """Connect to the selected version of a data set.
+
+        Args:
+            ds: with a version selected.
+            ingestor_class: what reads it.
+            columns: to read; by default features and labels, and not the excluded columns.
+            **kwargs: for the ingestor.
+
+        Raises:
+            InvalidSpec: no version is selected.
+            DataNotReadable: the version is gone, or its bytes changed.
+        """
+        source = ds.source(columns=texts(columns))
+        return cls.from_sources(source, ingestor_class=ingestor_class, **kwargs)
 
     @property
     def data_sources(self) -> list[DataSource]:

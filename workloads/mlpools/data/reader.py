@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from mlpools.data.files import open_planned, reading
 from mlpools.data.formats import Format
 from mlpools.data.plan import Plan, PlannedFile, Unit
 from mlpools.data.sharding import RowRange
+from mlpools.storage import FileMissing
 
 #: Stands for the end of a unit whose rows nobody has counted.
 _END = 1 << 62
@@ -54,11 +55,24 @@ def _read(
     piece_bytes: int,
 ) -> Iterator[pa.Table]:
     for file, parts in itertools.groupby(ranges, key=lambda part: plan.units[part.group][0]):
-        with reading(file.url):
+        with reading(file.url), _belonging(plan.version):
             reader = _FileReader(file, kinds[file.format], wanted, piece_bytes)
         with closing(reader):
             for part in parts:
                 yield from reader.read(plan.units[part.group][1], part)
+
+
+@contextmanager
+def _belonging(version: str) -> Iterator[None]:
+    """Say of a missing file what it was a file of."""
+    try:
+        yield
+    except FileMissing as error:
+        if not version:
+            raise
+        raise FileMissing(
+            f"{error} It was a file of {version}: was that deleted while it was read?"
+        ) from error
 
 
 class _FileReader:

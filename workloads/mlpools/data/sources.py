@@ -85,6 +85,7 @@ DataSource = Plannable | MemorySource
 #: Imported only when it is asked for.
 KINDS: Mapping[str, str] = {
     "parquet": "mlpools.data.sources:ParquetSource",
+    "dataset": "mlpools.data.dataset.source:DatasetSource",
 }
 #: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
 _SELECTION = ("columns", "filter", "limit")

@@ -157,6 +157,16 @@ def verify(target: Location, manifest: Manifest) -> None:
             )
 
 
+def delete(target: Location) -> None:
+    """Delete a result; the manifest goes first, so that a deletion that is cut off leaves no result.
+
+    Raises:
+        OutputNotWritable: the target refuses.
+    """
+    target.child(MANIFEST).delete()
+    target.delete_tree()
+
+
 def remove(target: Location, names: Iterable[str]) -> None:
     """Remove files as far as possible: what stays is named by no manifest, and a later commit removes it."""
     for name in names:
@@ -175,7 +185,8 @@ def _finish(target: Location, document: bytes) -> None:
     keep = named | {MANIFEST, SUCCESS}
     remove(target, [name for name in _names(target) if _is_ours(name) and name not in keep])
     mark = json.dumps({"manifest": hashlib.sha256(document).hexdigest()}).encode()
-    _create(target.child(SUCCESS), mark)
+    if not _create(target.child(SUCCESS), mark):  # of a result whose deletion was cut off
+        target.child(SUCCESS).write(mark)
 
 
 def _check_present(target: Location, parts: Iterable[Part], there: Mapping[str, int]) -> None:
