@@ -35,13 +35,14 @@ class Machines:
             self.remove(name)
         self._kube.close()
 
-    def add(self, name: str, cpu: str = "4", memory: str = "16Gi", **labels: str) -> None:
-        """Let a machine join, with that much for pods."""
+    def add(self, name: str, cpu: str = "4", memory: str = "16Gi", *, taint: str = "", **labels: str) -> None:
+        """Let a machine join, with that much for pods, and a taint of that key that keeps pods away."""
         room = {"cpu": cpu, "memory": memory, "pods": "110"}
         node = {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": f"host-of-{name}", **labels}},
+            "spec": {"taints": [{"key": taint, "effect": "NoSchedule"}] if taint else []},
             "status": {"capacity": room, "allocatable": room, "conditions": [_ready()]},
         }
         with self._lock:

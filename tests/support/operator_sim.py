@@ -135,6 +135,7 @@ class OperatorSim:
             jobs=family.jobs,
             pods=family.pods,
             report=self.reports.get(resource.meta.uid),
+            half_gangs=self.ledger.half_gangs(resource.meta.uid),
             runs=family.runs,
             foreign=self.foreign.pop(resource.meta.uid, ()),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tests.support.api_server import Json, is_terminal, place_of
@@ -41,8 +42,7 @@ class Scheduler:
 
     def act(self) -> None:
         """Look at each pod without a machine once, in order."""
-        waiting = [pod for pod in self._cluster.list("Pod") if _waits(pod)]
-        for pod in sorted(waiting, key=self.order):
+        for pod in self.turns(sorted(filter(_waits, self._cluster.list("Pod")), key=self.order)):
             machine = self._room_for(pod)
             if machine:
                 self._cluster.patch(*place_of(pod), lambda it, to=machine: it["spec"].update(nodeName=to))
@@ -56,6 +56,10 @@ class Scheduler:
     def order(self, pod: Json) -> tuple[int, int, str]:
         """Return what pods are sorted by: priority, then age; a test may put something between."""
         return (-priority(pod), 0, str(pod["metadata"]["uid"]))
+
+    def turns(self, waiting: Sequence[Json]) -> Sequence[Json]:
+        """Return whose turn it is; a test may leave some for the next time."""
+        return waiting
 
     def _room_for(self, pod: Json) -> str:
         """Return the machine that was named for a pod, or the one with the most room; empty for none."""
@@ -97,6 +101,23 @@ class Scheduler:
         machine = victim["spec"]["nodeName"]
         self._cluster.patch(*place_of(pod), lambda it: it["status"].update(nominatedNodeName=machine))
         self._cluster.delete(*place_of(victim))
+
+
+class Interleaving(Scheduler):
+    """Looks at pods of one priority in any order, and at only some of them each time.
+
+    A real scheduler does so, too: pods that it could not place come again after waits of different length.
+    """
+
+    def __init__(self, cluster: Cluster, dice: random.Random) -> None:
+        super().__init__(cluster)
+        self._dice = dice
+
+    def order(self, pod: Json) -> tuple[int, int, str]:
+        return (-priority(pod), self._dice.randrange(1 << 16), str(pod["metadata"]["uid"]))
+
+    def turns(self, waiting: Sequence[Json]) -> Sequence[Json]:
+        return waiting[: self._dice.randint(0, len(waiting))]
 
 
 def priority(pod: Mapping[str, Json]) -> int:

@@ -15,6 +15,7 @@ from mlpools_operator.domain import naming
 from mlpools_operator.domain.computepool import placeholders
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.pool import holding
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.ledger import Candidate, Decision, Verdict
 
 #: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
@@ -59,6 +60,7 @@ class Ledger:
         self._store, self._candidate_of, self._clock = store, candidate_of, clock
         self._pools: dict[str, _Pool] = {}
         self._pool_of: dict[str, str] = {}
+        self._halves: dict[str, HalfGang] = {}
         self._touched: set[str] = set()
 
     def touch(self, uid: str) -> None:
@@ -101,6 +103,11 @@ class Ledger:
         book = self._pools.get(self._pool_of.get(uid, ""))
         return book.verdicts.get(uid) if book else None
 
+    def half_gangs(self, uid: str) -> tuple[HalfGang, ...]:
+        """Return the half gangs of all pools if a resource is one of them, else none."""
+        self._refresh()
+        return tuple(self._halves.values()) if uid in self._halves else ()
+
     def members(self, pool: str) -> list[Key]:
         """Return the resources that hold or want nodes of a pool."""
         return [Key(c.kind, c.namespace, c.name) for c in self.candidates(pool)]
@@ -125,11 +132,14 @@ class Ledger:
         if before is not None and (candidate is None or before != pool):
             del self._pool_of[uid], self._pools[before].candidates[uid]
             self._pools[before].grants.pop(uid, None)
+        self._halves.pop(uid, None)
         if candidate is None:
             return
         self._pool_of[uid] = pool
         book = self._pools.setdefault(pool, _Pool())
         book.candidates[uid] = candidate
+        if candidate.half is not None:
+            self._halves[uid] = candidate.half
         # A grant is spent once the status shows it, and void for another attempt or a changed spec, or if it
         # may not be used at all.
         if candidate.admitted or candidate.blocked or book.grants.get(uid) != candidate.ticket:

@@ -6,7 +6,7 @@ annotations and parts of the pod template; the copies are a few hundred bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mlpools_operator.api.v1alpha1 import KINDS
@@ -20,6 +20,8 @@ Json = Mapping[str, Any]
 _OUR_PREFIX = "mlpools.dev/"
 _RANK_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 _MAIN = "main"
+#: Resources that every machine has.
+_ORDINARY = frozenset({"cpu", "memory", "ephemeral-storage"})
 
 
 def entry(kind: str, raw: Json) -> Entry:
@@ -71,6 +73,7 @@ def _job(kind: str, raw: Json) -> JobChild:
     ended: Any = next((name for name in ("Complete", "Failed") if name in true), "")
     # FailureTarget comes before Failed: the Job controller has decided, pods are still going.
     word = true.get(ended) or true.get("FailureTarget") or {}
+    pod = raw["spec"].get("template", {}).get("spec", {})
     return JobChild(
         meta=about,
         attempt=_number(about.labels.get(naming.ATTEMPT)),
@@ -78,7 +81,15 @@ def _job(kind: str, raw: Json) -> JobChild:
         ended=ended,
         reason=word.get("reason", ""),
         message=word.get("message", ""),
+        selector=pod.get("nodeSelector", {}),
+        devices=frozenset(_devices(pod.get("containers", ()))),
     )
+
+
+def _devices(containers: Iterable[Json]) -> Iterator[str]:
+    for container in containers:
+        resources = container.get("resources", {})
+        yield from {*resources.get("requests", {}), *resources.get("limits", {})} - _ORDINARY
 
 
 def _pod(kind: str, raw: Json) -> PodChild:

@@ -164,6 +164,7 @@ class Reconciler:
             jobs=(*family.jobs, *others.jobs),
             pods=family.pods,
             report=self._reports.report(job.meta.uid),
+            half_gangs=self._ledger.half_gangs(job.meta.uid),
             runs=family.runs,
             foreign=obstacle.foreign,
             refused=obstacle.refused or missing_pods,

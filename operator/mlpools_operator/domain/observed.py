@@ -72,6 +72,8 @@ class JobChild:
         ended: ``Complete`` or ``Failed`` once the Job controller said so.
         reason: of that condition, or of ``FailureTarget``.
         message: of that condition.
+        selector: labels of machines that its pods ask for.
+        devices: names of the resources beyond CPU, memory and disk that each pod asks for.
     """
 
     meta: Meta
@@ -80,6 +82,8 @@ class JobChild:
     ended: Literal["", "Complete", "Failed"] = ""
     reason: str = ""
     message: str = ""
+    selector: Mapping[str, str] = field(default_factory=dict)
+    devices: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

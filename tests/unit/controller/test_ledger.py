@@ -8,6 +8,7 @@ from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.read import entry
 from mlpools_operator.controller.store import Family, Key, Store
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.ledger import Candidate, Decision, Verdict
 from tests.support import objects as make
 
@@ -30,7 +31,12 @@ def simple(job: Resource, family: Family, now: float) -> Candidate | None:
         admitted=bool(job.status.get("admitted")),
         attempt=job.status.get("attempt", 1),
         generation=job.meta.generation,
+        half=_half(job) if job.status.get("half") else None,
     )
+
+
+def _half(job: Resource) -> HalfGang:
+    return HalfGang(job.meta.uid, job.meta.namespace, job.meta.name, job.spec["computePool"], 0.0, 0.0)
 
 
 class Books:
@@ -113,6 +119,19 @@ def test_only_those_with_news_are_to_look(books: Books) -> None:
     assert books.decide(NO) == []
     assert {key.name for key in books.decide(YES)} == {"a", "b"}
     assert books.ledger.verdict("a") == YES
+
+
+def test_half_gangs_of_all_pools_are_told_to_each_of_them(books: Books) -> None:
+    books.job(uid="a", name="a", pool="cpu", status={"half": True})
+    books.job(uid="b", name="b", pool="gpu", status={"half": True})
+    books.job(uid="c", name="c", pool="gpu")
+    assert {it.pool for it in books.ledger.half_gangs("a")} == {"cpu", "gpu"}
+    assert books.ledger.half_gangs("c") == ()
+    books.job(uid="b", name="b", pool="gpu")
+    assert [it.uid for it in books.ledger.half_gangs("a")] == ["a"]
+    books.store.remove("TrainingJob", "a")
+    books.ledger.touch("a")
+    assert books.ledger.half_gangs("a") == ()
 
 
 def test_a_job_that_ended_is_no_candidate(books: Books) -> None:

@@ -139,6 +139,17 @@ def test_a_job_that_is_about_to_fail_tells_why_and_has_not_ended() -> None:
     assert (failed.ended, failed.reason) == ("Failed", "BackoffLimitExceeded")
 
 
+def test_a_job_says_what_machines_its_pods_ask_for() -> None:
+    raw = make.child_job("j", nodes=2)
+    limits = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "9Gi", "nvidia.com/gpu": "1"}
+    sidecar = {"name": "sidecar", "resources": {"requests": {"rdma/hca": "1"}}}
+    containers = [{"name": "main", "resources": {"limits": limits}}, sidecar]
+    raw["spec"]["template"] = {"spec": {"nodeSelector": {"zone": "x"}, "containers": containers}}
+    seen = read.entry("Job", raw)
+    assert isinstance(seen, JobChild)
+    assert (seen.selector, seen.devices) == ({"zone": "x"}, {"nvidia.com/gpu", "rdma/hca"})
+
+
 def test_labels_that_are_no_numbers_do_no_harm() -> None:
     raw = make.pod("p")
     raw["metadata"]["labels"]["mlpools.dev/attempt"] = "second"

@@ -10,6 +10,9 @@ import re
 
 _PREEMPTION = re.compile(r"\s*(no new claims to deallocate,\s*)?preemption:.*", re.DOTALL)
 _CLAIM = re.compile(r"persistentvolumeclaim", re.IGNORECASE)
+_ROOM = re.compile(
+    r"Insufficient |Too many pods|free ports|pod anti-affinity|pod affinity rules|topology spread"
+)
 _ELSE = "add machines, or have the pool's shape and placement fit those there are"
 _REMEDIES = (
     (_CLAIM, "make the PersistentVolumeClaim in the job's namespace, or have it bound"),
@@ -42,6 +45,11 @@ def short(words: str) -> str:
 def about_volumes(words: str) -> bool:
     """Whether a claim of the job is absent or unbound, so that no machine whatever would do."""
     return bool(_CLAIM.search(words))
+
+
+def about_room(words: str) -> bool:
+    """Whether a machine would do if other pods left it."""
+    return bool(_ROOM.search(short(words)))
 
 
 def remedy(words: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlpools_operator.domain.pool.capacity import Finding
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.life import Life
 
 
@@ -67,6 +68,7 @@ class Candidate:
         freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
             came free then.
         brings: what its pool has a say in.
+        half: how it stands if it has machines for some of its pods only.
     """
 
     uid: str
@@ -93,6 +95,7 @@ class Candidate:
     shown_ahead: int = 0
     freed: tuple[float, ...] = ()
     brings: Brings = Brings()
+    half: HalfGang | None = None
 
     @property
     def in_use(self) -> int:

@@ -22,7 +22,8 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import JobChild, PodChild
 from mlpools_operator.domain.plan import Plan
 from mlpools_operator.domain.pods import indexed_job, network, network_profiles
-from mlpools_operator.domain.pool import families, holding
+from mlpools_operator.domain.pool import families, half_gangs, holding
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.training import ends
 from mlpools_operator.domain.training.figures import Lack
 from mlpools_operator.domain.training.observed import KIND, Observed
@@ -122,11 +123,31 @@ def _start(
     trouble = starting.trouble(job, own, step.spec.nodes, search, patience) if job else None
     if trouble and step.now >= trouble.until:
         return ends.fail(step, _of_trouble(trouble), lack=_lack(step, trouble, offer))
+    half = next((it for it in observed.half_gangs if it.uid == step.job.meta.uid), None)
+    taker = half_gangs.makes_room_for(half, observed.half_gangs, step.now) if half else None
+    if taker is not None:
+        return ends.fail(step, _obstacle("Unschedulable", _making_room(taker, step, own, offer)))
     shown = trouble if trouble and step.now >= trouble.shown else None
     made = _with_children(step, job, observed, defaults, step.draft.starting(step.spec, shown).plain())
-    if trouble is None:
-        return made
-    return _no_later_than(made, (trouble.until if shown else trouble.shown) - step.now)
+    if trouble is not None:
+        made = _no_later_than(made, (trouble.until if shown else trouble.shown) - step.now)
+    return _no_later_than(made, half_gangs.LOOK_SECONDS) if half else made
+
+
+def _making_room(taker: HalfGang, step: Step, own: Sequence[PodChild], offer: ComputePoolSpec | None) -> str:
+    """Say for whom it gives back what it has; another namespace's job is named if the pool names such."""
+    told = offer is not None and offer.queue.disclose == "Names" and taker.pool == step.spec.compute_pool
+    if taker.namespace == step.job.meta.namespace:
+        who = f"{taker.name} (pool {taker.pool})"
+    elif told:
+        who = f"{taker.name} ({taker.namespace})"
+    else:
+        who = f"a job of another namespace (pool {taker.pool})"
+    left, seconds = sum(not pod.node for pod in own), half_gangs.STUCK_SECONDS
+    return (
+        f"No machine for {left} of {len(own)} pods, and none came for {seconds:.0f} s. "
+        f"It makes room for {who}, which was admitted before it and lacks machines too"
+    )
 
 
 def _offer(observed: Observed, defaults: Defaults) -> ComputePoolSpec | None:

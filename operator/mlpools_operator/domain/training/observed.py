@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlpools.contract import Report
 from mlpools_operator.domain.observed import Child, JobChild, PodChild, Resource
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.ledger import Verdict
 
 KIND = "TrainingJob"
@@ -22,6 +23,7 @@ class Observed:
         jobs: Jobs of the job, and others of the same names.
         pods: of all its attempts.
         report: newest of rank 0, None before the first.
+        half_gangs: of all pools, this job's among them; none while it is not one of them.
         runs: that a template made.
         foreign: objects of other owners for which a child of this attempt was refused.
         refused: the API server's words when it refused a child of this attempt.
@@ -33,6 +35,7 @@ class Observed:
     jobs: tuple[JobChild, ...] = ()
     pods: tuple[PodChild, ...] = ()
     report: Report | None = None
+    half_gangs: tuple[HalfGang, ...] = ()
     runs: tuple[Resource, ...] = ()
     foreign: tuple[Child, ...] = ()
     refused: str = ""

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec
 from mlpools_operator.domain import paused, times
-from mlpools_operator.domain.attempt import children, stopping
+from mlpools_operator.domain.attempt import children, half_gang, stopping
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.pool import capacity, families, holding
 from mlpools_operator.domain.pool.capacity import Finding
+from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.ledger import Brings, Candidate, Verdict
 from mlpools_operator.domain.queue import places
 from mlpools_operator.domain.training import attempt, ends, expiry, preflight, template
@@ -95,6 +96,7 @@ def candidate(
             mounts=tuple(mount.mount_path for mount in spec.volume_mounts),
             packages=spec.runtime.packages,
         ),
+        half=_half(job, draft, owned, pods),
         percent=progress.percent if progress else None,
         eta_seconds=progress.eta_seconds if progress else None,
     )
@@ -110,6 +112,15 @@ def _finding(draft: Draft, nodes: int, pods: Sequence[PodChild]) -> Finding | No
     if lack is None:
         return None
     return Finding(lack.instance_family, times.seconds(lack.time), lack.message)
+
+
+def _half(job: Resource, draft: Draft, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> HalfGang | None:
+    """Return how the present attempt stands if it has machines for some of its pods only."""
+    attempt = draft.before.attempt
+    made = next((it for it in jobs if it.attempt == attempt and not it.meta.deleting), None)
+    if made is None or not draft.admitted or draft.stop is not None:
+        return None
+    return half_gang.look(job, made, [pod for pod in pods if pod.attempt == attempt], draft.admitted_at)
 
 
 def _held(draft: Draft, spec: TrainingJobSpec, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> int:

@@ -1,4 +1,4 @@
-"""Two pools whose gangs need the same machines: each gets half of them, and both have to end all the same."""
+"""Pools whose gangs need the same machines: each gets some of them, and all have to end all the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ByRank(Scheduler):
         return (0, index_of(pod), str(pod["metadata"]["uid"]))
 
 
-class Interleaving(World):
+class Halving(World):
     """A cluster in which gangs that start together get half of their nodes each."""
 
     def __init__(self, clock: Clock, room: int) -> None:
@@ -43,9 +43,13 @@ class Interleaving(World):
 
 @pytest.mark.parametrize("backoff", [1, 10, 300])
 def test_two_half_gangs_give_up_and_both_end(backoff: int) -> None:
-    """They start and give up at the same moments, so only their back-off can tell them apart."""
+    """They start and give up at the same moments, so only their back-off can tell them apart.
+
+    Neither makes room for the other, since what this scheduler says is not about room.
+    """
     clock = Clock()
-    world = Interleaving(clock, room=2)
+    world = Halving(clock, room=2)
+    world.words = "waiting for the gang"
     for name, pool in JOBS.items():
         world.create(manifest("ComputePool", pool, {"maxNodes": 2}))
         world.submit(name, restartBackoffSeconds=backoff)
