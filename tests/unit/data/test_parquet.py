@@ -74,7 +74,7 @@ def test_the_plan_knows_everything_but_the_rows(folder: Path) -> None:
     assert plan.num_rows == 75
     assert plan.group_rows == [10, 10, 5] * 3
     assert [file.name for file in plan.files] == [f"day={i}/part.parquet" for i in range(3)]
-    assert plan.schema.names == ["x", "y"]
+    assert plan.schema.names == ["x", "y", "day"]
     again = Plan.from_json(plan.to_json())
     assert again == plan
     assert again.units[4] == (plan.files[1], Unit(1, 2, 10))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from mlpools.data import formats, schemas
-from mlpools.data.formats import Format, Inspection
-from mlpools.data.plan import Plan, PlannedFile, common_names
+from mlpools.data import filters, formats, schemas
+from mlpools.data.formats import Bounds, Format, Inspection
+from mlpools.data.plan import Plan, PlannedFile, Selection, Unit, common_names
+from mlpools.data.predicates import Predicate
 from mlpools.errors import DataNotReadable, JobError, one_line
 from mlpools.storage import FileInfo, locate
 
@@ -23,59 +23,73 @@ _THREADS = 8
 _SAMPLE_BYTES = 1 << 16
 
 
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+    """A file before it was looked into.
+
+    Attributes:
+        info: as it was listed.
+        constants: values of columns that are not read from it, as text; None is null.
+    """
+
+    info: FileInfo
+    constants: Mapping[str, str | None]
+
+
 def plan_files(
     found: Sequence[FileInfo],
     format_name: str,
     *,
     options: Mapping[str, Any] | None = None,
     constants: Sequence[Mapping[str, str | None]] = (),
+    types: pa.Schema | None = None,
     schema: pa.Schema | None = None,
-    columns: Sequence[str] = (),
+    selection: Selection | None = None,
     version: str = "",
 ) -> Plan:
-    """Inspect files and return their plan.
+    """Inspect files and return their plan, without files and units that the filter rules out.
 
     Args:
         found: in the plan's order.
         format_name: one of ``formats.FORMATS``.
         options: of the format, named as in a job's spec.
-        constants: of each file, values of columns that it does not have, as text.
-        schema: of the table that the files belong to; by default what the files agree on.
-        columns: to hand out, in this order; all by default.
+        constants: of each file, values of columns that are not read from it, as text; None is null.
+        types: of the constants.
+        schema: of the table that the files belong to, constants included; by default what the files
+            agree on, and then the constants.
+        selection: columns, filter and limit.
         version: of the table or data set.
 
     Raises:
-        DataNotReadable: a file is missing, damaged or does not fit the others.
-        InvalidSpec: an option is unknown.
+        DataNotReadable: a file is missing, damaged or does not fit the others, or no file can have rows
+            that pass the filter.
+        InvalidSpec: an option is unknown, or the filter makes no sense for the columns.
     """
-    options = options or {}
+    options, selection, types = options or {}, selection or Selection(), types or pa.schema([])
     kind = formats.make(format_name, options)
-    with ThreadPoolExecutor(min(_THREADS, max(1, len(found)))) as pool:
-        inspections = list(pool.map(lambda info: _inspect(kind, info), found))
-    if schema is None:
-        schema = schemas.common_schema(
-            [
-                (info.url, schemas.select(inspection.schema, columns, info.url))
-                for info, inspection in zip(found, inspections, strict=True)
-            ]
-        )
-    names = common_names([info.url for info in found])
-    files = (
-        PlannedFile(
-            url=info.url,
-            name=name,
-            size=info.size,
-            version=info.version,
-            digest=inspection.digest,
-            format=format_name,
-            units=inspection.units,
-            constants=constant or {},
-        )
-        for info, name, inspection, constant in itertools.zip_longest(found, names, inspections, constants)
-    )
+    listed = [_Listed(*pair) for pair in zip(found, constants or [{}] * len(found), strict=True)]
+    predicate = filters.parse(selection.filter) if selection.filter else None
+    if predicate is not None:
+        listed = [file for file in listed if True in predicate.outcomes(types, _constant_bounds(file, types))]
+        if not listed:
+            raise DataNotReadable(f"No file can have rows that pass the filter {selection.filter!r}.")
+    with ThreadPoolExecutor(min(_THREADS, max(1, len(listed)))) as pool:
+        inspections = list(pool.map(lambda file: _inspect(kind, file.info), listed))
+    whole = schema or _agreed(listed, inspections, types, selection, predicate)
+    visible = schemas.select(whole, selection.columns, "The data")
+    further = sorted(predicate.columns - set(visible.names)) if predicate else []
+    names = common_names([file.info.url for file in listed])
     return Plan(
-        files=tuple(files),
-        schema=schemas.select(schema, columns, "The table"),
+        files=tuple(
+            _planned(format_name, file, name, inspection, _Pruning(whole, types, predicate))
+            for file, name, inspection in zip(listed, names, inspections, strict=True)
+        ),
+        schema=visible,
+        hidden=pa.schema(
+            [schemas.select(whole, [name], "For the filter, the data").field(0) for name in further]
+        ),
+        filter=selection.filter,
+        limit=selection.limit,
         options={format_name: dict(options)} if options else {},
         version=version,
     )
@@ -111,6 +125,76 @@ def reading(url: str, part: str = "") -> Iterator[None]:
         if isinstance(error, pa.ArrowException | OSError):
             raise DataNotReadable(f"{where} is damaged: {one_line(error)}. Write the file anew.") from error
         raise DataNotReadable(f"{where} {one_line(error)}.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pruning:
+    """What decides which units have to be read."""
+
+    schema: pa.Schema
+    types: pa.Schema
+    predicate: Predicate | None
+
+    def keep(self, file: _Listed, inspection: Inspection) -> Iterator[Unit]:
+        """Yield the units that can have rows that pass; their rows stay known if all of them do."""
+        constant = _constant_bounds(file, self.types)
+        for i, unit in enumerate(inspection.units):
+
+            def lookup(column: str, i: int = i) -> Bounds | None:
+                return constant(column) or inspection.bounds(i, column)
+
+            outcomes = self.predicate.outcomes(self.schema, lookup) if self.predicate else {True}
+            if outcomes == {True}:
+                yield unit
+            elif True in outcomes:
+                yield dataclasses.replace(unit, rows=None)
+
+
+def _planned(
+    format_name: str, file: _Listed, name: str, inspection: Inspection, pruning: _Pruning
+) -> PlannedFile:
+    return PlannedFile(
+        url=file.info.url,
+        name=name,
+        size=file.info.size,
+        version=file.info.version,
+        digest=inspection.digest,
+        format=format_name,
+        units=tuple(pruning.keep(file, inspection)),
+        constants=file.constants,
+    )
+
+
+def _agreed(
+    listed: Sequence[_Listed],
+    inspections: Sequence[Inspection],
+    types: pa.Schema,
+    selection: Selection,
+    predicate: Predicate | None,
+) -> pa.Schema:
+    """Return what the files agree on, looking only at columns that are used, and the constants."""
+    further = sorted(predicate.columns) if predicate else []
+    used = list(dict.fromkeys([*selection.columns, *further])) if selection.columns else []
+    own = []
+    for file, inspection in zip(listed, inspections, strict=True):
+        schema = pa.schema([field for field in inspection.schema if field.name not in file.constants])
+        chosen = [name for name in used if name not in file.constants]
+        own.append((file.info.url, schemas.select(schema, chosen, file.info.url) if used else schema))
+    common = schemas.common_schema(own)
+    return pa.schema([*common, *types])
+
+
+def _constant_bounds(file: _Listed, types: pa.Schema) -> Callable[[str], Bounds | None]:
+    """Return what is known about the columns that a file does not have: every row has the same value."""
+
+    def bounds(column: str) -> Bounds | None:
+        if column not in file.constants:
+            return None
+        text = file.constants[column]
+        value = None if text is None else pa.scalar(text).cast(types.field(column).type).as_py()
+        return Bounds(value, value, nulls=int(text is None), rows=1)
+
+    return bounds
 
 
 def _inspect(kind: Format, info: FileInfo) -> Inspection:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from mlpools.data import reader
+from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.sharding import RowRange
 from mlpools.data.sources import DataSource, MemorySource
@@ -80,8 +81,11 @@ class ArrowIngestor:
 
     @property
     def group_rows(self) -> list[int]:
-        """Rows of each unit of the plan; a table in memory is one group."""
-        return self._rows.group_rows if isinstance(self._rows, Plan) else [self._rows.num_rows]
+        """Rows of each unit of the plan, counted when first asked for; a table in memory is one group."""
+        if isinstance(self._rows, pa.Table):
+            return [self._rows.num_rows]
+        self._rows = count(self._rows)
+        return self._rows.group_rows
 
     def read(self, ranges: Sequence[RowRange] | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the ranges' rows in order; those of a table in memory without a copy."""

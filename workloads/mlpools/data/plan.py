@@ -146,6 +146,25 @@ class Plan:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which part of a source is wanted.
+
+    Attributes:
+        columns: to read, in this order; all by default.
+        filter: predicate that rows pass, such as ``distance > 500 and carrier in ('AA', 'UA')``.
+        limit: only so many first rows.
+    """
+
+    columns: tuple[str, ...] = ()
+    filter: str = ""
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 1):
+            raise InvalidSpec(f"A limit must be a number of rows above 0, not {self.limit!r}.")
+
+
 class Plannable(Protocol):
     """A source that becomes a plan of files."""
 
@@ -161,8 +180,36 @@ def resolve(sources: Plannable | Sequence[Plannable]) -> Plan:
         InvalidSpec: the sources' filters, limits or options contradict each other.
     """
     given = list(sources) if isinstance(sources, Sequence) else [sources]
-    plan = _join([source.plan() for source in given])
-    if plan.counted and plan.num_rows == 0:
+    plan = first_rows(_join([source.plan() for source in given]))
+    return require_rows(plan) if plan.counted else plan
+
+
+def first_rows(plan: Plan) -> Plan:
+    """Return a plan without the units behind its limit, as far as rows are known."""
+    if plan.limit is None:
+        return plan
+    left = plan.limit
+    files = []
+    for file in plan.files:
+        units = []
+        for unit in file.units:
+            if left <= 0:
+                break
+            if unit.rows is None:
+                return plan
+            units.append(dataclasses.replace(unit, rows=min(unit.rows, left)))
+            left -= unit.rows
+        files.append(dataclasses.replace(file, units=tuple(units)))
+    return dataclasses.replace(plan, files=tuple(files))
+
+
+def require_rows(plan: Plan) -> Plan:
+    """Return a plan that is counted.
+
+    Raises:
+        DataNotReadable: it has no rows.
+    """
+    if plan.num_rows == 0:
         shown = ", ".join(file.url for file in plan.files[:3]) + (", …" if len(plan.files) > 3 else "")
         condition = f" that pass the filter {plan.filter!r}" if plan.filter else ""
         raise DataNotReadable(f"{shown or 'The data'} has no rows{condition}.")

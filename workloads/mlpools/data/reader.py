@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mlpools.data import formats, schemas
+from mlpools.data import filters, formats, schemas
 from mlpools.data.ahead import read_ahead
 from mlpools.data.files import open_planned, reading
-from mlpools.data.formats import Format
 from mlpools.data.plan import Plan, PlannedFile, Unit
 from mlpools.data.sharding import RowRange
 from mlpools.storage import FileMissing
@@ -39,27 +40,84 @@ def read(
     Raises:
         DataNotReadable: a file is gone, was replaced, is damaged, or has a value that does not fit.
     """
-    names = {file.format for file in plan.files}
-    kinds = {name: formats.make(name, plan.options.get(name, {})) for name in names}
-    wanted = pa.schema([plan.schema.field(name) for name in columns])
+    request = _request(plan, columns, budget // 4)
+    limit = None
     if ranges is None:
-        ranges = [RowRange(group, 0, _END) for group in range(len(plan.units))]
-    return read_ahead(_read(plan, ranges, wanted, kinds, budget // 4), budget)
+        rows = (_END if unit.rows is None else unit.rows for _, unit in plan.units)
+        ranges = [RowRange(group, 0, stop) for group, stop in enumerate(rows) if stop]
+        limit = plan.limit
+    tables = _read(plan, ranges, request)
+    return read_ahead(tables if limit is None else _first(tables, limit), budget)
 
 
-def _read(
-    plan: Plan,
-    ranges: Sequence[RowRange],
-    wanted: pa.Schema,
-    kinds: Mapping[str, Format],
-    piece_bytes: int,
-) -> Iterator[pa.Table]:
+def count_rows(plan: Plan, file: PlannedFile) -> Iterator[int]:
+    """Yield the rows of each unit of a file that pass the plan's filter; a unit that is known is not read."""
+    request = _request(plan, [], _BUDGET_BYTES // 4)
+    with reading(file.url), _belonging(plan.version):
+        opened = _FileReader(file, request)
+    with closing(opened):
+        for unit in file.units:
+            yield sum(table.num_rows for table in opened.rows(unit)) if unit.rows is None else unit.rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What is wanted of every unit.
+
+    Attributes:
+        wanted: the columns to hand out.
+        needed: these and the ones that the filter looks at.
+        passes: the filter, if there is one.
+        piece_bytes: bigger units are read in pieces of this size.
+        kinds: of files, by name.
+    """
+
+    wanted: pa.Schema
+    needed: pa.Schema
+    passes: pc.Expression | None
+    piece_bytes: int
+    kinds: dict[str, formats.Format]
+
+
+def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
+    every = pa.schema([*plan.schema, *plan.hidden])
+    wanted = pa.schema([every.field(name) for name in columns])
+    predicate = filters.parse(plan.filter) if plan.filter else None
+    further = sorted(predicate.columns - set(columns)) if predicate else []
+    names = {file.format for file in plan.files}
+    return _Request(
+        wanted=wanted,
+        needed=pa.schema([*wanted, *(every.field(name) for name in further)]),
+        passes=predicate.expression(every) if predicate else None,
+        piece_bytes=piece_bytes,
+        kinds={name: formats.make(name, plan.options.get(name, {})) for name in names},
+    )
+
+
+def _read(plan: Plan, ranges: Sequence[RowRange], request: _Request) -> Iterator[pa.Table]:
     for file, parts in itertools.groupby(ranges, key=lambda part: plan.units[part.group][0]):
         with reading(file.url), _belonging(plan.version):
-            reader = _FileReader(file, kinds[file.format], wanted, piece_bytes)
-        with closing(reader):
+            opened = _FileReader(file, request)
+        with closing(opened):
             for part in parts:
-                yield from reader.read(plan.units[part.group][1], part)
+                yield from _slice(opened.rows(plan.units[part.group][1]), part)
+
+
+def _slice(tables: Iterator[pa.Table], part: RowRange) -> Iterator[pa.Table]:
+    """Yield the rows of a range, and read no further than its end."""
+    position = 0
+    for table in tables:
+        start = max(part.start, position) - position
+        stop = min(part.stop, position + table.num_rows) - position
+        position += table.num_rows
+        if start < stop:
+            yield table.slice(start, stop - start)
+        if position >= part.stop:
+            return
+
+
+def _first(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    return _slice(tables, RowRange(0, 0, rows))
 
 
 @contextmanager
@@ -78,30 +136,25 @@ def _belonging(version: str) -> Iterator[None]:
 class _FileReader:
     """One open file of a plan."""
 
-    def __init__(self, file: PlannedFile, kind: Format, wanted: pa.Schema, piece_bytes: int) -> None:
+    def __init__(self, file: PlannedFile, request: _Request) -> None:
         self._file = file
-        self._kind = kind
-        self._wanted = wanted
-        self._stored = pa.schema([field for field in wanted if field.name not in file.constants])
-        self._reader = kind.open(open_planned(file), file.url, self._stored, piece_bytes)
+        self._request = request
+        self._stored = pa.schema([field for field in request.needed if field.name not in file.constants])
+        self._kind = request.kinds[file.format]
+        self._reader = self._kind.open(open_planned(file), file.url, self._stored, request.piece_bytes)
 
-    def read(self, unit: Unit, part: RowRange) -> Iterator[pa.Table]:
-        """Yield the rows of one range."""
-        position = 0
+    def rows(self, unit: Unit) -> Iterator[pa.Table]:
+        """Yield all rows of a unit that pass the filter, in pieces."""
         with reading(self._file.url, f"{self._kind.unit} {unit.start}"):
-            for table in self._reader.read(unit):
-                start = max(part.start, position) - position
-                stop = min(part.stop, position + table.num_rows) - position
-                position += table.num_rows
-                if start < stop:
-                    yield self._complete(table.slice(start, stop - start))
-                if position >= part.stop:
-                    return
+            for stored in self._reader.read(unit):
+                table = self._complete(schemas.cast(stored, self._stored))
+                if self._request.passes is not None:
+                    table = table.filter(self._request.passes).select(self._request.wanted.names)
+                yield table
 
     def _complete(self, table: pa.Table) -> pa.Table:
-        """Add the columns that are not in the file, in the plan's types and order."""
-        table = schemas.cast(table, self._stored)
-        for i, field in enumerate(self._wanted):
+        """Add the columns that are not in the file, in their order."""
+        for i, field in enumerate(self._request.needed):
             if field.name in self._file.constants:
                 value = pa.scalar(self._file.constants[field.name], pa.string()).cast(field.type)
                 table = table.add_column(i, field, pa.repeat(value, table.num_rows))

@@ -9,26 +9,11 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from mlpools.data import formats
+from mlpools.data import formats, hive
 from mlpools.data.files import plan_files
-from mlpools.data.plan import Plan, Plannable
+from mlpools.data.plan import Plan, Plannable, Selection
 from mlpools.errors import InvalidSpec, at_hand
-from mlpools.storage import match
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which part of a source is wanted.
-
-    Attributes:
-        columns: to read, in this order; all by default.
-        filter: predicate that rows pass, such as ``distance > 500 and carrier in ('AA', 'UA')``.
-        limit: only so many first rows.
-    """
-
-    columns: tuple[str, ...] = ()
-    filter: str = ""
-    limit: int | None = None
+from mlpools.storage import FileInfo, match
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +48,20 @@ class FileSource(Selection):
     def plan(self) -> Plan:
         """List and inspect the files."""
         suffixes = formats.make(self.format, self.options).suffixes
-        return plan_files(match(self.urls, suffixes), self.format, options=self.options, columns=self.columns)
+        found: dict[FileInfo, dict[str, str | None]] = {}
+        for url in self.urls:
+            for info in match(url, suffixes):
+                # Of two URLs that match a file, the one that spells out less tells more folders.
+                found[info] = max(found.get(info, {}), hive.values(url, info.url), key=len)
+        files = sorted(found)
+        return plan_files(
+            files,
+            self.format,
+            options=self.options,
+            constants=[found[info] for info in files],
+            types=hive.types([(info.url, found[info]) for info in files]),
+            selection=self,
+        )
 
 
 class ParquetSource(FileSource):

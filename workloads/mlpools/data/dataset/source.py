@@ -9,8 +9,8 @@ from typing import Any, Self
 from mlpools.data.dataset import layout
 from mlpools.data.dataset.version import DatasetVersion
 from mlpools.data.files import plan_files
-from mlpools.data.plan import Plan
-from mlpools.data.sources import Selection, check_keys
+from mlpools.data.plan import Plan, Selection
+from mlpools.data.sources import check_keys
 from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.storage import FileInfo, locate
 
@@ -67,7 +67,7 @@ class DatasetSource(Selection):
             files,
             "parquet",
             options={"pageChecksums": True},
-            columns=self.columns or version.training_columns,
+            selection=dataclasses.replace(self, columns=self.columns or version.training_columns),
             version=str(self),
         )
         for file, part in zip(plan.files, parts, strict=True):

@@ -13,6 +13,7 @@ from mlpools import budgets
 from mlpools.contract import Phase
 from mlpools.data.columns import Columns, choose
 from mlpools.data.connector import ShardedDataConnector
+from mlpools.data.counting import count
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.shard import ShardRows, size_in_memory
@@ -53,7 +54,7 @@ def run(job: Job) -> Outcome | None:
 
 def _prepare(job: Job, parameters: Parameters) -> tuple[dict[str, Plan], Columns]:
     """Resolve the plan and fix the data contract, once, on rank 0."""
-    plans = {name: resolve(from_spec(name, raw)) for name, raw in job.task.data.items()}
+    plans = {name: count(resolve(from_spec(name, raw))) for name, raw in job.task.data.items()}
     rows, world = plans["train"].num_rows, job.gang.world_size
     if rows < world:
         raise DataNotReadable(f"The training data has {rows} row(s) for {world} ranks; use fewer nodes.")
