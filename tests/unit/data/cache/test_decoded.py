@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pickle
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlpools.data.cache import decoded
 from mlpools.data.cache.decoded import DecodedCache, name_of
 from mlpools.data.cache.shelf import Shelf
 
@@ -56,13 +58,32 @@ def test_columns_are_evenly_spaced_views_of_one_mapping(tmp_path: Path) -> None:
     table = cache(tmp_path).keep(NAME, floats(1001))
     starts = [column.chunk(0).buffers()[1].address for column in table.columns]
     assert {after - before for before, after in itertools.pairwise(starts)} == {1001 * 4 + 4}
-    assert not table.column(0).chunk(0).buffers()[1].is_mutable
 
 
-def test_a_table_is_mapped_once_by_one_process(tmp_path: Path) -> None:
+def test_a_change_in_place_is_private_and_gone_with_its_mapping(tmp_path: Path) -> None:
     mine = cache(tmp_path)
-    kept = mine.keep(NAME, floats())
-    assert mine.find(NAME) is kept
+    for table in (mine.keep(NAME, floats()), mine.find(NAME)):
+        assert table is not None
+        ctypes.memset(table.column(0).chunk(0).buffers()[1].address, 0, 4000)
+        assert table.column(0).to_pylist() == [0] * 1000
+        again = mine.find(NAME)
+        assert again is not None
+        assert again.equals(floats())
+
+
+def test_what_a_process_wrote_or_summed_it_does_not_sum_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed = []
+    take = decoded._sum
+    monkeypatch.setattr(decoded, "_sum", lambda mapping: summed.append(1) or take(mapping))
+    mine, other = cache(tmp_path), cache(tmp_path)
+    mine.keep(NAME, floats())
+    mine.find(NAME)
+    assert len(summed) == 1
+    other.find(NAME)
+    other.find(NAME)
+    assert len(summed) == 2
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

@@ -2,7 +2,8 @@
 
 Columns of one type without missing values lie one after the other in such a file, at even distances, so that
 a matrix of them is a view of the mapping and not a copy. The kernel's page cache is the memory; processes of
-a node share it.
+a node share it. Each mapping is private and made anew: who changes a batch in place neither crashes, nor
+changes the file, nor sees the change in the next epoch.
 
 A file is believed only if all of it is as it was written: a trailer behind the stream holds the piece's name,
 the stream's length and a sum over every word. The sum is taken once in each process, at memory speed, which
@@ -11,6 +12,7 @@ is why files are not synced to disk: what a power cut leaves behind is found out
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -27,6 +29,8 @@ from mlpools.data.cache.shelf import Shelf
 _SUFFIX = ".arrow"
 #: Name of the piece, bytes of the stream, sum of its words.
 _TRAILER = struct.Struct("<32sQQ")
+#: Linux's MADV_POPULATE_READ, which Python's mmap does not name.
+_POPULATE_READ = 22
 #: Words that are summed as one, before the sums are weighted by their place.
 _BLOCK = 1024
 
@@ -50,26 +54,22 @@ class DecodedCache:
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
-        self._mapped: dict[str, tuple[_Version, pa.Table]] = {}
+        #: Files that this process wrote or has summed.
+        self._trusted: dict[str, _Version] = {}
 
     def find(self, name: str) -> pa.Table | None:
         """Return a table as views of its mapped file, or None; a damaged file is removed."""
         path = self.shelf.find(name + _SUFFIX)
         if path is None:
-            self._mapped.pop(name, None)
             return None
         try:
-            version = _version(path.stat())
-            known = self._mapped.get(name)
-            if known is None or known[0] != version:
-                known = (version, _read(path, name))
+            table, self._trusted[name] = _read(path, name, self._trusted.get(name))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, pa.ArrowException):
             self.shelf.drop(name + _SUFFIX)
             return None
-        self._mapped[name] = known
-        return known[1]
+        return table
 
     def keep(self, name: str, table: pa.Table) -> pa.Table:
         """Write a table, and return it as views of the mapped file; itself where it cannot be kept."""
@@ -77,8 +77,7 @@ class DecodedCache:
         sink = pa.MockOutputStream()
         _write(sink, table)
         length = sink.size()
-
-        written: list[tuple[_Version, pa.Table]] = []
+        written: list[pa.Table] = []
 
         def write(file: BinaryIO) -> None:
             _write(file, table)
@@ -86,12 +85,11 @@ class DecodedCache:
             mapping = _map(file.fileno(), length)
             file.write(_TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)))
             file.flush()
-            written.append((_version(os.fstat(file.fileno())), _table(mapping)))
+            self._trusted[name] = _version(file)
+            written.append(_table(mapping))
 
-        if self.shelf.put(name + _SUFFIX, length + _TRAILER.size, write) is None:
-            return table
-        self._mapped[name] = written[0]
-        return written[0][1]
+        kept = self.shelf.put(name + _SUFFIX, length + _TRAILER.size, write)
+        return table if kept is None else written[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DecodedCache, (self.shelf,)
@@ -100,8 +98,9 @@ class DecodedCache:
 _Version = tuple[int, int, int]
 
 
-def _version(stat: os.stat_result) -> _Version:
+def _version(file: BinaryIO) -> _Version:
     """Return what differs between two files that had one name after the other."""
+    stat = os.fstat(file.fileno())
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
@@ -110,29 +109,31 @@ def _write(sink: Any, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def _read(path: Path, name: str) -> pa.Table:
-    """Map a file and see that it is whole.
+def _read(path: Path, name: str, trusted: _Version | None) -> tuple[pa.Table, _Version]:
+    """Map a file, and see that it is whole unless it is the one that is trusted.
 
     Raises:
         ValueError: it is not.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        length = size - _TRAILER.size
+        version = _version(file)
+        length = version[2] - _TRAILER.size
         if length <= 0:
             raise ValueError("too short")
-        file.seek(length)
-        trailer = file.read(_TRAILER.size)
         mapping = _map(file.fileno(), length)
-    if trailer != _TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)):
-        raise ValueError("not what was written")
-    return _table(mapping)
+        if version != trusted:
+            file.seek(length)
+            if file.read() != _TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)):
+                raise ValueError("not what was written")
+    return _table(mapping), version
 
 
 def _map(descriptor: int, length: int) -> mmap.mmap:
     """Map the stream, all of its pages at once: a fault for each few of them costs more than the read."""
-    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
-    return mmap.mmap(descriptor, length, flags=flags, prot=mmap.PROT_READ)
+    mapping = mmap.mmap(descriptor, length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    with contextlib.suppress(OSError):  # Linux before 5.14
+        mapping.madvise(_POPULATE_READ)
+    return mapping
 
 
 def _table(mapping: mmap.mmap) -> pa.Table:
