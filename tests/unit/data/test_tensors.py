@@ -260,7 +260,7 @@ def test_a_stack_is_the_columns_side_by_side(data: st.DataObject) -> None:
     assert list(got) == ["all"]
     stacked = got["all"]
     assert isinstance(stacked, np.ndarray)
-    assert stacked.T.flags.c_contiguous
+    assert all(column.flags.c_contiguous for column in stacked.T)
     singles = [table.column(name).to_numpy() for name in order]
     assert stacked.dtype == np.result_type(*(array.dtype for array in singles))
     np.testing.assert_array_equal(stacked, np.stack(singles, axis=1).astype(stacked.dtype))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlpools.data.forms import Form, Place, form_of, is_list, plain, plain_type, to_array, to_list
+from mlpools.data.matrix import even_view
 from mlpools.errors import DataNotReadable, InvalidSpec, at_hand, one_line
 
 #: What one column, or several stacked ones, become.
@@ -77,7 +78,7 @@ class TensorLayout:
 
         Returns:
             For each name an array whose first axis is the rows, or a list with one item a row. A stack
-            is the transposed view of a contiguous ``[columns, rows]`` buffer. Arrays that share Arrow's
+            has each of its columns in one piece. Arrays that share Arrow's
             memory are read-only.
 
         Raises:
@@ -111,6 +112,10 @@ class TensorLayout:
     def _stacked(self, rows: pa.Table, name: str, form: Form, where: str) -> npt.NDArray[np.generic]:
         members = self._stack[name]
         assert form.dtype is not None
+        lines = [_single(rows.column(member)) for member in members]
+        view = even_view(lines, form.dtype) if None not in lines else None
+        if view is not None:
+            return view.T
         buffer = np.empty((len(members), rows.num_rows), form.dtype)
         as_nan = np.issubdtype(form.dtype, np.floating)
         for line, member in zip(buffer, members, strict=True):
@@ -147,6 +152,13 @@ def _filler(field: pa.Field, value: Any) -> pa.Scalar | float:
     if given.null_count:
         raise InvalidSpec(f"fill: {value!r} is no {kind} for {field.name!r}.")
     return plain(given)[0]
+
+
+def _single(column: pa.Array | pa.ChunkedArray) -> pa.Array | None:
+    """Return a column as one array, or None if it is several."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else None
+    return column
 
 
 def _is_nan(value: pa.Scalar | float | None) -> bool:
