@@ -78,8 +78,7 @@ class TensorLayout:
 
         Returns:
             For each name an array whose first axis is the rows, or a list with one item a row. A stack
-            has each of its columns in one piece. Arrays that share Arrow's
-            memory are read-only.
+            has each of its columns in one piece. Arrays that share Arrow's memory are read-only.
 
         Raises:
             DataNotReadable: a value cannot be converted; the message names column and row.

@@ -23,7 +23,7 @@ NAME = name_of(["file", 1])
 
 
 def cache(folder: Path) -> DecodedCache:
-    return DecodedCache(Shelf(folder, 1 << 30))
+    return DecodedCache(Shelf(folder))
 
 
 def floats(rows: int = 1000) -> pa.Table:
@@ -147,16 +147,18 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     assert again.num_rows == 10
 
 
-def test_a_mapped_table_outlives_its_file(tmp_path: Path) -> None:
-    mine = DecodedCache(Shelf(tmp_path, 20_000))
+def test_a_mapped_table_outlives_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelf, "_budget", lambda self, held: 20_000)
+    mine = cache(tmp_path)
     kept = mine.keep(NAME, floats())
     mine.keep(name_of(["file", 2]), floats())
     assert mine.find(NAME) is None
     assert kept.equals(floats())
 
 
-def test_what_cannot_be_kept_is_handed_back_as_it_is(tmp_path: Path) -> None:
-    small = DecodedCache(Shelf(tmp_path, 100))
+def test_what_cannot_be_kept_is_handed_back_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shelf, "_budget", lambda self, held: 100)
+    small = cache(tmp_path)
     assert small.keep(NAME, floats()).equals(floats())
     assert small.find(NAME) is None
 

@@ -14,8 +14,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from mlpools import budgets
+from mlpools.contract import CACHE_ENV
 from mlpools.errors import one_line
 
 _log = logging.getLogger(__name__)
@@ -31,18 +33,27 @@ class Shelf:
 
     Attributes:
         folder: made when the first file is put there.
-        budget: bytes that all files may take together.
+        share: of what the disk can spare for a cache, how much these files may take, 0 … 1.
     """
 
-    def __init__(self, folder: Path, budget: int) -> None:
+    def __init__(self, folder: Path, share: float = 0.5) -> None:
         self.folder = folder
-        self.budget = budget
+        self.share = share
         self._said = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Shelf, (self.folder, self.share)
+
+    @property
+    def budget(self) -> int:
+        """Bytes that all files may take together."""
+        return self._budget(sum(item[1] for item in self._files()))
 
     def find(self, name: str) -> Path | None:
         """Return the path of a file and note that it was used, or None."""
         path = self.folder / name
         try:
+            self._check_owner()
             changed = path.stat().st_mtime_ns
         except OSError:
             return None
@@ -59,9 +70,6 @@ class Shelf:
             size: bytes that will be written.
             write: writes them to the open file.
         """
-        if size > self.budget:
-            self._say(f"{size:,} bytes are more than the cache's budget of {self.budget:,}")
-            return None
         path = self.folder / name
         try:
             with self._place(name, size) as (file, unfinished):
@@ -75,12 +83,14 @@ class Shelf:
 
     def drop(self, name: str) -> None:
         """Remove a file that turned out to be damaged."""
-        (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self.folder / name).unlink()
 
     @contextlib.contextmanager
     def _place(self, name: str, size: int) -> Iterator[tuple[BinaryIO, Path]]:
         """Reserve room for a file and open it for writing; whatever happens, no unfinished file stays."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._check_owner()
         unfinished = self.folder / f"{_UNFINISHED}{name}.{os.urandom(4).hex()}"
         try:
             # Its length is its reservation: other writers count it from now on.
@@ -102,22 +112,38 @@ class Shelf:
 
     def _make_room(self, size: int) -> None:
         """Remove what killed writers left, then the least recently used, until ``size`` bytes fit."""
-        kept: list[tuple[int, int, str]] = []
-        for entry in os.scandir(self.folder):
-            if entry.name == _LOCK or (entry.name.startswith(_UNFINISHED) and _abandoned(entry.path)):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                stat = entry.stat()
-                kept.append((stat.st_atime_ns, stat.st_size, entry.path))
-        used = sum(item[1] for item in kept)
-        for _, freed, path in sorted(kept):
-            if used + size <= self.budget:
+        files = [file for file in self._files() if not _abandoned(file[2])]
+        used = sum(file[1] for file in files)
+        budget = self._budget(used)
+        if size > budget:
+            raise OSError(f"{size:,} bytes are more than its budget of {budget:,}")
+        for _, taken, path in sorted(files):
+            if used + size <= budget:
                 return
-            if not Path(path).name.startswith(_UNFINISHED):
-                Path(path).unlink(missing_ok=True)
-                used -= freed
-        if used + size > self.budget:
-            raise OSError("other processes are writing as much as the cache's budget allows")
+            if not path.name.startswith(_UNFINISHED):
+                path.unlink(missing_ok=True)
+                used -= taken
+        if used + size > budget:
+            raise OSError("other processes are writing as much as its budget allows")
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Return when each file was used, its bytes, and its path; unfinished ones count in full."""
+        found = []
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                if path.name != _LOCK:
+                    found.append((stat.st_atime_ns, stat.st_size, path))
+        return found
+
+    def _budget(self, held: int) -> int:
+        return int(self.share * budgets.disk(self.folder, held))
+
+    def _check_owner(self) -> None:
+        """See that in the temporary folder of a machine no stranger's files are believed."""
+        owner = self.folder.stat().st_uid
+        if owner != os.getuid() and not os.environ.get(CACHE_ENV):
+            raise PermissionError(f"it belongs to user {owner}")
 
     def _say(self, reason: str) -> None:
         if not self._said:
@@ -125,14 +151,14 @@ class Shelf:
             _log.warning("The cache in %s is not used for all data: %s.", self.folder, reason)
 
 
-def _abandoned(path: str) -> bool:
+def _abandoned(path: Path) -> bool:
     """Remove an unfinished file whose writer is gone; say whether it was."""
-    try:
-        with Path(path).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            Path(path).unlink(missing_ok=True)
-            return True
-    except FileNotFoundError:
-        return True
-    except OSError:
+    if not path.name.startswith(_UNFINISHED):
         return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+            return True
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
