@@ -4,4 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 
+import pytest
+
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["*.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What libraries say to their own authors is no fault of ours."""
+    for library in ("ray", "torch", "tensorflow", "datasets", "pyiceberg"):
+        for category in ("DeprecationWarning", "FutureWarning", "ResourceWarning"):
+            config.addinivalue_line("filterwarnings", rf"ignore::{category}:{library}(\..*)?")

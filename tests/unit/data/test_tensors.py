@@ -238,7 +238,9 @@ def test_a_filler_that_does_not_fit_is_refused(kind: pa.DataType, value: Any, me
 
 def test_single_numbers_get_a_second_axis_on_request() -> None:
     table = pa.table({"n": [1, 2], "t": ["a", "b"], "l": [[1], [2]]})
-    got = TensorLayout(table.schema, expand_dims=True).convert(table)
+    layout = TensorLayout(table.schema, expand_dims=True)
+    assert [form.shape for form in layout.forms.values()] == [(1,), (), (None,)]
+    got = layout.convert(table)
     assert got["n"].shape == (2, 1)  # type: ignore[union-attr]
     assert got["t"] == ["a", "b"]
     assert got["l"].shape == (2, 1)  # type: ignore[union-attr]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
-from mlpools.data import sharding
+from mlpools.data import frames, progress, sharding
+from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.sharding import RowRange
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
@@ -74,13 +75,27 @@ class DataConnector:
         return cls.from_sources(ParquetSource(texts(url), options or {}, **selection))
 
     @classmethod
-    def from_dataframe(cls, frame: Any) -> Self:
-        """Connect to a ``pyarrow.Table`` or ``RecordBatch``, or a pandas data frame."""
-        if isinstance(frame, pa.RecordBatch):
-            frame = pa.Table.from_batches([frame])
-        elif not isinstance(frame, pa.Table):
-            frame = pa.Table.from_pandas(frame, preserve_index=False)
-        return cls.from_sources(MemorySource(frame))
+    def from_dataframe(cls, df: Any, ingestor_class: type[DataIngestor] | None = None, **kwargs: Any) -> Self:
+        """Connect to a frame in memory: see ``frames.to_table`` for what is one.
+
+        Its memory is shared where it has Arrow's form: do not change values in place afterwards.
+        """
+        return cls.from_sources(MemorySource(frames.to_table(df)), ingestor_class=ingestor_class, **kwargs)
+
+    @classmethod
+    def from_ray_dataset(cls, ray_ds: Any) -> Self:
+        """Connect to a ``ray.data.Dataset``, whose rows are streamed.
+
+        Every row comes exactly once in each epoch. Ray does not keep an order between epochs or
+        processes: there is no order by seed, and ``state_dict`` refuses.
+        """
+        from mlpools.data.ray_ingestor import RayIngestor
+
+        return cls(RayIngestor(ray_ds))
+
+    def part(self, ranges: Sequence[RowRange]) -> DataConnector:
+        """Return a connector to some of the rows, in the order given."""
+        return DataConnector(self._ingestor, ranges)
 
     @classmethod
     def from_dataset(
@@ -163,7 +178,9 @@ class DataConnector:
     def to_arrow(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows, or the first ``limit``, as one table."""
         tables, rows = [], 0
-        for table in self.to_tables(columns):
+        known = self._known_rows
+        total = known if known is None or limit is None else min(known, limit)
+        for table in progress.watched(self.to_tables(columns), total):
             tables.append(table if limit is None else table.slice(0, limit - rows))
             rows += tables[-1].num_rows
             if limit is not None and rows >= limit:
@@ -174,8 +191,56 @@ class DataConnector:
         return pa.schema([self.schema.field(name) for name in names]).empty_table()
 
     def to_pandas(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> Any:
-        """Return all rows, or the first ``limit``, as a pandas data frame."""
-        return self.to_arrow(limit, columns=columns).to_pandas()
+        """Return all rows, or the first ``limit``, as a ``pandas.DataFrame``."""
+        # Gives Arrow's memory back column by column: rows are not in memory twice.
+        return self.to_arrow(limit, columns=columns).to_pandas(self_destruct=True)
+
+    def to_polars(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> Any:
+        """Return all rows, or the first ``limit``, as a ``polars.DataFrame``."""
+        import polars
+
+        return polars.from_arrow(self.to_arrow(limit, columns=columns))
+
+    def to_ray_dataset(self) -> Any:
+        """Return a lazy ``ray.data.Dataset``: Ray's workers read the rows, each its own row groups.
+
+        Files have to be where every node of the Ray cluster sees them.
+        """
+        if hasattr(self._ingestor, "to_ray_dataset"):
+            return self._ingestor.to_ray_dataset()
+        from mlpools.data.outputs import ray
+
+        return ray.to_ray_dataset(self)
+
+    def __repr__(self) -> str:
+        return self._description.text()
+
+    def _repr_html_(self) -> str:
+        return self._description.html()
+
+    @property
+    def _known_rows(self) -> int | None:
+        """Number of rows, if nothing has to be read or run to know it."""
+        if self._ranges is not None:
+            return sum(part.rows for part in self._ranges)
+        ingestor = self._ingestor
+        if not isinstance(ingestor, ArrowIngestor) or (ingestor.plan and not ingestor.plan.counted):
+            return None
+        return self.num_rows
+
+    @property
+    def _description(self) -> Description:
+        plan = self._ingestor.plan if isinstance(self._ingestor, ArrowIngestor) else None
+        files = None if plan is None or self._ranges is not None else plan.files
+        sources = [str(source) for source in self.data_sources] or [type(self._ingestor).__name__]
+        return Description(
+            kind=type(self).__name__,
+            sources=sources if self._ranges is None else [f"a part of {sources[0]}", *sources[1:]],
+            schema=self.schema,
+            rows=self._known_rows,
+            files=None if files is None else len(files),
+            size=None if files is None else sum(file.size for file in files),
+        )
 
 
 class ShardedDataConnector(DataConnector):
@@ -202,6 +267,17 @@ class ShardedDataConnector(DataConnector):
         connector.equal, connector.seed = equal, seed
         return connector
 
+    @classmethod
+    def from_ray_dataset(cls, ray_ds: Any, *, equal: bool = False, seed: int = 0) -> Self:
+        """Connect to a ``ray.data.Dataset`` whose rows are dealt out.
+
+        The first shard runs it; its blocks stay in Ray's object store. Every rank needs this connector
+        itself, by pickle within one Ray cluster: another run may have another order.
+        """
+        connector = super().from_ray_dataset(ray_ds)
+        connector.equal, connector.seed = equal, seed
+        return connector
+
     def get_shard(self, gang: Gang | None = None, *, epoch: int = 0) -> DataConnector:
         """Return the rows of one rank: of the calling one by default.
 
@@ -218,7 +294,7 @@ class ShardedDataConnector(DataConnector):
             seed=self.seed,
             epoch=epoch,
         )
-        return DataConnector(self._ingestor, ranges)
+        return self.part(ranges)
 
 
 def _rebatch(tables: Iterator[pa.Table], batch_size: int, drop_last: bool) -> Iterator[pa.RecordBatch]:

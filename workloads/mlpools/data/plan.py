@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from mlpools.data.described import Description, without_credentials
 from mlpools.data.schemas import common_schema
 from mlpools.errors import DataNotReadable, InvalidSpec
 
@@ -140,6 +141,16 @@ class Plan:
             files.append(PlannedFile(url, name, size, version, digest, kind, parts, constants))
         schemas = {name: _unpacked(raw[name]) for name in ("schema", "hidden")}
         return cls(**raw | schemas | {"files": tuple(files)})
+
+    def __repr__(self) -> str:
+        return Description(
+            kind="Plan",
+            sources=[without_credentials(file.url) for file in self.files],
+            schema=self.schema,
+            rows=self.num_rows if self.counted else None,
+            files=len(self.files),
+            size=sum(file.size for file in self.files),
+        ).text()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again."""

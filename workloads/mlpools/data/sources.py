@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 
 from mlpools.data import formats, hive
+from mlpools.data.described import without_credentials
 from mlpools.data.files import plan_files
 from mlpools.data.plan import Plan, Plannable, Selection
 from mlpools.errors import InvalidSpec, at_hand
@@ -45,6 +46,9 @@ class FileSource(Selection):
             raise InvalidSpec(f"{name} needs url or urls.")
         return cls(texts(given), raw.get("options") or {}, **selection)
 
+    def __str__(self) -> str:
+        return ", ".join(without_credentials(url) for url in self.urls)
+
     def plan(self) -> Plan:
         """List and inspect the files."""
         suffixes = formats.make(self.format, self.options).suffixes
@@ -74,7 +78,10 @@ class ParquetSource(FileSource):
 class MemorySource:
     """A table in memory."""
 
-    table: pa.Table
+    table: pa.Table = dataclasses.field(repr=False)
+
+    def __str__(self) -> str:
+        return "a table in memory"
 
 
 DataSource = Plannable | MemorySource

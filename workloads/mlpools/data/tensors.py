@@ -23,7 +23,8 @@ class TensorLayout:
     """How the columns of a schema become tensors. Checked when it is made, before any row is read.
 
     Attributes:
-        forms: of each tensor by its name, in the order in which they come.
+        forms: of each tensor by its name, in the order in which they come. They tell dtypes and shapes
+            without a row having been read.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class TensorLayout:
             InvalidSpec: the arguments make no sense together.
         """
         self._stack = {name: list(columns) for name, columns in (stack or {}).items()}
-        self._expand = expand_dims
         twice = {name for name in schema.names if schema.names.count(name) > 1}
         if twice:
             raise DataNotReadable(f"Two columns are called {min(twice)!r}; rename one of them in the source.")
@@ -59,15 +59,19 @@ class TensorLayout:
                     f"There is no column {name!r}. {at_hand(name, schema.names, 'Columns')}"
                 )
         self._fill = {name: _filler(schema.field(name), value) for name, value in (fill or {}).items()}
-        columns = {field.name: self._column_form(field) for field in schema}
+        self._columns = {field.name: self._column_form(field) for field in schema}
         stacked = {name for names in self._stack.values() for name in names}
-        self.forms: dict[str, Form] = {name: form for name, form in columns.items() if name not in stacked}
+        self.forms: dict[str, Form] = {
+            name: Form(form.dtype, (1,)) if expand_dims and form.is_number else form
+            for name, form in self._columns.items()
+            if name not in stacked
+        }
         for name, members in self._stack.items():
             if name in self.forms:
                 raise InvalidSpec(
                     f"stack: {name!r} is also a column that is not stacked; choose another name."
                 )
-            self.forms[name] = _stacked_form(name, {member: columns[member] for member in members})
+            self.forms[name] = _stacked_form(name, {member: self._columns[member] for member in members})
 
     def convert(self, rows: pa.RecordBatch | pa.Table, where: str = "") -> Tensors:
         """Convert rows of the schema.
@@ -90,8 +94,9 @@ class TensorLayout:
             elif form.dtype is None:
                 tensors[name] = [item for _, chunk in self._chunks(rows, name) for item in to_list(chunk)]
             else:
-                array = self._array(rows, name, form, where)
-                tensors[name] = array[:, np.newaxis] if self._expand and form.is_number else array
+                array = self._array(rows, name, where)
+                expanded = self._columns[name].is_number and form.shape
+                tensors[name] = array[:, np.newaxis] if expanded else array
         return tensors
 
     def _column_form(self, field: pa.Field) -> Form:
@@ -100,15 +105,17 @@ class TensorLayout:
             return Form(np.promote_types(form.dtype, np.float32))
         return form
 
-    def _array(self, rows: pa.Table, name: str, form: Form, where: str) -> npt.NDArray[np.generic]:
+    def _array(self, rows: pa.RecordBatch | pa.Table, name: str, where: str) -> npt.NDArray[np.generic]:
         column = rows.column(name)
         if isinstance(column, pa.ChunkedArray):
             column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         as_nan = _is_nan(self._fill.get(name))
         array = to_array(self._filled(column, name), Place(name, where), missing_as_nan=as_nan)
-        return array.astype(form.dtype, copy=False)
+        return array.astype(self._columns[name].dtype, copy=False)
 
-    def _stacked(self, rows: pa.Table, name: str, form: Form, where: str) -> npt.NDArray[np.generic]:
+    def _stacked(
+        self, rows: pa.RecordBatch | pa.Table, name: str, form: Form, where: str
+    ) -> npt.NDArray[np.generic]:
         members = self._stack[name]
         assert form.dtype is not None
         lines = [_single(rows.column(member)) for member in members]

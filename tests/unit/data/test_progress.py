@@ -1,0 +1,95 @@
+"""A bar for whoever watches, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+from types import ModuleType
+
+import pyarrow as pa
+import pytest
+
+from mlpools.data import DataConnector, progress
+
+TABLE = pa.table({"x": range(10)})
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class ZMQInteractiveShell:
+    """Named as a notebook's kernel."""
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Put a terminal where stderr is; pytest puts its own there between fixtures and tests."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.delenv("CI", raising=False)
+    return terminal
+
+
+def make_slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    ticks = itertools.count(0.0, seconds)
+    monkeypatch.setattr(progress, "_clock", lambda: next(ticks))
+
+
+def test_a_long_read_is_shown_and_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 1.5)
+    assert list(progress.watched([TABLE] * 4, 40)) == [TABLE] * 4
+    shown = screen.getvalue()
+    assert "Reading:  50%" in shown
+    assert "20.0/40.0" in shown
+    assert shown.endswith("\r")
+
+
+def test_a_read_of_unknown_length_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 3.0)
+    assert len(list(progress.watched([TABLE] * 2, None))) == 2
+    assert "Reading: 10.0 rows" in screen.getvalue()
+
+
+def test_a_short_read_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 0.1)
+    assert DataConnector.from_dataframe(TABLE).to_arrow().num_rows == 10
+    assert screen.getvalue() == ""
+
+
+def test_a_read_that_fails_clears_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 3.0)
+
+    def broken() -> object:
+        yield TABLE
+        yield TABLE
+        raise OSError
+
+    with pytest.raises(OSError):
+        list(progress.watched(broken(), 40))  # type: ignore[arg-type]
+    assert screen.getvalue().endswith("\r")
+
+
+def test_nobody_watches_a_pipe_or_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch(monkeypatch)
+    assert progress.is_watched()
+    monkeypatch.setenv("CI", "true")
+    assert not progress.is_watched()
+    monkeypatch.delenv("CI")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not progress.is_watched()
+
+
+def test_a_notebook_is_watched_though_it_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = ZMQInteractiveShell  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert progress.is_watched()
+    make_slow(monkeypatch, 3.0)
+    assert len(list(progress.watched([TABLE] * 2, 20))) == 2

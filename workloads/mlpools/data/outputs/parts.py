@@ -1,0 +1,27 @@
+"""Rows cut into parts that are read independently of one another: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlpools.data.sharding import RowRange
+
+
+def divide(ranges: Sequence[RowRange], parts: int) -> list[list[RowRange]]:
+    """Divide ranges into runs of about equally many rows.
+
+    Args:
+        ranges: in order.
+        parts: how many at most; a range is not cut, since its row group would be decoded twice.
+
+    Returns:
+        Runs that are not empty and together are the ranges, in their order.
+    """
+    total = sum(part.rows for part in ranges)
+    runs: dict[int, list[RowRange]] = {}
+    position = 0
+    for part in ranges:
+        middle = position + part.rows / 2
+        runs.setdefault(min(parts - 1, int(middle * parts / total)), []).append(part)
+        position += part.rows
+    return list(runs.values())

@@ -1,0 +1,62 @@
+"""A progress bar for a person who watches a long read; nothing for anybody else."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+#: Seconds after which a read is a long one.
+_LONG = 2.0
+_clock = time.monotonic
+
+
+def watched(tables: Iterable[pa.Table], total: int | None) -> Iterator[pa.Table]:
+    """Yield tables; where somebody watches and it takes long, show how many of their rows are read.
+
+    Args:
+        tables: as they are read.
+        total: rows to come; None where nobody has counted them.
+    """
+    if not is_watched():
+        yield from tables
+        return
+    began, rows, bar = _clock(), 0, None
+    try:
+        for table in tables:
+            yield table
+            rows += table.num_rows
+            if bar is not None:
+                bar.update(table.num_rows)
+            elif _clock() - began >= _LONG:
+                bar = _bar(total, rows)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def is_watched() -> bool:
+    """Tell whether a person sees what is written to stderr: in a terminal or a notebook, not in a job."""
+    return _in_notebook() or ("CI" not in os.environ and sys.stderr.isatty())
+
+
+def _in_notebook() -> bool:
+    """A kernel's stderr is no terminal, and yet somebody looks at it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _bar(total: int | None, rows: int) -> Any:
+    if _in_notebook() and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm
+    else:
+        from tqdm.std import tqdm
+    return tqdm(
+        desc="Reading", total=total, initial=rows, unit=" rows", unit_scale=True, leave=False, file=sys.stderr
+    )
