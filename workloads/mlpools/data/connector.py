@@ -75,6 +75,35 @@ class DataConnector:
         return cls.from_sources(ParquetSource(texts(url), options or {}, **selection))
 
     @classmethod
+    def from_sql(
+        cls,
+        query: str,
+        connection: Any,
+        *,
+        partition_on: str = "",
+        stage: str = "",
+        ingestor_class: type[DataIngestor] | None = None,
+        **selection: Any,
+    ) -> Self:
+        """Connect to the rows of a query, which are read now, once and under one snapshot.
+
+        Args:
+            query: one SELECT.
+            connection: URI of the database, folder of a mounted Secret, or an open connection.
+            partition_on: see ``SqlSource``, as for ``stage``.
+            stage: URL of the folder for the rows.
+            ingestor_class: what reads them.
+            **selection: ``columns``, ``filter``, ``limit``.
+
+        Raises:
+            DataNotReadable: there is no way in, the query fails, or a type has no form here.
+        """
+        from mlpools.data.sql.source import SqlSource
+
+        source = SqlSource(query, connection, partition_on, stage, **selection)
+        return cls.from_sources(source, ingestor_class=ingestor_class)
+
+    @classmethod
     def from_dataframe(cls, df: Any, ingestor_class: type[DataIngestor] | None = None, **kwargs: Any) -> Self:
         """Connect to a frame in memory: see ``frames.to_table`` for what is one.
 

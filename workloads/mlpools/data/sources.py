@@ -91,6 +91,7 @@ DataSource = Plannable | MemorySource
 KINDS: Mapping[str, str] = {
     "parquet": "mlpools.data.sources:ParquetSource",
     "dataset": "mlpools.data.dataset.source:DatasetSource",
+    "sql": "mlpools.data.sql.source:SqlSource",
 }
 #: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
 _SELECTION = ("columns", "filter", "limit")

@@ -11,9 +11,10 @@ import traceback
 from typing import Any, NoReturn
 
 from mlpools import __version__
-from mlpools.contract import TASK_ENV, Exit, Final, Task
+from mlpools.contract import STAGE_ENV, TASK_ENV, Exit, Final, Task
 from mlpools.errors import JobError, one_line
 from mlpools.gang import Gang
+from mlpools.locations import child_url
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.job import Job, Outcome
@@ -27,6 +28,7 @@ def main() -> NoReturn:
     """Run the task that the environment holds; never returns."""
     faulthandler.enable()
     task = Task.from_json(os.environ[TASK_ENV])
+    os.environ.setdefault(STAGE_ENV, child_url(str(task.checkpoint["url"]), f"{task.uid}/sql"))
     stop = Stop(task.grace_period_seconds).listen()
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
     try:
