@@ -297,6 +297,7 @@ POD_RULES = (
 
 _PLACE = "must be an absolute path or a file:/// URL"
 _MOUNTED = "must lie on a writable volume"
+_LOGIN = "must not hold a user or password"
 _SEVERAL = {"train": {"parquet": {"url": "/data/a"}}, "eval-2013": {"parquet": {"url": "/data/b"}}}
 _READ_ONLY = [{"name": "data", "mountPath": "/data", "readOnly": True}]
 _URL, _URLS = "data.train.parquet.url", "data.train.parquet.urls"
@@ -338,9 +339,13 @@ JOB_RULES = (
         {"checkpoint.url": "/other"},
         {"checkpoint.url": "/data/checkpoints"},
     ),
-    _job("spec.output.url", _PLACE, {"output.url": "s3://bucket/model"}, {"output.url": "/data/model"}),
+    _job("spec.output.url", _PLACE, {"output.url": "https://host/model"}, {"output.url": "/data/model"}),
+    _job("spec.checkpoint.url", _PLACE, {"checkpoint.url": "data/c"}, {"checkpoint.url": "file:///data/c"}),
     _job(
-        "spec.checkpoint.url", _PLACE, {"checkpoint.url": "gs://bucket"}, {"checkpoint.url": "file:///data/c"}
+        "spec.checkpoint.url",
+        _LOGIN,
+        {"checkpoint.url": "gs://key@bucket/c"},
+        {"checkpoint.url": "gs://bucket/c"},
     ),
     _job(
         "spec.checkpoint",
@@ -374,8 +379,19 @@ JOB_RULES = (
     _job(
         "spec.data.*.parquet.urls[]",
         _PLACE,
-        {"data.train.parquet": {"urls": ["/a", "s3://b"]}},
-        {"data.train.parquet": {"urls": ["/a", "file:///b"]}},
+        {"data.train.parquet": {"urls": ["/a", "ftp://b/c"]}},
+        {"data.train.parquet": {"urls": ["/a", "file:///b", "s3://b", "https://example.test/c.parquet"]}},
+    ),
+    _job("spec.data.*.parquet.url", _LOGIN, {_URL: "s3://key:secret@bucket/a"}, {_URL: "s3://bucket/a@b"}),
+    _job(
+        "spec.data.*.parquet.url",
+        _LOGIN,
+        {_URL: "abfs://box:key@account.dfs.core.windows.net/a"},
+        {_URL: "abfs://box@account.dfs.core.windows.net/a"},
+    ),
+    _job("spec.data.*.parquet.urls[]", _LOGIN, {"data.train.parquet": {"urls": ["https://ada@host/a"]}}, {}),
+    _job(
+        "spec.output.url", _LOGIN, {"output.url": "s3://key:secret@models/a"}, {"output.url": "s3://models/a"}
     ),
     _job(
         "spec.xgboost",

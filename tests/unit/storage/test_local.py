@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.locations import child_url, local_path
-from mlpools.storage import local
+from mlpools.storage import local, locate
 from mlpools.train.checkpoints import Checkpoints
 
 
@@ -58,7 +58,7 @@ def steps(root: Path) -> list[int]:
 def test_a_crash_between_any_two_writes_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: int
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, "uid", {"data": "x"}, keep=1)
+    checkpoints = Checkpoints(locate(tmp_path), "uid", {"data": "x"}, keep=1)
     checkpoints.save(10, b"model 10", {"history": {}})
     real, calls = os.fsync, 0
 
@@ -81,7 +81,7 @@ def test_a_crash_between_any_two_writes_keeps_the_last_checkpoint(
 
 
 def test_the_newest_few_are_kept(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, "uid", {}, keep=3)
+    checkpoints = Checkpoints(locate(tmp_path), "uid", {}, keep=3)
     for step in (5, 10, 15, 20, 1_000_000_000):
         checkpoints.save(step, b"m", {})
     assert steps(tmp_path) == [15, 20, 1_000_000_000]

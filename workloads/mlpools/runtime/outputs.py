@@ -13,15 +13,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mlpools.contract import Task
-from mlpools.errors import InvalidSpec, OutputExists, OutputNotWritable
-from mlpools.locations import child_url, local_path
-from mlpools.storage import local
+from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
+from mlpools.locations import child_url
+from mlpools.storage import FileMissing, locate
 
 OWNER = "owner.json"
 MODEL = "model.ubj"
@@ -36,10 +34,7 @@ class Outputs:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._url = str(task.output["url"])
-        try:
-            self._root = local_path(self._url, "output.url")
-        except ValueError as error:
-            raise InvalidSpec(str(error)) from error
+        self._root = locate(self._url)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -56,23 +51,19 @@ class Outputs:
 
         Raises:
             OutputExists: it holds another run's result and ``mode`` is ``Error``.
-            OutputNotWritable: the volume refuses.
+            OutputNotWritable: the volume or the store refuses.
         """
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
             if self._owner() == self._task.uid:
                 return self._own_result()
-            held = [name for name in (OWNER, MODEL, METRICS, RESULT) if (self._root / name).exists()]
-            if held and self._task.output.get("mode", "Error") == "Error":
-                raise self._exists(held[0])
-            if self._task.output.get("mode") == "Overwrite":
-                shutil.rmtree(self._root / LOGS, ignore_errors=True)
-            self._write_owner(replace=bool(held))
-        except OSError as error:
-            raise OutputNotWritable(
-                f"output.url {self._url} cannot be written: {error.strerror}. "
-                "Mount a volume there that the job's user may write to."
-            ) from error
+            held = [name for name in (OWNER, MODEL, METRICS, RESULT) if self._root.child(name).exists()]
+        except DataNotReadable as error:
+            raise OutputNotWritable(str(error)) from error
+        if held and self._task.output.get("mode", "Error") == "Error":
+            raise self._exists(held[0])
+        if self._task.output.get("mode") == "Overwrite":
+            self._root.child(LOGS).delete_tree()
+        self._write_owner(replace=bool(held))
         return None
 
     def commit(self, model: bytes, details: Mapping[str, Any], result: Mapping[str, Any]) -> None:
@@ -81,20 +72,13 @@ class Outputs:
         With ``Overwrite`` and ``Resume`` an older result goes only now, and its ``result.json`` first.
 
         Raises:
-            OutputNotWritable: the volume refuses.
+            OutputNotWritable: the volume or the store refuses.
         """
         if self._owner() != self._task.uid:
             raise OutputExists(f"Another job took output.url {self._url} over while this one was training.")
-        documents = {MODEL: model, METRICS: _json(details), RESULT: _json(result)}
-        try:
-            (self._root / RESULT).unlink(missing_ok=True)
-            for name, data in documents.items():
-                local.write(self._root / name, data)
-        except OSError as error:
-            raise OutputNotWritable(
-                f"output.url {self._url} cannot be written: {error.strerror}. "
-                "Free space there, or make the volume writable."
-            ) from error
+        self._root.child(RESULT).delete()
+        for name, data in {MODEL: model, METRICS: _json(details), RESULT: _json(result)}.items():
+            self._root.child(name).write(data)
 
     def _exists(self, name: str) -> OutputExists:
         owner = self._read(OWNER) or {}
@@ -105,7 +89,7 @@ class Outputs:
         task = self._task
         owner = _json({"uid": task.uid, "namespace": task.namespace, "name": task.name})
         try:
-            local.write(self._root / OWNER, owner, once=not replace)
+            self._root.child(OWNER).write(owner, once=not replace)
         except FileExistsError:  # another job came first by a moment
             raise self._exists(OWNER) from None
 
@@ -117,10 +101,9 @@ class Outputs:
         return str((self._read(OWNER) or {}).get("uid", ""))
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        path: Path = self._root / name
         try:
-            document: dict[str, Any] = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            document: dict[str, Any] = json.loads(self._root.child(name).read())
+        except (FileMissing, ValueError):
             return None
         return document
 

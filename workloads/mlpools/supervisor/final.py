@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 from mlpools.contract import Exit, Final, Report, log_name
-from mlpools.locations import local_path
+from mlpools.locations import child_url, local_path
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import Worker
+
+#: A store that does not answer must not hold back the end of a pod.
+_KEEP_SECONDS = 20
 
 _SIGNALS = {
     "SIGSEGV": "a segmentation fault in native code",
@@ -108,12 +112,34 @@ def write_termination(final: Final, path: str) -> None:
 
 
 def save_log(text: bytes, output_url: str, attempt: int, rank: int) -> None:
-    """Write a rank's log beside the job's result. A log that cannot be kept never changes how a job ended."""
+    """Keep a rank's log beside the job's result. A log that cannot be kept never changes how a job ended."""
+    url = child_url(output_url, log_name(attempt, rank))
     try:
-        path = local_path(output_url, "output.url") / log_name(attempt, rank)
+        if "://" in url and not url.startswith("file://"):
+            _keep(text, url)
+            return
+        path = local_path(url, "output.url")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_bytes(text)
         temporary.replace(path)
     except (OSError, ValueError) as error:
         say(f"the log could not be kept: {error}")
+
+
+def _keep(text: bytes, url: str) -> None:
+    """Have the runtime write to a store; an image that brings only its own Python cannot.
+
+    Raises:
+        OSError: it could not, with its last word.
+    """
+    import subprocess  # only here, at the very end: it costs memory
+
+    command = [sys.executable, "-m", "mlpools.runtime.keep", url]
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, timeout=_KEEP_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise OSError(f"{url} did not take it within {_KEEP_SECONDS} s.") from None
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() or ["no word of why."]
+        raise OSError(words[-1])

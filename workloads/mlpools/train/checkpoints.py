@@ -9,13 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from mlpools.errors import CheckpointMismatch, OutputNotWritable
-from mlpools.storage import local
+from mlpools.errors import CheckpointMismatch
+from mlpools.storage import FileMissing, Location, locate
 
 MODEL = "model.ubj"
 STATE = "state.json"
@@ -44,9 +42,9 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one job. Only rank 0 uses it."""
 
-    def __init__(self, root: Path, uid: str, identity: Mapping[str, Any], keep: int) -> None:
+    def __init__(self, root: Location, uid: str, identity: Mapping[str, Any], keep: int) -> None:
         self._root = root
-        self._own = root / uid
+        self._own = root.child(uid)
         self._uid = uid
         self._identity = json.loads(json.dumps(identity))
         self._keep = keep
@@ -57,22 +55,15 @@ class Checkpoints:
         Raises:
             OutputNotWritable: the location refuses writing.
         """
-        folder = self._own / f"step-{step:09d}"
+        folder = self._own.child(f"step-{step:09d}")
         document = {"uid": self._uid, "step": step, "identity": self._identity, "state": state}
         parts = {MODEL: model, STATE: json.dumps(document).encode()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / COMMIT).unlink(missing_ok=True)
-            for name, data in parts.items():
-                local.write(folder / name, data)
-            commit = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
-            local.write(folder / COMMIT, json.dumps(commit).encode())
-            self._forget_old()
-        except OSError as error:
-            raise OutputNotWritable(
-                f"checkpoint.url {self._root} cannot be written: {error.strerror}. "
-                "Free space there, or make the volume writable."
-            ) from error
+        folder.child(COMMIT).delete()
+        for name, data in parts.items():
+            folder.child(name).write(data)
+        commit = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+        folder.child(COMMIT).write(json.dumps(commit).encode())
+        self._forget_old()
 
     def newest(self, *, of_others: bool) -> Checkpoint | None:
         """Return the newest valid checkpoint to continue from.
@@ -82,13 +73,15 @@ class Checkpoints:
 
         Raises:
             CheckpointMismatch: another job's newest checkpoint was made with something else.
+            DataNotReadable: the location cannot be looked into.
         """
-        for checkpoint in _committed(self._own):
-            if checkpoint.identity == self._identity:
+        for folder in reversed(_committed(self._own)):
+            checkpoint = _load(folder)
+            if checkpoint is not None and checkpoint.identity == self._identity:
                 return checkpoint
-        if not of_others or not self._root.is_dir():
+        if not of_others:
             return None
-        others = [c for folder in self._root.iterdir() if folder.is_dir() for c in _committed(folder)]
+        others = [found for folder in _committed(self._root) if (found := _load(folder)) is not None]
         if not others:
             return None
         newest = max(others, key=lambda checkpoint: checkpoint.step)
@@ -100,27 +93,26 @@ class Checkpoints:
         return newest
 
     def _forget_old(self) -> None:
-        committed = sorted(path.parent for path in self._own.glob(f"step-*/{COMMIT}"))
-        for folder in committed[: -self._keep]:
-            (folder / COMMIT).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in _committed(self._own)[: -self._keep]:
+            folder.child(COMMIT).delete()
+            folder.delete_tree()
 
 
-def _committed(folder: Path) -> list[Checkpoint]:
-    """Return the valid checkpoints of one job, newest first."""
-    found = (_load(path.parent) for path in sorted(folder.glob(f"step-*/{COMMIT}"), reverse=True))
-    return [checkpoint for checkpoint in found if checkpoint is not None]
+def _committed(place: Location) -> list[Location]:
+    """Return the folders below a place that have a COMMIT, those of one job oldest first."""
+    found = (locate(info.url) for info in place.list(hidden=True))
+    return [file.parent for file in found if file.name == COMMIT]
 
 
-def _load(folder: Path) -> Checkpoint | None:
+def _load(folder: Location) -> Checkpoint | None:
     try:
-        commit = json.loads((folder / COMMIT).read_bytes())
-        parts = {name: (folder / name).read_bytes() for name in (MODEL, STATE)}
+        commit = json.loads(folder.child(COMMIT).read())
+        parts = {name: folder.child(name).read() for name in (MODEL, STATE)}
         if any(hashlib.sha256(data).hexdigest() != commit[name] for name, data in parts.items()):
             return None
         document = json.loads(parts[STATE])
         fields = {name: document[name] for name in ("step", "state", "identity", "uid")}
-    except (OSError, ValueError, KeyError):
+    except (FileMissing, ValueError, KeyError):
         return None
     return Checkpoint(model=parts[MODEL], **fields)
 

@@ -45,16 +45,46 @@ def is_entry_name(name: str) -> bool:
     return len(name) <= 63 and re.search(ENTRY_NAME, name) is not None
 
 
-#: Where files are read or written.
-StorageURL = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=1024),
-    Rule(
-        "self.startsWith('/') || self.startsWith('file:///')",
-        "must be an absolute path or a file:/// URL on a mounted volume; other stores are not supported yet",
-        lambda url: url.startswith(("/", "file:///")),
-    ),
+def _place(stores: str, named: str) -> tuple[Rule, Rule]:
+    """Return the rules of a URL: a place on a volume or in a store, and no credentials in it.
+
+    Args:
+        stores: pattern of the schemes; short, since the API server counts what a rule may cost.
+        named: the same for a person.
+    """
+    place = f"^(/|file:///|({stores})://.)"
+    # In abfs://container@account.… the part before the @ is the container.
+    login = "^((s3|gs|az|https?)://[^/]*|abfss?://[^/]*:[^/]*)@"
+    return (
+        Rule(
+            f"self.matches('{place}')",
+            "must be an absolute path or a file:/// URL on a mounted volume, or a URL that begins with one "
+            f"of {named}.",
+            lambda url: re.search(place, url) is not None,
+        ),
+        Rule(
+            f"!self.matches('{login}')",
+            "must not hold a user or password, which everybody could read here: put credentials into a "
+            "Secret and name it in envFrom.",
+            lambda url: re.search(login, url) is None,
+        ),
+    )
+
+
+#: A URL of a store, not of a volume.
+IN_A_STORE = "^[a-z0-9]+://[^/]"
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+#: Where data is read.
+DataURL = Annotated[
+    _Text, *_place("s3|gs|az|abfss?|https?", "s3://, gs://, az://, abfs://, http:// and https://")
 ]
+#: Where files are written.
+StorageURL = Annotated[_Text, *_place("s3|gs|az|abfss?", "s3://, gs://, az:// and abfs://")]
+
+
+def is_in_a_store(url: str) -> bool:
+    """Whether a URL means an object of a store, not a file on a volume."""
+    return re.search(IN_A_STORE, url) is not None
 
 
 class Condition(Model):

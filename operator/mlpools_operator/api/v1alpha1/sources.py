@@ -1,22 +1,22 @@
-"""Data sources of a job: where its rows come from."""
+"""Data sources of a job: where its rows come from, and which of them."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import StorageURL
+from mlpools_operator.api.v1alpha1.common import ColumnName, DataURL
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 
 
-class ParquetSource(Model):
-    """Parquet files. Their row groups are dealt out to the nodes, so each file should have several."""
+class FileSource(Model):
+    """Files of one format."""
 
-    url: StorageURL | None = None
-    """A file, a folder (every *.parquet below it), or a pattern with *, ? and ** (which crosses folders).
-    Either this or urls."""
-    urls: Annotated[tuple[StorageURL, ...], Field(min_length=1, max_length=256)] | None = None
+    url: DataURL | None = None
+    """A file, a folder (every file of the format below it), or a pattern with *, ? and ** (which crosses
+    folders). Either this or urls."""
+    urls: Annotated[tuple[DataURL, ...], Field(min_length=1, max_length=100)] | None = None
     """Several of them. Either this or url."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -29,12 +29,27 @@ class ParquetSource(Model):
         return self.urls if self.urls is not None else (self.url or "",)
 
 
+class ParquetSource(FileSource):
+    """Parquet files. Their row groups are dealt out to the nodes, so each file should have several."""
+
+
+#: The kinds of sources, of which a data set has exactly one.
+SOURCES = ("parquet",)
+
+
 class DataSource(Model):
-    """Where rows come from."""
+    """Where rows come from, and which of them."""
 
     parquet: ParquetSource | None = None
-    """Parquet files on a mounted volume."""
+    """Parquet files."""
+    columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)] | None = None
+    """Columns to read. The others stay where they are, and nothing of them is read. Absent: all."""
+    filter: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None
+    """Which rows count, as in the WHERE of a query: distance > 500 AND carrier IN ('AA', 'UA'). What the
+    files' statistics rule out is not read."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Only so many rows, the first ones of those that count."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one(("parquet",), "Say what kind of source it is: parquet is the one supported today."),
+        exactly_one(SOURCES, f"Say what kind of source it is: exactly one of {', '.join(SOURCES)}."),
     )

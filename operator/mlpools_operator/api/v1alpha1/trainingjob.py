@@ -8,11 +8,13 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlpools_operator.api.v1alpha1.common import (
     ENTRY_NAME,
+    IN_A_STORE,
     Image,
     KeyName,
     ObjectName,
     StorageURL,
     is_entry_name,
+    is_in_a_store,
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import (
@@ -115,15 +117,16 @@ def _stays(field: str, name: str) -> Rule:
 
     def holds(spec: TrainingJobSpec) -> bool:
         url = getattr(getattr(spec, field), "url", None)
-        return url is None or _is_on_writable_mount(url, spec.volume_mounts)
+        return url is None or is_in_a_store(url) or _is_on_writable_mount(url, spec.volume_mounts)
 
     path = f"(self.{field}.url.replace('file://', '') + '/')"
     mount = "!(has(m.readOnly) && m.readOnly)"
     return Rule(
-        f"!has(self.{field}) || !has(self.{field}.url) || has(self.volumeMounts) && "
+        f"!has(self.{field}) || !has(self.{field}.url) || self.{field}.url.matches('{IN_A_STORE}') || "
+        "has(self.volumeMounts) && "
         f"self.volumeMounts.exists(m, {mount} && {path}.startsWith(m.mountPath + '/'))",
-        f"{field}.url must lie on a writable volume: add it to spec.volumes and spec.volumeMounts, "
-        f"or {name} would be gone with the pod.",
+        f"{field}.url must lie on a writable volume or in an object store: add the volume to spec.volumes "
+        f"and spec.volumeMounts, or {name} would be gone with the pod.",
         holds,
         f".{field}.url",
     )

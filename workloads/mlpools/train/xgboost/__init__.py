@@ -19,7 +19,7 @@ from mlpools.data.plan import Plan, resolve
 from mlpools.data.shard import ShardRows, size_in_memory
 from mlpools.data.sources import from_spec
 from mlpools.errors import DataNotReadable, Preempted
-from mlpools.locations import local_path
+from mlpools.storage import locate
 from mlpools.train.checkpoints import Checkpoints
 from mlpools.train.job import Job, Outcome
 from mlpools.train.xgboost.boosting import Boosting, flat
@@ -157,7 +157,7 @@ def _identity(parameters: Parameters, plans: Mapping[str, Plan], columns: Column
 
 def _checkpoints(job: Job, identity: Mapping[str, Any]) -> Checkpoints:
     where = job.task.checkpoint
-    root = local_path(str(where["url"]), "checkpoint.url")
+    root = locate(str(where["url"]))
     return Checkpoints(root, job.task.uid, identity, keep=int(where.get("keep") or 2))
 
 
