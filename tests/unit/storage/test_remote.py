@@ -87,11 +87,9 @@ def test_reading_on_needs_few_requests(big: ObjectStore) -> None:
 
 
 def test_what_was_announced_is_fetched_once(big: ObjectStore) -> None:
-    from mlpools.storage.remote_file import RemoteFile
-
     info = BIG.info()
     big.asked.clear()
-    file = RemoteFile(info)
+    file = BIG.open(info)
     file.prefetch([(0, 1000), (1500, 3000), (3_000_000, 3_000_100)])
     for start, stop in ((0, 1000), (1500, 2000), (2000, 3000), (3_000_000, 3_000_100)):
         file.seek(start)
@@ -117,6 +115,7 @@ def test_an_object_that_is_replaced_is_noticed_before_a_byte_of_it_is_used(big: 
     big.objects["bucket/big"] = CONTENT[::-1]
     with pytest.raises(DataNotReadable, match=r"s3://bucket/big was replaced .* new files"):
         ranges.fetch(info, 0, 10)
+    assert big.asked[-1].if_match == info.version
 
 
 @pytest.mark.parametrize("heeds", [True, False])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 from mlpools.errors import DataNotReadable
 from mlpools.storage import client, failures
@@ -14,6 +15,8 @@ from mlpools.storage.info import FileInfo
 from mlpools.storage.urls import parse
 
 Range = tuple[int, int]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Ranges closer than this are read as one: reading the gap is quicker than another request.
 GAP_BYTES = 1 << 20
@@ -44,12 +47,12 @@ def pieces(ranges: Iterable[Range], size: int = PIECE_BYTES) -> Iterator[Range]:
         yield from itertools.pairwise(borders)
 
 
-def submit(info: FileInfo, start: int, stop: int) -> Future[bytearray]:
-    """Fetch a range in the background."""
+def submit(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Do some fetching in the background; it must not wait for other such work."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="mlpools-storage")
-    return _pool.submit(fetch, info, start, stop)
+    return _pool.submit(work, *args, **kwargs)
 
 
 def fetch(info: FileInfo, start: int, stop: int) -> bytearray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mlpools.errors import DataNotReadable, OutputNotWritable
 from mlpools.storage import client, failures, ranges
 from mlpools.storage.info import FileInfo
-from mlpools.storage.remote_file import RemoteFile
+from mlpools.storage.remote_file import RemoteFile, Store
 from mlpools.storage.urls import Address, parse
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class RemotePlace:
         return bytes(ranges.fetch(info, start, max(start, min(stop, info.size))))
 
     def open(self, info: FileInfo) -> pa.NativeFile:
-        import pyarrow as pa
+        from mlpools.storage.native import NativeFile  # Arrow is for those who open files
 
-        return pa.PythonFile(RemoteFile(info), mode="r")
+        return NativeFile(RemoteFile(info, Store(info)))
 
     def write(self, data: bytes, *, once: bool) -> None:
         if once:
