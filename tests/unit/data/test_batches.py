@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpools.data.batches import read_batches, rebatch
+from mlpools.data.blocks import whole
 from mlpools.data.order import Reading
 from mlpools.data.sharding import RowRange
 from mlpools.data.state import Position
@@ -54,7 +55,7 @@ def test_each_row_group_is_asked_for_once() -> None:
     group_rows = [50] * 6
     numbered = Numbered(group_rows)
     reading = Reading(10, shuffle=True, window_rows=70)
-    list(read_batches(order(reading, group_rows).order(group_rows), numbered.read))
+    list(read_batches(order(reading, group_rows).order(whole(group_rows)), numbered.read))
     groups = [part.group for part in numbered.ranges]
     runs = [group for i, group in enumerate(groups) if i == 0 or groups[i - 1] != group]
     assert len(groups) > len(group_rows)
@@ -65,7 +66,7 @@ def test_what_was_handed_out_before_is_not_read_again() -> None:
     group_rows = [50] * 6
     for reading, most in ((Reading(10), 100), (Reading(10, shuffle=True, window_rows=70), 140)):
         numbered = Numbered(group_rows)
-        list(read_batches(order(reading, group_rows).order(group_rows), numbered.read, first=20))
+        list(read_batches(order(reading, group_rows).order(whole(group_rows)), numbered.read, first=20))
         assert sum(part.rows for part in numbered.ranges) <= most
 
 
@@ -75,4 +76,4 @@ def test_fewer_rows_than_planned_are_an_error(shuffle: bool) -> None:
         yield from list(Numbered([40, 40]).read(ranges))[:-1]
 
     with pytest.raises(DataNotReadable, match="where its plan has"):
-        list(read_batches(order(Reading(10, shuffle), [40, 40]).order([40, 40]), short))
+        list(read_batches(order(Reading(10, shuffle), [40, 40]).order(whole([40, 40])), short))

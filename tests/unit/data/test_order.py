@@ -38,7 +38,8 @@ def orders(
     epoch: int = 0,
 ) -> list[RankOrder]:
     return [
-        Position("", seed, epoch, rank, world, equal, reading, {}).order(group_rows) for rank in range(world)
+        Position("", seed, epoch, rank, world, equal, reading, {}).order(whole(group_rows))
+        for rank in range(world)
     ]
 
 

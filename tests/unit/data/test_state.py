@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlpools.data.blocks import whole
 from mlpools.data.order import Reading
 from mlpools.data.state import Position, resume
 from mlpools.errors import InvalidSpec
@@ -35,7 +36,7 @@ def begin(rank: int, world: int, reading: Reading, *, equal: bool = False, data:
 
 def step(position: Position, group_rows: Sequence[int], steps: int) -> tuple[list[int], Position]:
     """Let a rank's loop take batches in turn from its workers; return the rows and where it stands."""
-    order, rows, yielded = position.order(group_rows), [], dict(position.yielded)
+    order, rows, yielded = position.order(whole(group_rows)), [], dict(position.yielded)
     batches = [
         worker_batches(order, group_rows, worker, yielded[worker])
         for worker in range(position.reading.num_workers)
@@ -86,7 +87,7 @@ def test_with_the_same_ranks_and_workers_the_order_goes_on(
         before, position = step(fresh, group_rows, steps)
         after, _ = step(resume(saved([position]), fresh), group_rows, 10_000)
         assert before + after == [
-            row for batch in rank_batches(fresh.order(group_rows), group_rows) for row in batch
+            row for batch in rank_batches(fresh.order(whole(group_rows)), group_rows) for row in batch
         ]
 
 
@@ -99,7 +100,7 @@ def test_windows_are_those_of_the_state() -> None:
 def test_a_worker_goes_on_with_its_own_state_alone() -> None:
     reading = Reading(4, True, num_workers=2)
     state = dataclasses.replace(begin(0, 2, reading), yielded={1: 3})
-    assert resume(saved([state]), begin(0, 2, reading), worker=1).yielded == {1: 3}
+    assert resume(saved([state]), begin(0, 2, reading), alone=True).yielded == {1: 3}
     with pytest.raises(InvalidSpec, match="rank 0, worker 0 is missing"):
         resume(saved([state]), begin(0, 2, reading))
 

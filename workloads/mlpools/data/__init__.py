@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mlpools.data.connector import DataConnector, ShardedDataConnector
+from mlpools.data.connector import DataConnector
 from mlpools.data.dataset import Dataset
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
+from mlpools.data.sharded import ShardedDataConnector
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource
 
 __all__ = [

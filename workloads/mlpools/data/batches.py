@@ -38,7 +38,7 @@ def read_batches(
     if not order.reading.shuffle:
         for window, done in windows:
             blocks = window.left(done)
-            yield from rebatch(_rows(read, blocks), size, sum(len(block.rows) for block in blocks))
+            yield from rebatch(_rows(read, blocks), size, expected=sum(len(block.rows) for block in blocks))
         return
     tables = _rows(read, [block for window, _ in windows for block in window.blocks])
     rest: list[pa.Table] = []
@@ -47,8 +47,16 @@ def read_batches(
         yield from _permuted(window, held, done, size)
 
 
-def rebatch(tables: Iterable[pa.Table], size: int, expected: int | None = None) -> Iterator[pa.RecordBatch]:
+def rebatch(
+    tables: Iterable[pa.Table], size: int, drop_last: bool = False, *, expected: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """Cut tables into batches of exactly ``size`` rows; only the last one may have fewer.
+
+    Args:
+        tables: in order.
+        size: rows of each batch.
+        drop_last: leave out a last batch with fewer rows.
+        expected: rows of all tables, if they are known.
 
     Raises:
         DataNotReadable: there are not the ``expected`` rows.
@@ -67,7 +75,7 @@ def rebatch(tables: Iterable[pa.Table], size: int, expected: int | None = None) 
             if start < rows:
                 held.append(batch.slice(start))
                 missing -= rows - start
-    if held:
+    if held and not drop_last:
         yield pa.concat_batches(held) if len(held) > 1 else held[0]
     if expected is not None:
         _check_rows(seen, expected)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
-from mlpools.data import frames, progress, sharding
+from mlpools.data import frames, progress
 from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
+from mlpools.data.iteration import Iteration
 from mlpools.data.sharding import RowRange
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
-from mlpools.errors import DataNotReadable, at_hand
-from mlpools.gang import Gang
 
 if TYPE_CHECKING:
     from mlpools.data.dataset import Dataset
 
 
-class DataConnector:
+class DataConnector(Iteration):
     """Rows of one or many sources, read when they are asked for.
 
     Picklable. A connector of files holds their plan, not their rows: it sees the files that were there
@@ -29,16 +27,6 @@ class DataConnector:
 
     #: What reads the sources unless a constructor is told another one.
     DEFAULT_INGESTOR_CLASS: ClassVar[type[DataIngestor]] = ArrowIngestor
-
-    def __init__(self, ingestor: DataIngestor, ranges: Sequence[RowRange] | None = None) -> None:
-        """Make a connector from what reads its rows.
-
-        Args:
-            ingestor: gives the rows.
-            ranges: which of them are this connector's, in order; all by default.
-        """
-        self._ingestor = ingestor
-        self._ranges = None if ranges is None else list(ranges)
 
     @classmethod
     def from_sources(
@@ -155,55 +143,6 @@ class DataConnector:
         """What this connector was made of."""
         return self._ingestor.data_sources
 
-    @property
-    def schema(self) -> pa.Schema:
-        """Names and types of all columns."""
-        return self._ingestor.schema
-
-    @functools.cached_property
-    def num_rows(self) -> int:
-        """Number of rows: from metadata, or counted where the format or a filter needs it."""
-        return sum(self._ingestor.group_rows if self._ranges is None else (r.rows for r in self._ranges))
-
-    @property
-    def ranges(self) -> list[RowRange]:
-        """The row ranges this connector reads."""
-        return sharding.everything(self._ingestor.group_rows) if self._ranges is None else list(self._ranges)
-
-    def to_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the rows in pieces as they are stored: whole row groups, or the part in this shard.
-
-        Args:
-            columns: which to read, in this order; all by default. Others are not read from disk.
-        """
-        names = self.schema.names if columns is None else list(columns)
-        for name in names:
-            if self.schema.get_field_index(name) < 0:
-                raise DataNotReadable(
-                    f"There is no column {name!r}. {at_hand(name, self.schema.names, 'Columns')}"
-                )
-        return self._ingestor.read(self._ranges, names)
-
-    def to_batches(
-        self,
-        batch_size: int | None = None,
-        *,
-        columns: Sequence[str] | None = None,
-        drop_last_batch: bool = False,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield record batches.
-
-        Args:
-            batch_size: rows of each batch, across row groups and files; only the last one may have
-                fewer. By default as they are stored.
-            columns: which to read; all by default.
-            drop_last_batch: leave out a last batch with fewer rows.
-        """
-        tables = self.to_tables(columns)
-        if batch_size is None:
-            return (batch for table in tables for batch in table.combine_chunks().to_batches())
-        return _rebatch(tables, batch_size, drop_last_batch)
-
     def to_arrow(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows, or the first ``limit``, as one table."""
         tables, rows = [], 0
@@ -270,71 +209,3 @@ class DataConnector:
             files=None if files is None else len(files),
             size=None if files is None else sum(file.size for file in files),
         )
-
-
-class ShardedDataConnector(DataConnector):
-    """A connector whose rows are dealt out to the ranks of a gang.
-
-    Every rank must make it from the same plan: unpickle it, or read the same unchanging files.
-    """
-
-    equal = False
-    seed = 0
-
-    @classmethod
-    def from_sources(
-        cls,
-        sources: DataSource | str | Sequence[DataSource | str],
-        *,
-        equal: bool = False,
-        seed: int = 0,
-        ingestor_class: type[DataIngestor] | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Connect to sources whose rows are dealt out; ``equal`` and ``seed`` as in ``sharding.shard``."""
-        connector = super().from_sources(sources, ingestor_class=ingestor_class, **kwargs)
-        connector.equal, connector.seed = equal, seed
-        return connector
-
-    @classmethod
-    def from_ray_dataset(cls, ray_ds: Any, *, equal: bool = False, seed: int = 0) -> Self:
-        """Connect to a ``ray.data.Dataset`` whose rows are dealt out.
-
-        The first shard runs it; its blocks stay in Ray's object store. Every rank needs this connector
-        itself, by pickle within one Ray cluster: another run may have another order.
-        """
-        connector = super().from_ray_dataset(ray_ds)
-        connector.equal, connector.seed = equal, seed
-        return connector
-
-    def get_shard(self, gang: Gang | None = None, *, epoch: int = 0) -> DataConnector:
-        """Return the rows of one rank: of the calling one by default.
-
-        Args:
-            gang: rank and world size, by default what the environment says.
-            epoch: with ``equal`` the dropped rows change with it.
-        """
-        gang = gang or Gang.from_environment()
-        ranges = sharding.shard(
-            self._ingestor.group_rows,
-            gang.rank,
-            gang.world_size,
-            equal=self.equal,
-            seed=self.seed,
-            epoch=epoch,
-        )
-        return self.part(ranges)
-
-
-def _rebatch(tables: Iterator[pa.Table], batch_size: int, drop_last: bool) -> Iterator[pa.RecordBatch]:
-    kept: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        kept.append(table)
-        rows += table.num_rows
-        while rows >= batch_size:
-            whole = pa.concat_tables(kept)
-            yield whole.slice(0, batch_size).combine_chunks().to_batches()[0]
-            kept, rows = [whole.slice(batch_size)], rows - batch_size
-    if rows and not drop_last:
-        yield pa.concat_tables(kept).combine_chunks().to_batches()[0]

@@ -95,3 +95,12 @@ class ArrowIngestor:
         if ranges is None:
             return iter([table] if table.num_rows else [])
         return (table.slice(part.start, part.rows) for part in ranges)
+
+    def random_access(self, rows: int, columns: Sequence[str]) -> bool:
+        """Return whether small ranges in any order are read as fast as large ones in the plan's order.
+
+        Args:
+            rows: that are read again and again.
+            columns: of them.
+        """
+        return isinstance(self._rows, pa.Table)

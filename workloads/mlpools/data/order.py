@@ -207,6 +207,21 @@ class RankOrder:
         ]
         return rest + self._run.part(self.num_rows, self._run.num_rows)
 
+    def imbalance(self) -> float:
+        """Return how unlike the whole a window is: 0 … 0.5, over all windows of this rank.
+
+        It is the largest difference between a window's share of the first half of the rows and a half: how
+        far a label's share in a batch is off on data sorted by it, apart from chance.
+        """
+        rows = self.num_rows
+        windows = [window for w in range(self.reading.num_workers) for window, _ in self.windows(w)]
+        if len(windows) < 2:
+            return 0.0
+        ordered = Run(sorted(self._run.part(0, rows), key=_place))
+        middle = _place(ordered.part(rows // 2, rows // 2 + 1)[0])
+        found = (sum(_before(block, middle) for block in w.blocks) / w.num_rows for w in windows)
+        return max(abs(share - rows // 2 / rows) for share in found)
+
     def _in_turn(self) -> list[int]:
         """Return the workers in the order of their rows: the one with the last batch is the last."""
         count = self.reading.num_workers
@@ -244,6 +259,13 @@ class RankOrder:
 
 def _place(block: Block) -> tuple[int, int]:
     return block.group, int(block.rows[0])
+
+
+def _before(block: Block, place: tuple[int, int]) -> int:
+    """Return how many of a block's rows come before a place."""
+    if block.group != place[0]:
+        return len(block.rows) if block.group < place[0] else 0
+    return int(np.searchsorted(np.asarray(block.rows), place[1]))
 
 
 class Deal:

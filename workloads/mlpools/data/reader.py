@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import pyarrow as pa
@@ -99,25 +100,43 @@ def _read(plan: Plan, ranges: Sequence[RowRange], request: _Request) -> Iterator
         with reading(file.url), _belonging(plan.version):
             opened = _FileReader(file, request)
         with closing(opened):
-            for part in parts:
-                yield from _slice(opened.rows(plan.units[part.group][1]), part)
+            for group, run in _runs(parts):
+                yield from _slices(opened.rows(plan.units[group][1]), run)
 
 
-def _slice(tables: Iterator[pa.Table], part: RowRange) -> Iterator[pa.Table]:
-    """Yield the rows of a range, and read no further than its end."""
-    position = 0
+def _runs(parts: Iterable[RowRange]) -> Iterator[tuple[int, list[RowRange]]]:
+    """Join ranges that follow on one another in one unit, so that it is decoded once for all of them."""
+    run: list[RowRange] = []
+    for part in parts:
+        if run and (part.group != run[-1].group or part.start < run[-1].stop):
+            yield run[0].group, run
+            run = []
+        run.append(part)
+    if run:
+        yield run[0].group, run
+
+
+def _slices(tables: Iterator[pa.Table], parts: Sequence[RowRange]) -> Iterator[pa.Table]:
+    """Yield the rows of ascending ranges, and read no further than the end of the last one."""
+    waiting = collections.deque(parts)
+    start = 0
     for table in tables:
-        start = max(part.start, position) - position
-        stop = min(part.stop, position + table.num_rows) - position
-        position += table.num_rows
-        if start < stop:
-            yield table.slice(start, stop - start)
-        if position >= part.stop:
+        stop = start + table.num_rows
+        while waiting and waiting[0].start < stop:
+            part = waiting[0]
+            first = max(part.start, start)
+            if first < min(part.stop, stop):
+                yield table.slice(first - start, min(part.stop, stop) - first)
+            if part.stop > stop:
+                break
+            waiting.popleft()
+        start = stop
+        if not waiting:
             return
 
 
 def _first(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    return _slice(tables, RowRange(0, 0, rows))
+    return _slices(tables, [RowRange(0, 0, rows)])
 
 
 @contextmanager

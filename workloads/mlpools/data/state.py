@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpools.data.blocks import Block, in_order, whole
+from mlpools.data.blocks import Block, in_order
 from mlpools.data.order import Deal, Draw, RankOrder, Reading
 from mlpools.errors import InvalidSpec
 
@@ -33,9 +33,8 @@ class Stage:
     yielded: tuple[tuple[int, ...], ...]
 
 
-def remaining(group_rows: Sequence[int], seed: int, epoch: int, stages: Sequence[Stage]) -> list[Block]:
-    """Return the rows that an epoch's stages left over, in the plan's order."""
-    blocks = whole(group_rows)
+def remaining(blocks: Sequence[Block], seed: int, epoch: int, stages: Sequence[Stage]) -> Sequence[Block]:
+    """Return the rows that an epoch's stages left over of some rows, in the plan's order."""
     for number, stage in enumerate(stages):
         draw = Draw(seed, epoch, number)
         deal = Deal(blocks, len(stage.readings), draw, shuffle=stage.readings[0].shuffle, equal=stage.equal)
@@ -72,9 +71,13 @@ class Position:
     yielded: Mapping[int, int]
     before: tuple[Stage, ...] = ()
 
-    def order(self, group_rows: Sequence[int]) -> RankOrder:
-        """Return the batches of this rank in this stage, from its first one on."""
-        blocks = remaining(group_rows, self.seed, self.epoch, self.before)
+    def order(self, blocks: Sequence[Block]) -> RankOrder:
+        """Return the batches of this rank in this stage, from its first one on.
+
+        Args:
+            blocks: the rows of all ranks, in the plan's order.
+        """
+        blocks = remaining(blocks, self.seed, self.epoch, self.before)
         draw = Draw(self.seed, self.epoch, len(self.before))
         deal = Deal(blocks, self.world_size, draw, shuffle=self.reading.shuffle, equal=self.equal)
         return RankOrder(deal.share(self.rank), self.reading, draw.of(self.rank))
@@ -116,7 +119,7 @@ class Position:
             ) from error
 
 
-def resume(states: Sequence[Mapping[str, Any]], fresh: Position, worker: int | None = None) -> Position:
+def resume(states: Sequence[Mapping[str, Any]], fresh: Position, *, alone: bool = False) -> Position:
     """Return where to go on.
 
     With the ranks, workers and batches of before every worker goes on with its own next batch. Else the
@@ -125,7 +128,7 @@ def resume(states: Sequence[Mapping[str, Any]], fresh: Position, worker: int | N
     Args:
         states: of all ranks and workers, saved at one step; with unchanged settings one's own is enough.
         fresh: the position of this rank at the epoch's beginning.
-        worker: whose own state is needed; by default all workers of the rank.
+        alone: the states are of one worker, which goes on by itself.
 
     Raises:
         InvalidSpec: the states do not belong together, or some are missing.
@@ -142,8 +145,8 @@ def resume(states: Sequence[Mapping[str, Any]], fresh: Position, worker: int | N
         )
     own = [state for state in found if state.rank == fresh.rank]
     if all(_settings(state) == _settings(fresh) for state in found):
-        needed = range(fresh.reading.num_workers) if worker is None else [worker]
         yielded = {number: count for state in own for number, count in state.yielded.items()}
+        needed = [] if alone and yielded else range(fresh.reading.num_workers)
         _check_complete({(fresh.rank, number) for number in needed}, {(fresh.rank, n) for n in yielded})
         return dataclasses.replace(own[0], yielded=yielded)
     stage = _stage(found)

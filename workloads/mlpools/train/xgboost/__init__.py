@@ -12,11 +12,11 @@ import xgboost as xgb
 from mlpools import budgets
 from mlpools.contract import Phase
 from mlpools.data.columns import Columns, choose
-from mlpools.data.connector import ShardedDataConnector
 from mlpools.data.counting import count
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.shard import ShardRows, size_in_memory
+from mlpools.data.sharded import ShardedDataConnector
 from mlpools.data.sources import from_spec
 from mlpools.errors import DataNotReadable, Preempted
 from mlpools.storage import locate
