@@ -81,9 +81,7 @@ def test_a_gang_without_machines_goes_to_the_backup_when_some_appear(scheduled: 
     (half,) = placed(bench, "flights", 1)
     assert half["spec"]["nodeName"] == "large-0"
     lacking = pool_condition(bench, "CapacityAvailable", "False")
-    assert lacking["message"].startswith(
-        "There were not enough machines of family large for a job: 0/1 nodes"
-    )
+    assert lacking["message"].startswith("There were not enough machines of family large: 0/1 nodes")
     assert pool_status(bench)["instanceFamily"] == "larger"
     told = bench.job("flights")["status"]
     assert (told["instanceFamily"], told["lackedCapacity"]["instanceFamily"]) == ("larger", "large")
@@ -102,6 +100,20 @@ def test_a_gang_without_machines_goes_to_the_backup_when_some_appear(scheduled: 
     assert pool_status(bench)["shape"] == "larger: 4 CPU, 8Gi"
     bench.kubelet.finish(pods, succeeded())
     bench.phase("flights", "Succeeded")
+
+
+def test_warm_nodes_go_to_the_backup_by_themselves(scheduled: Scheduled) -> None:
+    bench, machines = scheduled
+    start(bench)
+    offer(bench, "large", "larger")
+    bench.kube.patch("ComputePool", bench.pool, {"spec": {"minNodes": 1}})
+    lacking = pool_condition(bench, "CapacityAvailable", "False")
+    assert lacking["message"].startswith("There were not enough machines of family large: ")
+    assert lacking["message"].endswith("Next comes family larger.")
+    machines.add("larger-0", "8", "32Gi", machine="larger")
+    pool_condition(bench, "CapacityAvailable", "True")
+    (warm,) = bench.kube.list("Pod", "mlpools-system", f"mlpools.dev/pool={bench.pool}")
+    assert (warm["spec"]["nodeName"], pool_status(bench)["instanceFamily"]) == ("larger-0", "larger")
 
 
 def test_a_machine_that_failed_a_job_twice_is_avoided_by_the_name_of_its_node(scheduled: Scheduled) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from pydantic import ValidationError
 
-from mlpools_operator.api.v1alpha1.common import Condition, Conditions
+from mlpools_operator.api.v1alpha1.common import Condition, Conditions, LackedCapacity
 from mlpools_operator.api.v1alpha1.computepool import (
     COMPUTE_POOL,
     ComputePoolSpec,
@@ -41,7 +41,6 @@ from mlpools_operator.api.v1alpha1.trainingjob_status import (
     FailedPod,
     JobNodes,
     JobOutput,
-    LackedCapacity,
     Progress,
     QueuePlace,
     SuspectNode,

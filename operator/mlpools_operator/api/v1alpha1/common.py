@@ -111,3 +111,14 @@ class Condition(Model):
 
 
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), list_map("type")]
+
+
+class LackedCapacity(Model):
+    """Pods that did not all get a machine in time."""
+
+    instance_family: Word = ""
+    """The instance family that they asked for. Empty if the pool names none."""
+    time: Time
+    """When they were given up."""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+    """What the scheduler said."""

@@ -10,6 +10,7 @@ from mlpools_operator.api.v1alpha1.common import (
     ENTRY_NAME,
     Conditions,
     Count,
+    LackedCapacity,
     ObjectName,
     Time,
     Word,
@@ -273,10 +274,12 @@ class ComputePoolStatus(Model):
     """When a job last came, went, got nodes or gave them back, or the pool woke."""
     suspended_since: Time | None = None
     """Since when the pool is suspended."""
+    lacked_capacity: LackedCapacity | None = None
+    """The last job, or warm nodes of the idle pool, that found too few machines, until others find enough."""
     conditions: Conditions = ()
     """Ready: the pool is as its spec says, also while it is idle or suspended. Suspended: it
-    wants no nodes, and why. CapacityAvailable: the last job that looked for machines got one for each pod; if
-    not, what it lacked and what the scheduler says. Stalled: its spec cannot be carried out."""
+    wants no nodes, and why. CapacityAvailable: the last pods that looked for machines all got one; if
+    not, what they lacked and what the scheduler says. Stalled: its spec cannot be carried out."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import Conditions, Count, Sentence, Time, Word
+from mlpools_operator.api.v1alpha1.common import Conditions, Count, LackedCapacity, Sentence, Time, Word
 from mlpools_operator.api.v1alpha1.meta import Model, list_map
 from mlpools_operator.api.v1alpha1.schedule import ScheduleStatus
 
@@ -97,17 +97,6 @@ class JobOutput(Model):
     """Folder of the checkpoints."""
     checkpoint_step: Count = 0
     """Rounds in the newest checkpoint. 0: there is none."""
-
-
-class LackedCapacity(Model):
-    """An attempt that did not get a machine for each of its pods."""
-
-    instance_family: Word = ""
-    """The instance family that it asked for. Empty if the pool names none."""
-    time: Time
-    """When it was given up."""
-    message: Annotated[str, StringConstraints(max_length=512)] = ""
-    """What the scheduler said."""
 
 
 class SuspectNode(Model):

@@ -68,7 +68,7 @@ def steps(
     Args:
         pool: their owner.
         spec: of the pool.
-        family: of machines that the next job begins with.
+        family: of machines that the pool uses, as its status tells.
         candidates: those that hold nodes, with their pods.
         pods: the placeholders.
         foreign: objects of others with names that we wanted.
@@ -99,6 +99,11 @@ def steps(
         delete=tuple(Delete("Pod", pod.meta.namespace, pod.meta.name, pod.meta.uid) for pod in go),
         create=tuple(itertools.islice(_named(pool, template, taken), missing)),
     )
+
+
+def shape_of(pool: Resource, spec: ComputePoolSpec, family: Family, defaults: Defaults) -> str:
+    """Return the hash by which placeholders of a family are known."""
+    return naming.spec_hash(_template(pool, spec, family, defaults))
 
 
 def _alive(pods: Iterable[PodChild]) -> Iterator[PodChild]:

@@ -13,8 +13,9 @@ from mlpools_operator.api.v1alpha1 import (
     QueueEntry,
 )
 from mlpools_operator.domain import paused, times
-from mlpools_operator.domain.computepool import placeholders
+from mlpools_operator.domain.computepool import placeholders, warm_search
 from mlpools_operator.domain.computepool.placeholders import Warm
+from mlpools_operator.domain.computepool.warm_search import Search
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Child, PodChild, Resource
@@ -65,11 +66,14 @@ def plan(pool: Resource, observed: Observed, now: float, defaults: Defaults) -> 
         warm = placeholders.left_alone(observed.pods)
         status = _unusable(view, warm, str(error))
     else:
-        findings = [it.finding for it in observed.candidates if it.finding]
-        choice = capacity.choose(spec, view.before, findings, now)
-        warm = _warm(view, spec, choice.family, defaults)
+        family = capacity.in_use(spec, view.before)
+        search = _search(view, spec, family, defaults)
+        found = (search.finding, *(it.finding for it in observed.candidates))
+        choice = capacity.choose(spec, view.before, filter(None, found), now)
+        warm = _warm(view, spec, family, defaults)
         status = _usable(view, spec, choice, warm, defaults.families)
         waits.append(None if choice.until is None else choice.until - now)
+        waits.append(0.0 if choice.family != family else search.look_after)
     if observed.refused and warm.create:
         warm = replace(warm, create=())
         waits.append(_REFUSED_SECONDS)
@@ -95,6 +99,22 @@ class _View:
     @property
     def life(self) -> Life:
         return self.observed.decision.life or Life()
+
+
+def _search(view: _View, spec: ComputePoolSpec, family: str, defaults: Defaults) -> Search:
+    """Return what the warm nodes found, if the pool is awake and nobody else asks it for machines."""
+    used = view.observed.decision.held or view.observed.decision.waiting
+    if used or not view.life.open or not view.observed.pods:
+        return Search()
+    machines = families.find(spec, family, defaults.families)
+    return warm_search.look(
+        view.observed.pods,
+        placeholders.shape_of(view.pool, spec, machines, defaults),
+        family,
+        idle_since=pool_life.idle_since(view.before, view.now),
+        patience=float(spec.capacity_timeout_seconds),
+        now=view.now,
+    )
 
 
 def _warm(view: _View, spec: ComputePoolSpec, family: str, defaults: Defaults) -> Warm:
@@ -151,6 +171,7 @@ def _usable(
         if changed or not before.last_activity_time
         else before.last_activity_time,
         suspended_since=times.stamp(life.since) if life.asleep else None,
+        lacked_capacity=capacity.remember(choice.finding),
         conditions=_conditions(view, spec, choice, warm),
         observed_generation=view.pool.meta.generation,
     )

@@ -66,7 +66,7 @@ def look(pool: Resource, spec: ComputePoolSpec, *, held: bool, asked: bool, now:
         return _sleep("InitiallySuspended", now)
     if held or asked or not spec.auto_suspend_seconds:
         return Life()
-    left = _idle_since(before, now) + spec.auto_suspend_seconds - now
+    left = idle_since(before, now) + spec.auto_suspend_seconds - now
     return _sleep("SuspendedWhenIdle", now) if left <= 0 else Life(look_after=left)
 
 
@@ -155,7 +155,7 @@ def _sleep(why: str, since: float) -> Life:
     return Life(why, since)
 
 
-def _idle_since(before: ComputePoolStatus, now: float) -> float:
+def idle_since(before: ComputePoolStatus, now: float) -> float:
     """Return since when the status says that nothing happens; what it says may be over by now."""
     if before.jobs or before.queued or before.last_activity_time is None:
         return now

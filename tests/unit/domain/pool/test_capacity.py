@@ -125,8 +125,8 @@ def test_the_pool_says_what_is_lacking_and_since_when() -> None:
     lacking = _told(_lacks("a"), before=_status("a", NOW - 900))
     assert (lacking.status, lacking.reason) == ("False", "Unschedulable")
     assert lacking.message == (
-        "There were not enough machines of family a for a job: "
-        "0/1 nodes are available: 1 Insufficient cpu. The next job begins with family b."
+        "There were not enough machines of family a: "
+        "0/1 nodes are available: 1 Insufficient cpu. Next comes family b."
     )
     assert times.seconds(lacking.last_transition_time) == NOW
     still = _told(_lacks("b"), before=_status("b", NOW - 900, available=False))
