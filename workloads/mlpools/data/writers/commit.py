@@ -102,7 +102,7 @@ def commit(
         details: what else the manifest shall say, in JSON's types.
 
     Raises:
-        OutputExists: another writer was faster; the parts of this attempt are removed.
+        OutputExists: another writer was faster; the parts of this attempt went with its commit.
         OutputNotWritable: the target refuses, or a part has vanished.
     """
     ordered = tuple(sorted(parts, key=lambda part: part.name))
@@ -112,7 +112,6 @@ def commit(
     if MANIFEST not in there:
         _check_present(target, ordered, there)
     if not _create(target.child(MANIFEST), document):
-        remove(target, [name for name in there if name.startswith(part_prefix(attempt))])
         raise _lost(target)
     _finish(target, document)
     return manifest
