@@ -19,6 +19,7 @@ import pyarrow as pa
 from mlpools.data.described import Description, without_credentials
 from mlpools.data.schemas import common_schema
 from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.storage import FileInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,11 @@ class PlannedFile:
         size: bytes.
         version: of the bytes that were listed; a reader refuses others.
         digest: of the content, or of the part that describes it.
-        format: name of one of ``formats.FORMATS``.
+        format: name of one of ``formats.FORMATS``, of a pack one of ``formats.CONTENTS``.
         units: in order.
         constants: values of columns that are not in the file, as text; None is null.
+        members: of a pack of small files, each of which is a row; it counts as one file. The pack's
+            ``url`` is its first member's, and it has no ``version`` of its own.
     """
 
     url: str
@@ -59,6 +62,7 @@ class PlannedFile:
     format: str
     units: tuple[Unit, ...]
     constants: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    members: tuple[FileInfo, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +140,10 @@ class Plan:
         """Read what ``to_json`` wrote."""
         raw = json.loads(text)
         files = []
-        for url, name, size, version, digest, kind, units, constants in raw["files"]:
+        for url, name, size, version, digest, kind, units, constants, members in raw["files"]:
             parts = tuple(Unit(*unit) for unit in units)
-            files.append(PlannedFile(url, name, size, version, digest, kind, parts, constants))
+            infos = tuple(FileInfo(*info) for info in members)
+            files.append(PlannedFile(url, name, size, version, digest, kind, parts, constants, infos))
         schemas = {name: _unpacked(raw[name]) for name in ("schema", "hidden")}
         return cls(**raw | schemas | {"files": tuple(files)})
 

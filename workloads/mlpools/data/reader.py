@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from mlpools.data import filters, formats, schemas
 from mlpools.data.ahead import read_ahead
 from mlpools.data.files import open_planned, reading
+from mlpools.data.formats import Format, UnitReader
+from mlpools.data.formats.whole import Content
+from mlpools.data.packs import PackReader
 from mlpools.data.plan import Plan, PlannedFile, Unit
 from mlpools.data.sharding import RowRange
 from mlpools.storage import FileMissing
@@ -71,13 +74,15 @@ class _Request:
         passes: the filter, if there is one.
         piece_bytes: bigger units are read in pieces of this size.
         kinds: of files, by name.
+        contents: of packs' files, by name.
     """
 
     wanted: pa.Schema
     needed: pa.Schema
     passes: pc.Expression | None
     piece_bytes: int
-    kinds: dict[str, formats.Format]
+    kinds: dict[str, Format]
+    contents: dict[str, Content]
 
 
 def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
@@ -91,7 +96,13 @@ def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
         needed=pa.schema([*wanted, *(every.field(name) for name in further)]),
         passes=predicate.expression(every) if predicate else None,
         piece_bytes=piece_bytes,
-        kinds={name: formats.make(name, plan.options.get(name, {})) for name in names},
+        kinds={
+            name: formats.make(name, plan.options.get(name, {})) for name in names & formats.FORMATS.keys()
+        },
+        contents={
+            name: formats.make_content(name, plan.options.get(name, {}))
+            for name in names & formats.CONTENTS.keys()
+        },
     )
 
 
@@ -159,12 +170,20 @@ class _FileReader:
         self._file = file
         self._request = request
         self._stored = pa.schema([field for field in request.needed if field.name not in file.constants])
-        self._kind = request.kinds[file.format]
-        self._reader = self._kind.open(open_planned(file), file.url, self._stored, request.piece_bytes)
+        self._reader, self._unit = self._open()
+
+    def _open(self) -> tuple[UnitReader, str]:
+        """Return what reads the file's units, and what a unit is called."""
+        file, piece_bytes = self._file, self._request.piece_bytes
+        if file.members:
+            content = self._request.contents[file.format]
+            return PackReader(content, file.members, self._stored, piece_bytes), "file"
+        kind = self._request.kinds[file.format]
+        return kind.open(open_planned(file), file.url, self._stored, piece_bytes), kind.unit
 
     def rows(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield all rows of a unit that pass the filter, in pieces."""
-        with reading(self._file.url, f"{self._kind.unit} {unit.start}"):
+        with reading(self._file.url, f"{self._unit} {unit.start}"):
             for stored in self._reader.read(unit):
                 table = self._complete(schemas.cast(stored, self._stored))
                 if self._request.passes is not None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pyarrow as pa
 
 from mlpools.data.plan import Unit
 from mlpools.errors import InvalidSpec, at_hand
+
+if TYPE_CHECKING:
+    from mlpools.data.formats.whole import Content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +98,13 @@ class Format(Protocol):
 #: Name of a format -> module and class. Imported only when it is asked for.
 FORMATS: Mapping[str, str] = {
     "parquet": "mlpools.data.formats.parquet:Parquet",
+    "text": "mlpools.data.formats.text:Text",
+}
+#: The same for contents of files that are one row each.
+CONTENTS: Mapping[str, str] = {
+    "binary": "mlpools.data.formats.whole:Binary",
+    "document": "mlpools.data.formats.whole:Document",
+    "image": "mlpools.data.formats.whole:Image",
 }
 
 
@@ -104,17 +114,31 @@ def make(name: str, options: Mapping[str, Any]) -> Format:
     Raises:
         InvalidSpec: there is no such option, or its value is of the wrong type.
     """
-    module, _, attribute = FORMATS[name].partition(":")
+    made: Format = _make(name, FORMATS[name], options)
+    return made
+
+
+def make_content(name: str, options: Mapping[str, Any]) -> Content:
+    """Return a content with options.
+
+    Raises:
+        InvalidSpec: there is no such option, or its value makes no sense.
+    """
+    made: Content = _make(name, CONTENTS[name], options)
+    return made
+
+
+def _make(name: str, place: str, options: Mapping[str, Any]) -> Any:
+    module, _, attribute = place.partition(":")
     cls = getattr(importlib.import_module(module), attribute)
     known = {_camel(field.name): field for field in dataclasses.fields(cls)}
     for key in options:
         if key not in known:
             raise InvalidSpec(f"{name} files have no option {key!r}. {at_hand(key, list(known), 'Options')}")
     try:
-        made: Format = cls(**{known[key].name: value for key, value in options.items()})
+        return cls(**{known[key].name: value for key, value in options.items()})
     except (TypeError, ValueError) as error:
-        raise InvalidSpec(f"The options of {name} files cannot be used: {error}") from error
-    return made
+        raise InvalidSpec(f"The options of {name} files cannot be used: {error}.") from error
 
 
 def _camel(name: str) -> str:
