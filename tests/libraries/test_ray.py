@@ -89,6 +89,7 @@ def test_shards_of_a_ray_dataset_share_its_rows(equal: bool) -> None:
     shards = [numbers(connector.get_shard(Gang(rank, 3))) for rank in range(3)]
     rows = [x for shard in shards for x in shard]
     assert len(set(rows)) == len(rows) == (999 if equal else ROWS)
+    assert connector.get_shard(Gang(0, 3)).to_ray_dataset().count() == len(shards[0])
     assert max(map(len, shards)) - min(map(len, shards)) <= (0 if equal else 50)
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import pyarrow as pa
-
-from mlpools.data import frames, progress, raw_sources
+from mlpools.data import frames, raw_sources
 from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
-from mlpools.data.iteration import Iteration
-from mlpools.data.sharding import RowRange
+from mlpools.data.outputs import Outputs
 from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
 
 if TYPE_CHECKING:
     from mlpools.data.dataset import Dataset
 
 
-class DataConnector(Iteration):
+class DataConnector(Outputs):
     """Rows of one or many sources, read when they are asked for.
 
     Picklable. A connector of files holds their plan, not their rows: it sees the files that were there
@@ -154,10 +151,6 @@ class DataConnector(Iteration):
 
         return cls(RayIngestor(ray_ds))
 
-    def part(self, ranges: Sequence[RowRange]) -> DataConnector:
-        """Return a connector to some of the rows, in the order given."""
-        return DataConnector(self._ingestor, ranges)
-
     @classmethod
     def from_dataset(
         cls,
@@ -187,58 +180,11 @@ class DataConnector(Iteration):
         """What this connector was made of."""
         return self._ingestor.data_sources
 
-    def to_arrow(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return all rows, or the first ``limit``, as one table."""
-        tables, rows = [], 0
-        known = self._known_rows
-        total = known if known is None or limit is None else min(known, limit)
-        for table in progress.watched(self.to_tables(columns), total):
-            tables.append(table if limit is None else table.slice(0, limit - rows))
-            rows += tables[-1].num_rows
-            if limit is not None and rows >= limit:
-                break
-        if tables:
-            return pa.concat_tables(tables)
-        names = self.schema.names if columns is None else columns
-        return pa.schema([self.schema.field(name) for name in names]).empty_table()
-
-    def to_pandas(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> Any:
-        """Return all rows, or the first ``limit``, as a ``pandas.DataFrame``."""
-        # Gives Arrow's memory back column by column: rows are not in memory twice.
-        return self.to_arrow(limit, columns=columns).to_pandas(self_destruct=True)
-
-    def to_polars(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> Any:
-        """Return all rows, or the first ``limit``, as a ``polars.DataFrame``."""
-        import polars
-
-        return polars.from_arrow(self.to_arrow(limit, columns=columns))
-
-    def to_ray_dataset(self) -> Any:
-        """Return a lazy ``ray.data.Dataset``: Ray's workers read the rows, each its own row groups.
-
-        Files have to be where every node of the Ray cluster sees them.
-        """
-        if hasattr(self._ingestor, "to_ray_dataset"):
-            return self._ingestor.to_ray_dataset()
-        from mlpools.data.outputs import ray
-
-        return ray.to_ray_dataset(self)
-
     def __repr__(self) -> str:
         return self._description.text()
 
     def _repr_html_(self) -> str:
         return self._description.html()
-
-    @property
-    def _known_rows(self) -> int | None:
-        """Number of rows, if nothing has to be read or run to know it."""
-        if self._ranges is not None:
-            return sum(part.rows for part in self._ranges)
-        ingestor = self._ingestor
-        if not isinstance(ingestor, ArrowIngestor) or (ingestor.plan and not ingestor.plan.counted):
-            return None
-        return self.num_rows
 
     @property
     def _description(self) -> Description:
@@ -249,7 +195,7 @@ class DataConnector(Iteration):
             kind=type(self).__name__,
             sources=sources if self._ranges is None else [f"a part of {sources[0]}", *sources[1:]],
             schema=self.schema,
-            rows=self._known_rows,
+            rows=self.known_rows,
             files=None if files is None else len(files),
             size=None if files is None else sum(file.size for file in files),
         )

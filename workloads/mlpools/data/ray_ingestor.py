@@ -22,8 +22,8 @@ class RayIngestor:
     so positions mean nothing to another process, and no epoch can be resumed.
     """
 
-    #: Whether the same positions are the same rows in another process or attempt.
-    repeatable = False
+    #: Whether the same positions may be other rows in another process or attempt.
+    unordered = True
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
