@@ -302,6 +302,11 @@ _SEVERAL = {"train": {"parquet": {"url": "/data/a"}}, "eval-2013": {"parquet": {
 _READ_ONLY = [{"name": "data", "mountPath": "/data", "readOnly": True}]
 _URL, _URLS = "data.train.parquet.url", "data.train.parquet.urls"
 
+
+def _dataset(**fields: Any) -> dict[str, Any]:
+    return {"data.train": {"dataset": {"name": "flights", "version": "2013", **fields}}}
+
+
 JOB_RULES = (
     _job("spec", "spec.xgboost is required", {"xgboost": ABSENT}, {}),
     _job(
@@ -390,6 +395,20 @@ JOB_RULES = (
         {_URL: "abfs://box@account.dfs.core.windows.net/a"},
     ),
     _job("spec.data.*.parquet.urls[]", _LOGIN, {"data.train.parquet": {"urls": ["https://ada@host/a"]}}, {}),
+    _job("spec.data.*.dataset.root", _PLACE, _dataset(root="sets"), _dataset(root="/data/sets")),
+    _job("spec.data.*.dataset.root", _LOGIN, _dataset(root="gs://key@sets/a"), _dataset(root="gs://sets/a")),
+    _job(
+        "spec.data.*",
+        "what kind of source",
+        {"data.train": {"parquet": {"url": "/a"}, "sql": {"connectionSecret": "db", "query": "SELECT 1"}}},
+        {
+            "data.train": {
+                "sql": {"connectionSecret": "db", "query": "SELECT 1"},
+                "columns": ["a"],
+                "limit": 1,
+            }
+        },
+    ),
     _job(
         "spec.output.url", _LOGIN, {"output.url": "s3://key:secret@models/a"}, {"output.url": "s3://models/a"}
     ),
@@ -532,7 +551,7 @@ JOB_RULES = (
                 ]
             },
         )
-        for path in ("/tmp", "/scratch", "/dev/shm", "/cache")
+        for path in ("/tmp", "/scratch", "/dev/shm", "/cache", "/etc/mlpools/connections")
     ),
 )
 

@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import ColumnName, DataURL
+from mlpools_operator.api.v1alpha1.common import ColumnName, DataURL, ObjectName
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
+
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
 class FileSource(Model):
@@ -33,8 +35,32 @@ class ParquetSource(FileSource):
     """Parquet files. Their row groups are dealt out to the nodes, so each file should have several."""
 
 
+class SqlSource(Model):
+    """The result of a query, read once under one snapshot of the database."""
+
+    connection_secret: ObjectName
+    """Secret in the job's namespace with the database's uri, or with its host, port, user, password and
+    database."""
+    query: Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
+    """One SELECT statement."""
+    partition_on: ColumnName | None = None
+    """Column of numbers or times by whose ranges the query is read in parallel. Absent: one connection
+    reads all of it."""
+
+
+class DatasetSource(Model):
+    """A version of a named data set: without columns, its features and labels."""
+
+    root: DataURL
+    """The folder of all data sets, as mlpools.data.Dataset was given it."""
+    name: _Word
+    """Name of the data set."""
+    version: _Word
+    """Its version, which never changes."""
+
+
 #: The kinds of sources, of which a data set has exactly one.
-SOURCES = ("parquet",)
+SOURCES = ("parquet", "sql", "dataset")
 
 
 class DataSource(Model):
@@ -42,6 +68,10 @@ class DataSource(Model):
 
     parquet: ParquetSource | None = None
     """Parquet files."""
+    sql: SqlSource | None = None
+    """The result of a query."""
+    dataset: DatasetSource | None = None
+    """A version of a data set that was made with mlpools.data.Dataset."""
     columns: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)] | None = None
     """Columns to read. The others stay where they are, and nothing of them is read. Absent: all."""
     filter: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None

@@ -22,7 +22,7 @@ from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
-from mlpools_operator.domain.pods import mounted, packages, restricted
+from mlpools_operator.domain.pods import connections, mounted, packages, restricted
 from mlpools_operator.domain.pods.network_profiles import Wiring
 
 COMMAND = ("python", "-m", "mlpools.supervisor")
@@ -59,6 +59,7 @@ def container(
         "volumeMounts": [
             *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
             *packages.mounts(spec, pool),
+            *connections.mounts(spec),
             *(mount.plain() for mount in spec.volume_mounts),
         ],
     }
@@ -75,7 +76,7 @@ def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> lis
         CACHE_MOUNT: _cache(pool),
     }
     own = [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
-    return [*own, *packages.volumes(spec, pool), *mounted.volumes(spec)]
+    return [*own, *packages.volumes(spec, pool), *connections.volumes(spec), *mounted.volumes(spec)]
 
 
 def _cache(pool: ComputePoolSpec) -> Object:

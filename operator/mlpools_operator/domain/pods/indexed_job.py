@@ -18,6 +18,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import (
+    connections,
     container,
     mounted,
     network,
@@ -162,6 +163,6 @@ def task(
         checkpoint={**spec.checkpoint.plain(), "url": outputs.checkpoint_url(spec)},
         hang_timeout_seconds=spec.hang_timeout_seconds,
         grace_period_seconds=spec.termination_grace_period_seconds,
-        required=mounted.required(spec),
+        required=[*mounted.required(spec), *connections.required(spec)],
         packages=install.to_dict() if install else {},
     )

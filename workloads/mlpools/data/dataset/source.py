@@ -33,16 +33,16 @@ class DatasetSource(Selection):
 
     @classmethod
     def from_spec(cls, name: str, raw: Mapping[str, Any], selection: Mapping[str, Any]) -> Self:
-        """Read ``dataset: {name, version}``; the folder of all data sets is in the environment.
+        """Read ``dataset: {root, name, version}``; without ``root`` the environment tells it.
 
         Raises:
             InvalidSpec: a field is missing, or nothing says where data sets lie.
         """
-        check_keys(name, raw, ("name", "version"))
+        check_keys(name, raw, ("root", "name", "version"))
         for field in ("name", "version"):
             if not raw.get(field):
                 raise InvalidSpec(f"{name} needs {field}.")
-        return cls(str(raw["name"]), str(raw["version"]), layout.root_of(None).url, **selection)
+        return cls(str(raw["name"]), str(raw["version"]), layout.root_of(raw.get("root")).url, **selection)
 
     def info(self) -> DatasetVersion:
         """Return what is known of the version.
