@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpools.data.matrix import even_view
@@ -22,6 +22,7 @@ def even(columns: int, rows: int, gap: int = 0) -> tuple[np.ndarray, list[pa.Arr
     return whole[:, :rows], [pa.array(line) for line in whole[:, :rows]]
 
 
+@settings(deadline=None)
 @given(
     columns=st.integers(1, 5),
     rows=st.integers(1, 20),

@@ -9,7 +9,7 @@ from mlpools.data import frames, raw_sources
 from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.outputs import Outputs
-from mlpools.data.sources import DataSource, MemorySource, ParquetSource, as_sources, texts
+from mlpools.data.sources import SELECTION, DataSource, MemorySource, ParquetSource, as_sources, texts
 
 if TYPE_CHECKING:
     from mlpools.data.dataset import Dataset
@@ -38,7 +38,7 @@ class DataConnector(Outputs):
         Args:
             sources: either files and what becomes files, or tables in memory.
             ingestor_class: what reads them.
-            **kwargs: for the ingestor.
+            **kwargs: for the ingestor; see ``ArrowIngestor.from_sources`` for those of the default one.
 
         Raises:
             DataNotReadable: a file is missing, damaged or does not fit the others.
@@ -48,16 +48,17 @@ class DataConnector(Outputs):
 
     @classmethod
     def from_parquet(
-        cls, url: str | Sequence[str], *, options: Mapping[str, Any] | None = None, **selection: Any
+        cls, url: str | Sequence[str], *, options: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> Self:
         """Connect to Parquet files.
 
         Args:
             url: files, folders or globs; paths or URLs.
             options: see ``formats.parquet.Parquet``, named as in a job's spec.
-            **selection: ``columns``, ``filter``, ``limit``.
+            **kwargs: ``columns``, ``filter``, ``limit``; others as in ``from_sources``.
         """
-        return cls.from_sources(ParquetSource(texts(url), options or {}, **selection))
+        selection = {name: kwargs.pop(name) for name in SELECTION if name in kwargs}
+        return cls.from_sources(ParquetSource(texts(url), options or {}, **selection), **kwargs)
 
     @classmethod
     def from_sql(

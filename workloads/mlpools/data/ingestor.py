@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
+from mlpools import budgets
+from mlpools.contract import CACHE_ENV
 from mlpools.data import reader
+from mlpools.data.cache.decoded import DecodedCache
+from mlpools.data.cache.shelf import Shelf
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.sharding import RowRange
+from mlpools.data.sizes import row_bytes
 from mlpools.data.sources import DataSource, MemorySource
 from mlpools.errors import InvalidSpec
 
@@ -44,13 +51,37 @@ class DataIngestor(Protocol):
 class ArrowIngestor:
     """Reads planned files, or hands out a table that is in memory already."""
 
-    def __init__(self, sources: Sequence[DataSource], rows: Plan | pa.Table) -> None:
+    def __init__(
+        self,
+        sources: Sequence[DataSource],
+        rows: Plan | pa.Table,
+        *,
+        cache: bool | None = None,
+        again: bool = False,
+    ) -> None:
+        """Make an ingestor.
+
+        Args:
+            sources: what the rows come from.
+            rows: the plan of their files, or the table that they are.
+            cache: see ``from_sources``.
+            again: the rows are read more than once.
+        """
         self._sources = list(sources)
         self._rows = rows
+        self._cache = cache
+        self._again = again
 
     @classmethod
-    def from_sources(cls, sources: Sequence[DataSource], **kwargs: Any) -> Self:
+    def from_sources(cls, sources: Sequence[DataSource], *, cache: bool | None = None, **kwargs: Any) -> Self:
         """Resolve the plan of sources.
+
+        Args:
+            sources: what the rows come from.
+            cache: keep decoded rows in the cache folder, to read them from there the next time. By default
+                where a cache folder was given (``MLPOOLS_CACHE``), the rows are read more than once, and
+                all of them fit.
+            **kwargs: none is known.
 
         Raises:
             DataNotReadable: a file is missing, damaged or does not fit the others.
@@ -62,7 +93,11 @@ class ArrowIngestor:
         files = [source for source in sources if not isinstance(source, MemorySource)]
         if bool(files) == bool(tables):
             raise InvalidSpec("A connector needs sources of one kind: either files or tables in memory.")
-        return cls(sources, resolve(files) if files else pa.concat_tables(tables))
+        return cls(sources, resolve(files) if files else pa.concat_tables(tables), cache=cache)
+
+    def for_epochs(self) -> Self:
+        """Return the same rows for who reads them more than once."""
+        return type(self)(self._sources, self._rows, cache=self._cache, again=True)
 
     @property
     def data_sources(self) -> list[DataSource]:
@@ -87,20 +122,40 @@ class ArrowIngestor:
         self._rows = count(self._rows)
         return self._rows.group_rows
 
+    def random_access(self, rows: int, columns: Sequence[str]) -> bool:
+        """Return whether small ranges cost no more than their rows, in any order.
+
+        Args:
+            rows: how many will be read.
+            columns: which will be read.
+        """
+        return isinstance(self._rows, pa.Table) or (self._caches(rows, columns) and self._fits(rows, columns))
+
     def read(self, ranges: Sequence[RowRange] | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the ranges' rows in order; those of a table in memory without a copy."""
         if isinstance(self._rows, Plan):
-            return reader.read(self._rows, ranges, columns)
+            return reader.read(self._rows, ranges, columns, cache=self._cache_for(ranges, columns))
         table = self._rows.select(columns)
         if ranges is None:
             return iter([table] if table.num_rows else [])
         return (table.slice(part.start, part.rows) for part in ranges)
 
-    def random_access(self, rows: int, columns: Sequence[str]) -> bool:
-        """Return whether small ranges in any order are read as fast as large ones in the plan's order.
+    @functools.cached_property
+    def _decoded(self) -> DecodedCache:
+        return DecodedCache(Shelf(budgets.cache_folder() / "decoded"))
 
-        Args:
-            rows: that are read again and again.
-            columns: of them.
-        """
-        return isinstance(self._rows, pa.Table)
+    def _cache_for(self, ranges: Sequence[RowRange] | None, columns: Sequence[str]) -> DecodedCache | None:
+        rows = None if ranges is None else sum(part.rows for part in ranges)
+        if rows is None and isinstance(self._rows, Plan) and self._rows.counted:
+            rows = self._rows.num_rows
+        return self._decoded if self._caches(rows, columns) else None
+
+    def _caches(self, rows: int | None, columns: Sequence[str]) -> bool:
+        """Decide; rows that are not counted yet may not fit."""
+        if self._cache is not None:
+            return self._cache
+        wanted = self._again and CACHE_ENV in os.environ
+        return wanted and rows is not None and self._fits(rows, columns)
+
+    def _fits(self, rows: int, columns: Sequence[str]) -> bool:
+        return rows * row_bytes(self.schema, columns) <= self._decoded.shelf.budget

@@ -64,6 +64,11 @@ class PlannedFile:
     constants: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     members: tuple[FileInfo, ...] = ()
 
+    @property
+    def identity(self) -> list[Any]:
+        """What tells its bytes, and their meaning, from those of any other file or version of it."""
+        return [self.url, self.size, self.version, self.digest, self.format, self.constants]
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

@@ -7,12 +7,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlpools.data import filters, formats, schemas
 from mlpools.data.ahead import read_ahead
+from mlpools.data.cache.decoded import DecodedCache
 from mlpools.data.files import open_planned, reading
 from mlpools.data.formats import Format, UnitReader
 from mlpools.data.formats.whole import Content
@@ -25,21 +27,29 @@ from mlpools.storage import FileMissing
 _END = 1 << 62
 #: For rows that are decoded and not yet used.
 _BUDGET_BYTES = 256 << 20
+#: A unit's position and ascending ranges of it.
+_Run = tuple[int, list[RowRange]]
 
 
 def read(
-    plan: Plan, ranges: Sequence[RowRange] | None, columns: Sequence[str], *, budget: int = _BUDGET_BYTES
+    plan: Plan,
+    ranges: Sequence[RowRange] | None,
+    columns: Sequence[str],
+    *,
+    budget: int = _BUDGET_BYTES,
+    cache: DecodedCache | None = None,
 ) -> Iterator[pa.Table]:
     """Yield rows in order, in the plan's types; only the columns asked for are read.
 
     A thread decodes ahead of the consumer. Whole units are handed out, those above a quarter of the
-    budget in pieces.
+    budget in pieces. With a cache, ranges may come back to a unit again and again.
 
     Args:
         plan: of the files.
         ranges: which rows; None for all of the plan.
         columns: which columns, in this order.
         budget: bytes for rows that are decoded and not yet used.
+        cache: holds decoded units, and is given those that it does not.
 
     Raises:
         DataNotReadable: a file is gone, was replaced, is damaged, or has a value that does not fit.
@@ -50,18 +60,20 @@ def read(
         rows = (_END if unit.rows is None else unit.rows for _, unit in plan.units)
         ranges = [RowRange(group, 0, stop) for group, stop in enumerate(rows) if stop]
         limit = plan.limit
-    tables = _read(plan, ranges, request)
+    runs = list(_runs(ranges))
+    if cache is not None and len({group for group, _ in runs}) < len(runs):
+        # Small ranges of what is mapped already: to hand them over would cost more than to make them.
+        return _read_again(plan, runs, request, cache)
+    tables = _read(plan, runs, request, cache)
     return read_ahead(tables if limit is None else _first(tables, limit), budget)
 
 
 def count_rows(plan: Plan, file: PlannedFile) -> Iterator[int]:
     """Yield the rows of each unit of a file that pass the plan's filter; a unit that is known is not read."""
     request = _request(plan, [], _BUDGET_BYTES // 4)
-    with reading(file.url), _belonging(plan.version):
-        opened = _FileReader(file, request)
-    with closing(opened):
+    with closing(_FileReader(file, request, plan.version)) as reader:
         for unit in file.units:
-            yield sum(table.num_rows for table in opened.rows(unit)) if unit.rows is None else unit.rows
+            yield sum(table.num_rows for table in reader.rows(unit)) if unit.rows is None else unit.rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +87,7 @@ class _Request:
         piece_bytes: bigger units are read in pieces of this size.
         kinds: of files, by name.
         contents: of packs' files, by name.
+        identity: all of this, as JSON can say it.
     """
 
     wanted: pa.Schema
@@ -83,6 +96,7 @@ class _Request:
     piece_bytes: int
     kinds: dict[str, Format]
     contents: dict[str, Content]
+    identity: list[Any]
 
 
 def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
@@ -91,6 +105,7 @@ def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
     predicate = filters.parse(plan.filter) if plan.filter else None
     further = sorted(predicate.columns - set(columns)) if predicate else []
     names = {file.format for file in plan.files}
+    types = [(field.name, str(field.type)) for field in every]
     return _Request(
         wanted=wanted,
         needed=pa.schema([*wanted, *(every.field(name) for name in further)]),
@@ -103,19 +118,44 @@ def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
             name: formats.make_content(name, plan.options.get(name, {}))
             for name in names & formats.CONTENTS.keys()
         },
+        identity=[types, list(columns), plan.filter, piece_bytes, plan.options],
     )
 
 
-def _read(plan: Plan, ranges: Sequence[RowRange], request: _Request) -> Iterator[pa.Table]:
-    for file, parts in itertools.groupby(ranges, key=lambda part: plan.units[part.group][0]):
-        with reading(file.url), _belonging(plan.version):
-            opened = _FileReader(file, request)
-        with closing(opened):
-            for group, run in _runs(parts):
-                yield from _slices(opened.rows(plan.units[group][1]), run)
+def _read(
+    plan: Plan, runs: Iterable[_Run], request: _Request, cache: DecodedCache | None
+) -> Iterator[pa.Table]:
+    for file, of_file in itertools.groupby(runs, key=lambda run: plan.units[run[0]][0]):
+        with closing(_FileReader(file, request, plan.version)) as reader:
+            for group, run in of_file:
+                yield from _slices(reader.rows(plan.units[group][1], cache), run)
 
 
-def _runs(parts: Iterable[RowRange]) -> Iterator[tuple[int, list[RowRange]]]:
+def _read_again(
+    plan: Plan, runs: Iterable[_Run], request: _Request, cache: DecodedCache
+) -> Iterator[pa.Table]:
+    """Yield ranges that come back to units; each unit is mapped once, if it could be kept."""
+    mapped: dict[int, list[pa.Table] | None] = {}
+    for group, run in runs:
+        file, unit = plan.units[group]
+        with closing(_FileReader(file, request, plan.version)) as reader:
+            pieces = mapped.get(group)
+            if pieces is None:
+                pieces = mapped[group] = _mapped(reader.rows(unit, cache), cache)
+            yield from _slices(reader.rows(unit, cache) if pieces is None else pieces, run)
+
+
+def _mapped(pieces: Iterator[pa.Table], cache: DecodedCache) -> list[pa.Table] | None:
+    """Return all pieces, or None if the memory for them would not be that of files."""
+    found = []
+    for piece in pieces:
+        if not cache.complete:
+            return None
+        found.append(piece)
+    return found
+
+
+def _runs(parts: Iterable[RowRange]) -> Iterator[_Run]:
     """Join ranges that follow on one another in one unit, so that it is decoded once for all of them."""
     run: list[RowRange] = []
     for part in parts:
@@ -127,7 +167,7 @@ def _runs(parts: Iterable[RowRange]) -> Iterator[tuple[int, list[RowRange]]]:
         yield run[0].group, run
 
 
-def _slices(tables: Iterator[pa.Table], parts: Sequence[RowRange]) -> Iterator[pa.Table]:
+def _slices(tables: Iterable[pa.Table], parts: Sequence[RowRange]) -> Iterator[pa.Table]:
     """Yield the rows of ascending ranges, and read no further than the end of the last one."""
     waiting = collections.deque(parts)
     start = 0
@@ -146,7 +186,7 @@ def _slices(tables: Iterator[pa.Table], parts: Sequence[RowRange]) -> Iterator[p
             return
 
 
-def _first(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+def _first(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     return _slices(tables, [RowRange(0, 0, rows)])
 
 
@@ -164,31 +204,45 @@ def _belonging(version: str) -> Iterator[None]:
 
 
 class _FileReader:
-    """One open file of a plan."""
+    """One file of a plan, opened when a unit of it has to be decoded."""
 
-    def __init__(self, file: PlannedFile, request: _Request) -> None:
+    def __init__(self, file: PlannedFile, request: _Request, version: str) -> None:
         self._file = file
         self._request = request
+        self._version = version
         self._stored = pa.schema([field for field in request.needed if field.name not in file.constants])
-        self._reader, self._unit = self._open()
+        self._opened: tuple[UnitReader, str] | None = None
+
+    def rows(self, unit: Unit, cache: DecodedCache | None = None) -> Iterator[pa.Table]:
+        """Yield all rows of a unit that pass the filter, in pieces."""
+        if cache is None:
+            return self._decoded(unit)
+        identity = [self._file.identity, unit.start, unit.stop, self._request.identity]
+        return cache.pieces(identity, lambda: self._decoded(unit))
+
+    def _decoded(self, unit: Unit) -> Iterator[pa.Table]:
+        reader, called = self._open()
+        with reading(self._file.url, f"{called} {unit.start}"):
+            for stored in reader.read(unit):
+                table = self._complete(schemas.cast(stored, self._stored))
+                if self._request.passes is not None:
+                    table = table.filter(self._request.passes).select(self._request.wanted.names)
+                yield table
 
     def _open(self) -> tuple[UnitReader, str]:
         """Return what reads the file's units, and what a unit is called."""
+        if self._opened is None:
+            with reading(self._file.url), _belonging(self._version):
+                self._opened = self._reader()
+        return self._opened
+
+    def _reader(self) -> tuple[UnitReader, str]:
         file, piece_bytes = self._file, self._request.piece_bytes
         if file.members:
             content = self._request.contents[file.format]
             return PackReader(content, file.members, self._stored, piece_bytes), "file"
         kind = self._request.kinds[file.format]
         return kind.open(open_planned(file), file.url, self._stored, piece_bytes), kind.unit
-
-    def rows(self, unit: Unit) -> Iterator[pa.Table]:
-        """Yield all rows of a unit that pass the filter, in pieces."""
-        with reading(self._file.url, f"{self._unit} {unit.start}"):
-            for stored in self._reader.read(unit):
-                table = self._complete(schemas.cast(stored, self._stored))
-                if self._request.passes is not None:
-                    table = table.filter(self._request.passes).select(self._request.wanted.names)
-                yield table
 
     def _complete(self, table: pa.Table) -> pa.Table:
         """Add the columns that are not in the file, in their order."""
@@ -200,4 +254,5 @@ class _FileReader:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._reader.close()
+        if self._opened is not None:
+            self._opened[0].close()

@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from mlpools.data.connector import DataConnector
+from mlpools.data.sizes import row_bytes
 
-#: Guess for a value of variable length.
-_TEXT_BYTES = 32
 _IO = Path("/proc/self/io")
 
 
@@ -82,8 +81,7 @@ class ShardRows:
 
 def size_in_memory(connector: DataConnector, columns: Sequence[str]) -> int:
     """Return about how many bytes the columns take once decoded."""
-    widths = (_width(connector.schema.field(name).type) for name in columns)
-    return int(connector.num_rows * sum(widths))
+    return int(connector.num_rows * row_bytes(connector.schema, columns))
 
 
 def bytes_read_so_far() -> int:
@@ -93,12 +91,3 @@ def bytes_read_so_far() -> int:
         if name == "rchar":
             return int(value)
     return 0
-
-
-def _width(kind: pa.DataType) -> float:
-    if pa.types.is_dictionary(kind):
-        kind = kind.index_type
-    try:
-        return float(kind.bit_width) / 8
-    except ValueError:
-        return _TEXT_BYTES

@@ -94,7 +94,7 @@ KINDS: Mapping[str, str] = {
     "sql": "mlpools.data.sql.source:SqlSource",
 }
 #: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
-_SELECTION = ("columns", "filter", "limit")
+SELECTION = ("columns", "filter", "limit")
 _USE = ("shuffle", "cache")
 
 
@@ -105,7 +105,7 @@ def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
         InvalidSpec: it is of no known kind or of several, or a field is missing or unknown.
     """
     where = f"data.{name}"
-    check_keys(where, raw, (*KINDS, *_SELECTION, *_USE))
+    check_keys(where, raw, (*KINDS, *SELECTION, *_USE))
     kinds = [key for key in raw if key in KINDS]
     if len(kinds) != 1:
         raise InvalidSpec(f"{where} needs exactly one of {', '.join(KINDS)}, but has {len(kinds)} of them.")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpools.data.cache import decoded
@@ -86,6 +86,7 @@ def test_what_a_process_wrote_or_summed_it_does_not_sum_again(
     assert len(summed) == 2
 
 
+@settings(deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_found_and_the_file_removed(
     place: float, bit: int, tmp_path_factory: Any
@@ -100,6 +101,7 @@ def test_a_flipped_bit_anywhere_is_found_and_the_file_removed(
     assert not path.exists()
 
 
+@settings(deadline=None)
 @given(length=st.floats(0, 1, exclude_max=True))
 def test_a_torn_file_is_found(length: float, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("torn")
@@ -151,9 +153,61 @@ def test_a_mapped_table_outlives_its_file(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Shelf, "_budget", lambda self, held: 20_000)
     mine = cache(tmp_path)
     kept = mine.keep(NAME, floats())
-    mine.keep(name_of(["file", 2]), floats())
+    other = name_of(["file", 2])
+    cache(tmp_path).keep(other, floats())
     assert mine.find(NAME) is None
+    assert mine.find(other) is not None
     assert kept.equals(floats())
+
+
+def pieces(mine: DecodedCache, tables: list[pa.Table]) -> tuple[list[pa.Table], int]:
+    """The pieces of a unit, and how often it was read."""
+    reads = []
+    found = list(mine.pieces(["unit"], lambda: reads.append(1) or iter(tables)))  # type: ignore[func-returns-value]
+    return found, len(reads)
+
+
+@pytest.mark.parametrize("gone", [{0}, {1}, {0, 2}, {3}, {0, 1, 2, 3}])
+def test_a_unit_is_read_only_if_a_piece_of_it_is_not_there(gone: set[int], tmp_path: Path) -> None:
+    tables = [floats(10), floats(0), floats(20), floats(30)]
+    whole = [tables[0], tables[2], tables[3]]
+    assert pieces(cache(tmp_path), tables) == (whole, 1)
+    assert pieces(cache(tmp_path), tables) == (whole, 0)
+    for number in gone:
+        (tmp_path / f"{name_of([['unit'], number])}.arrow").unlink()
+    assert pieces(cache(tmp_path), tables) == (whole, 1)
+    assert pieces(cache(tmp_path), tables) == (whole, 0)
+
+
+def test_who_stops_early_keeps_what_was_read(tmp_path: Path) -> None:
+    tables = [floats(10), floats(20)]
+    first = next(cache(tmp_path).pieces(["unit"], lambda: iter(tables)))
+    assert first.equals(tables[0])
+    assert pieces(cache(tmp_path), tables) == (tables, 1)
+
+
+def test_a_unit_without_rows_is_known_to_have_none(tmp_path: Path) -> None:
+    assert pieces(cache(tmp_path), [floats(0)]) == ([], 1)
+    assert pieces(cache(tmp_path), [floats(0)]) == ([], 0)
+
+
+def test_of_what_is_larger_than_the_budget_the_same_part_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Shelf, "_budget", lambda self, held: 40_000)
+    mine = cache(tmp_path)
+    tables = [floats() for _ in range(5)]
+    for _ in range(3):
+        assert pieces(mine, tables) == (tables, 1)
+        assert [mine.find(name_of([["unit"], number])) is not None for number in range(5)] == [
+            True,
+            True,
+            False,
+            False,
+            False,
+        ]
+    assert not mine.complete
+    assert len(caplog.messages) == 1
 
 
 def test_what_cannot_be_kept_is_handed_back_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,17 @@ def test_who_has_a_file_open_keeps_it_when_it_goes(tmp_path: Path) -> None:
         assert file.read() == b"a" * 10
 
 
+def test_what_is_in_use_is_not_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shelf = shelf_of(tmp_path, 30)
+    for name in "abc":
+        shelf.put(name, 10, fill(b"x", 10))
+    with caplog.at_level(logging.WARNING):
+        assert shelf.put("d", 10, fill(b"d", 10), in_use="abc") is None
+    assert "in use" in caplog.text
+    assert shelf.put("d", 10, fill(b"d", 10), in_use="ac") is not None
+    assert files(tmp_path) == ["a", "c", "d"]
+
+
 def test_what_is_above_the_budget_is_refused_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,7 +150,7 @@ def test_room_that_another_process_is_writing_to_is_taken(
     assert shelf.put("small", 10, fill(b"s", 10)) is not None
     with caplog.at_level(logging.WARNING):
         assert shelf.put("large", 20, fill(b"l", 20)) is None
-    assert "other processes" in caplog.text
+    assert "being written" in caplog.text
     writer.kill()
     writer.join()
 

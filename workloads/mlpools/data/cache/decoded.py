@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import mmap
 import os
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,29 +52,59 @@ class DecodedCache:
 
     Attributes:
         shelf: the files.
+        complete: whether all that should be kept was kept.
     """
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
-        #: Files that this process wrote or has summed.
+        self.complete = True
+        #: Files that this process wrote or has summed, and uses.
         self._trusted: dict[str, _Version] = {}
+
+    def pieces(self, identity: Any, read: Callable[[], Iterator[pa.Table]]) -> Iterator[pa.Table]:
+        """Yield the tables of a unit of data: those that are here, and those that are read now and kept.
+
+        Data larger than the budget is kept in part, always the same part: what was used by this reader is
+        not given up for what it reads next, or everything would be gone before it is used again.
+
+        Args:
+            identity: everything that decides about the unit's rows, as JSON can say it.
+            read: begins to read the unit's tables.
+        """
+        source: Iterator[pa.Table] | None = None
+        given = 0
+        for number in itertools.count():
+            name = name_of([identity, number])
+            table = self.find(name)
+            if table is None:
+                if source is None:
+                    source = (table for table in read() if table.num_rows)
+                fresh = next(itertools.islice(source, number - given, None), None)
+                given = number + 1
+                # A unit ends with a table without rows: the number of its pieces stands nowhere else.
+                table = self.keep(name, pa.table({}) if fresh is None else fresh)
+            if not table.num_rows:
+                return
+            yield table
 
     def find(self, name: str) -> pa.Table | None:
         """Return a table as views of its mapped file, or None; a damaged file is removed."""
-        path = self.shelf.find(name + _SUFFIX)
+        file_name = name + _SUFFIX
+        path = self.shelf.find(file_name)
         if path is None:
             return None
         try:
-            table, self._trusted[name] = _read(path, name, self._trusted.get(name))
+            table, self._trusted[file_name] = _read(path, name, self._trusted.get(file_name))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, pa.ArrowException):
-            self.shelf.drop(name + _SUFFIX)
+            self.shelf.drop(file_name)
             return None
         return table
 
     def keep(self, name: str, table: pa.Table) -> pa.Table:
         """Write a table, and return it as views of the mapped file; itself where it cannot be kept."""
+        file_name = name + _SUFFIX
         table = table.replace_schema_metadata(None).combine_chunks()
         sink = pa.MockOutputStream()
         _write(sink, table)
@@ -85,11 +117,13 @@ class DecodedCache:
             mapping = _map(file.fileno(), length)
             file.write(_TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)))
             file.flush()
-            self._trusted[name] = _version(file)
+            self._trusted[file_name] = _version(file)
             written.append(_table(mapping))
 
-        kept = self.shelf.put(name + _SUFFIX, length + _TRAILER.size, write)
-        return table if kept is None else written[0]
+        if self.shelf.put(file_name, length + _TRAILER.size, write, self._trusted) is None:
+            self.complete = False
+            return table
+        return written[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DecodedCache, (self.shelf,)

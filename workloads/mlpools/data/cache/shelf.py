@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,17 +62,20 @@ class Shelf:
             os.utime(path, ns=(time.time_ns(), changed))
         return path
 
-    def put(self, name: str, size: int, write: Callable[[BinaryIO], object]) -> Path | None:
+    def put(
+        self, name: str, size: int, write: Callable[[BinaryIO], object], in_use: Collection[str] = ()
+    ) -> Path | None:
         """Have a file written, and return its path; None where there is no room or the disk refuses.
 
         Args:
             name: of a file that ``find`` did not have. If another process was faster, its file is replaced.
             size: bytes that will be written.
             write: writes them to the open file.
+            in_use: names of files that are not given up for it.
         """
         path = self.folder / name
         try:
-            with self._place(name, size) as (file, unfinished):
+            with self._place(name, size, in_use) as (file, unfinished):
                 write(file)
                 file.flush()
                 unfinished.rename(path)
@@ -87,7 +90,7 @@ class Shelf:
             (self.folder / name).unlink()
 
     @contextlib.contextmanager
-    def _place(self, name: str, size: int) -> Iterator[tuple[BinaryIO, Path]]:
+    def _place(self, name: str, size: int, in_use: Collection[str]) -> Iterator[tuple[BinaryIO, Path]]:
         """Reserve room for a file and open it for writing; whatever happens, no unfinished file stays."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._check_owner()
@@ -95,7 +98,7 @@ class Shelf:
         try:
             # Its length is its reservation: other writers count it from now on.
             with self._alone():
-                self._make_room(size)
+                self._make_room(size, in_use)
                 file = unfinished.open("w+b")
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.truncate(size)
@@ -110,7 +113,7 @@ class Shelf:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, in_use: Collection[str]) -> None:
         """Remove what killed writers left, then the least recently used, until ``size`` bytes fit."""
         files = [file for file in self._files() if not _abandoned(file[2])]
         used = sum(file[1] for file in files)
@@ -120,11 +123,11 @@ class Shelf:
         for _, taken, path in sorted(files):
             if used + size <= budget:
                 return
-            if not path.name.startswith(_UNFINISHED):
+            if not path.name.startswith(_UNFINISHED) and path.name not in in_use:
                 path.unlink(missing_ok=True)
                 used -= taken
         if used + size > budget:
-            raise OSError("other processes are writing as much as its budget allows")
+            raise OSError(f"what is in use or being written takes all of its budget of {budget:,} bytes")
 
     def _files(self) -> list[tuple[int, int, Path]]:
         """Return when each file was used, its bytes, and its path; unfinished ones count in full."""
