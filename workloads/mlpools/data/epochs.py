@@ -9,7 +9,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -17,11 +17,11 @@ from mlpools.data import state
 from mlpools.data.batches import read_batches, rebatch
 from mlpools.data.blocks import Block, whole
 from mlpools.data.clock import Clock
-from mlpools.data.ingestor import DataIngestor
 from mlpools.data.mixing import quality
 from mlpools.data.order import RankOrder, Reading
 from mlpools.data.sharding import RowRange
 from mlpools.data.state import Position
+from mlpools.data.whole_groups import WholeGroups, rows_of
 from mlpools.errors import InvalidSpec
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,17 @@ class Share:
     seed: int = 0
 
 
+class Reader(Protocol):
+    """What an order needs of an ingestor: rows, or what stands for several, in groups."""
+
+    @property
+    def group_rows(self) -> list[int]:
+        """Rows of each group; they may have to be counted first."""
+
+    def read(self, ranges: Sequence[RowRange] | None, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the ranges' rows in order; None means all rows."""
+
+
 class Rows:
     """The rows that an order is of.
 
@@ -53,7 +64,7 @@ class Rows:
         ranges: which of the ingestor's rows; None for all.
     """
 
-    def __init__(self, ingestor: DataIngestor, ranges: Sequence[RowRange] | None = None) -> None:
+    def __init__(self, ingestor: Reader, ranges: Sequence[RowRange] | None = None) -> None:
         self.ingestor = ingestor
         self.ranges = ranges
 
@@ -73,7 +84,12 @@ class Rows:
     def identity(self) -> str:
         """Names the rows, so that a state of other data is refused."""
         plan = getattr(self.ingestor, "plan", None)
-        known = [plan.fingerprint() if plan else "", *(dataclasses.astuple(b.cover) for b in self.blocks)]
+        within = [dataclasses.astuple(part) for part in getattr(self.ingestor, "ranges", ())]
+        known = [
+            plan.fingerprint() if plan else "",
+            within,
+            *(dataclasses.astuple(b.cover) for b in self.blocks),
+        ]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
@@ -211,6 +227,12 @@ class Epochs:
             worker: 0 … ``num_workers`` - 1.
             size: rows of each batch handed out, if not those of the reading.
         """
+        found = self._stored(position, columns, worker, size)
+        yield from map(rows_of, found) if isinstance(self._rows.ingestor, WholeGroups) else found
+
+    def _stored(
+        self, position: Position, columns: Sequence[str], worker: int, size: int | None
+    ) -> Iterator[pa.RecordBatch]:
         read = functools.partial(self._rows.ingestor.read, columns=columns)
         if self._as_stored(position):
             tables = read(self._rows.ranges)
@@ -225,7 +247,8 @@ class Epochs:
         """Return whether rows come as they are stored, all of them: they need not be counted then."""
         reading = position.reading
         begins = not position.before and not any(position.yielded.values())
-        return position.world_size == reading.num_workers == 1 and not reading.shuffle and begins
+        plain = position.world_size == reading.num_workers == 1 and not reading.shuffle
+        return plain and begins and not isinstance(self._rows.ingestor, WholeGroups)
 
     def _say(self, position: Position, order: RankOrder) -> None:
         """Log what a user should know about this epoch, and about all of them once."""

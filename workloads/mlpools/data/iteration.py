@@ -16,6 +16,7 @@ from mlpools.data.ingestor import DataIngestor
 from mlpools.data.mixing import Mixing
 from mlpools.data.sharding import RowRange
 from mlpools.data.tensors import TensorLayout
+from mlpools.data.whole_groups import WholeGroups
 from mlpools.errors import DataNotReadable, InvalidSpec, at_hand
 
 
@@ -27,6 +28,7 @@ class Iteration:
         ingestor: DataIngestor,
         ranges: Sequence[RowRange] | None = None,
         share: Share | None = None,
+        group_column: str = "",
     ) -> None:
         """Prepare to read rows.
 
@@ -34,11 +36,16 @@ class Iteration:
             ingestor: gives the rows.
             ranges: which of them, in order; all by default.
             share: with it the ranges are those of one rank, and a shuffle deals all rows anew.
+            group_column: rows with equal values follow on one another, and batches never part them.
         """
         self._ingestor = ingestor
         self._ranges = None if ranges is None else list(ranges)
         self._share = share or Share()
-        self._rows = Rows(ingestor, self._ranges if share is None else None)
+        self._group_column = group_column
+        if group_column:
+            self._rows = Rows(WholeGroups(ingestor, self.ranges, group_column))
+        else:
+            self._rows = Rows(ingestor, self._ranges if share is None else None)
         self._outputs = [Epochs(self._rows, self._share, Clock())]
 
     @property
@@ -78,7 +85,7 @@ class Iteration:
 
         Args:
             batch_size: rows of each batch, across row groups and files; only the last one may have
-                fewer. By default as they are stored.
+                fewer. By default as they are stored. With a group column, groups instead of rows.
             shuffle: in an order drawn anew for each epoch, over all ranks.
             seed: of the order, if not the connector's.
             epoch: by default the one after that of the last call.
@@ -109,7 +116,8 @@ class Iteration:
         """Return a ``torch.utils.data.IterableDataset`` for ``DataLoader(dataset, batch_size=None)``.
 
         Args:
-            batch_size: rows of each batch; None hands out single rows.
+            batch_size: rows of each batch; None hands out single rows. With a group column, groups
+                instead of rows.
             shuffle: in an order drawn anew for each epoch, over all ranks.
             drop_last_batch: leave out a rank's last batch with fewer rows.
             columns: which to read; all by default.
@@ -122,6 +130,8 @@ class Iteration:
         from mlpools.data.outputs.torch import TorchDataset
 
         names = self._check_columns(columns)
+        if self._group_column and batch_size is None:
+            raise InvalidSpec("With a group column, to_torch_dataset needs a batch_size: so many groups.")
         share = self._share if seed is None else dataclasses.replace(self._share, seed=seed)
         epochs = Epochs(self._rows, share, SharedClock())
         epochs.follow(self._outputs[0])
@@ -184,4 +194,6 @@ class Iteration:
         return names
 
     def _mixing(self, columns: Sequence[str]) -> Mixing:
-        return Mixing.choose(self._ingestor, columns, self._rows.num_rows // self._share.world_size)
+        rows = self._rows.num_rows // self._share.world_size
+        rows_each = self.num_rows / max(1, rows) if self._group_column else 1.0
+        return Mixing.choose(self._ingestor, columns, rows, rows_each)

@@ -34,18 +34,21 @@ class Mixing:
     slice_rows: int = 0
 
     @classmethod
-    def choose(cls, ingestor: DataIngestor, columns: Sequence[str], rows: int) -> Mixing:
+    def choose(
+        cls, ingestor: DataIngestor, columns: Sequence[str], rows: int, rows_each: float = 1.0
+    ) -> Mixing:
         """Choose for the rows of one rank.
 
         Args:
             ingestor: reads them.
             columns: that are read.
             rows: their number.
+            rows_each: of them, where what is ordered are groups and not rows.
         """
         memory = min(_WINDOW_BYTES, budgets.memory() // _WINDOW_SHARE)
-        window = max(1, int(memory / row_bytes(ingestor, columns)))
+        window = max(1, int(memory / (row_bytes(ingestor, columns) * rows_each)))
         cheap = getattr(ingestor, "random_access", None)
-        slices = rows > window and cheap is not None and cheap(rows, columns)
+        slices = rows > window and cheap is not None and cheap(int(rows * rows_each), columns)
         return cls(window, SLICE_ROWS if slices else 0)
 
     def reading(

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 from typing import Any
 
-from mlpools.data import sharding
+from mlpools.data import grouping, sharding
+from mlpools.data.buckets import hash_shuffle
 from mlpools.data.connector import DataConnector
 from mlpools.data.epochs import Share
+from mlpools.errors import InvalidSpec
 from mlpools.gang import Gang
 
 
@@ -21,17 +23,24 @@ class Dealing:
             others in each epoch. False: every row goes to one rank. None is True for ``to_torch_dataset``
             and False for all else.
         seed: of the order, and of the rows left out.
+        group_column: rows with equal values of this column are a group, which no rank, batch or shuffle
+            parts; nulls are one group. It cannot be had together with ``equal``.
     """
 
     equal: bool | None = None
     seed: int = 0
+    group_column: str = ""
+
+    def __post_init__(self) -> None:
+        if self.equal and self.group_column:
+            raise InvalidSpec("equal=True and group_column contradict: groups cannot be cut to equal shards.")
 
 
 class ShardedDataConnector(DataConnector):
     """A connector whose rows are dealt out to the ranks of a gang.
 
-    Every ``from_…`` of ``DataConnector`` is here too, and takes ``equal`` and ``seed`` besides: see
-    ``Dealing``.
+    Every ``from_…`` of ``DataConnector`` is here too, and takes ``equal``, ``seed`` and ``group_column``
+    besides: see ``Dealing``.
     Every rank must make it from the same plan: unpickle it, or read the same unchanging files. The blocks of
     a Ray Dataset are the same only where it is unpickled, within one Ray cluster.
     """
@@ -48,6 +57,8 @@ class ShardedDataConnector(DataConnector):
             epoch: the first one; with ``equal`` the rows left out change with it.
         """
         gang = gang or Gang.from_environment()
+        if self.dealing.group_column:
+            return self._whole_groups(gang, self.dealing.group_column)
         equal, seed = self.dealing.equal, self.dealing.seed
         ranges = sharding.shard(
             self._ingestor.group_rows, gang.rank, gang.world_size, equal=bool(equal), seed=seed, epoch=epoch
@@ -55,6 +66,16 @@ class ShardedDataConnector(DataConnector):
         shard = DataConnector(self._ingestor, ranges, Share(gang.rank, gang.world_size, equal, seed))
         shard.set_epoch(epoch)
         return shard
+
+    def _whole_groups(self, gang: Gang, column: str) -> DataConnector:
+        """Return the groups of one rank."""
+        self._check_columns([column])
+        ranges = grouping.ranges_of(self._ingestor, column, gang.rank, gang.world_size)
+        ingestor = self._ingestor
+        if ranges is None:
+            ingestor = hash_shuffle(ingestor, column, gang.rank, gang.world_size)
+            ranges = sharding.everything(ingestor.group_rows)
+        return DataConnector(ingestor, ranges, group_column=column)
 
 
 def _dealt(name: str) -> Any:
