@@ -6,15 +6,27 @@ from mlpools.data.connector import DataConnector
 from mlpools.data.dataset import Dataset
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.sharded import ShardedDataConnector
-from mlpools.data.sources import DataSource, MemorySource, ParquetSource
+from mlpools.data.sources import (
+    ArrowSource,
+    CsvSource,
+    DataSource,
+    JsonSource,
+    MemorySource,
+    OrcSource,
+    ParquetSource,
+)
 
 __all__ = [
     "ArrowIngestor",
+    "ArrowSource",
+    "CsvSource",
     "DataConnector",
     "DataIngestor",
     "DataSource",
     "Dataset",
+    "JsonSource",
     "MemorySource",
+    "OrcSource",
     "ParquetSource",
     "ShardedDataConnector",
 ]

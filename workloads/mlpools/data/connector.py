@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mlpools.data import frames, raw_sources
+from mlpools.data.constructors import FromFiles
 from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.outputs import Outputs
-from mlpools.data.sources import SELECTION, DataSource, MemorySource, ParquetSource, as_sources, texts
+from mlpools.data.sources import DataSource, MemorySource, as_sources, texts
 
 if TYPE_CHECKING:
     from mlpools.data.dataset import Dataset
 
 
-class DataConnector(Outputs):
+class DataConnector(FromFiles, Outputs):
     """Rows of one or many sources, read when they are asked for.
 
     Picklable. A connector of files holds their plan, not their rows: it sees the files that were there
@@ -45,20 +46,6 @@ class DataConnector(Outputs):
         """
         ingestor = ingestor_class or cls.DEFAULT_INGESTOR_CLASS
         return cls(ingestor.from_sources(as_sources(sources), **kwargs))
-
-    @classmethod
-    def from_parquet(
-        cls, url: str | Sequence[str], *, options: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Self:
-        """Connect to Parquet files.
-
-        Args:
-            url: files, folders or globs; paths or URLs.
-            options: see ``formats.parquet.Parquet``, named as in a job's spec.
-            **kwargs: ``columns``, ``filter``, ``limit``; others as in ``from_sources``.
-        """
-        selection = {name: kwargs.pop(name) for name in SELECTION if name in kwargs}
-        return cls.from_sources(ParquetSource(texts(url), options or {}, **selection), **kwargs)
 
     @classmethod
     def from_sql(

@@ -75,7 +75,8 @@ def plan_files(
             raise DataNotReadable(f"No file can have rows that pass the filter {selection.filter!r}.")
     with ThreadPoolExecutor(min(_THREADS, max(1, len(listed)))) as pool:
         inspections = list(pool.map(lambda file: _inspect(kind, file.info), listed))
-    whole = schema or _agreed(listed, inspections, types, selection, predicate)
+    used = [*selection.columns, *sorted(predicate.columns if predicate else ())] if selection.columns else []
+    whole = schema or pa.schema([*_agreed(kind, listed, inspections, used), *types])
     visible = schemas.select(whole, selection.columns, "The data")
     further = sorted(predicate.columns - set(visible.names)) if predicate else []
     names = common_names([file.info.url for file in listed])
@@ -166,22 +167,24 @@ def _planned(
 
 
 def _agreed(
-    listed: Sequence[_Listed],
-    inspections: Sequence[Inspection],
-    types: pa.Schema,
-    selection: Selection,
-    predicate: Predicate | None,
+    kind: Format, listed: Sequence[_Listed], inspections: Sequence[Inspection], used: Sequence[str]
 ) -> pa.Schema:
-    """Return what the files agree on, looking only at columns that are used, and the constants."""
-    further = sorted(predicate.columns) if predicate else []
-    used = list(dict.fromkeys([*selection.columns, *further])) if selection.columns else []
+    """Return what the files agree on, looking only at the columns that are used, if some are chosen."""
     own = []
     for file, inspection in zip(listed, inspections, strict=True):
-        schema = pa.schema([field for field in inspection.schema if field.name not in file.constants])
-        chosen = [name for name in used if name not in file.constants]
-        own.append((file.info.url, schemas.select(schema, chosen, file.info.url) if used else schema))
-    common = schemas.common_schema(own)
-    return pa.schema([*common, *types])
+        if inspection.schema is None:
+            continue
+        fields = [field for field in schemas.plain(inspection.schema) if field.name not in file.constants]
+        chosen = list(dict.fromkeys(name for name in used if name not in file.constants))
+        schema = pa.schema(fields)
+        own.append((file.info.url, schemas.select(schema, [] if kind.sparse else chosen, file.info.url)))
+    if not own:
+        shown = ", ".join(file.info.url for file in listed[:3])
+        raise DataNotReadable(f"{shown} is empty. Name files that have rows.")
+    if not kind.guesses_types:
+        return schemas.common_schema(own)
+    remedy = "The types are guessed from the first rows: say the right one under options.types."
+    return schemas.without_null_types(schemas.common_schema(own, remedy, sparse=kind.sparse))
 
 
 def _constant_bounds(file: _Listed, types: pa.Schema) -> Callable[[str], Bounds | None]:
@@ -200,10 +203,15 @@ def _constant_bounds(file: _Listed, types: pa.Schema) -> Callable[[str], Bounds 
 def _inspect(kind: Format, info: FileInfo) -> Inspection:
     with reading(info.url), locate(info.url).open(info) as file:
         inspection = kind.inspect(file, info.url)
-        return inspection if inspection.digest else dataclasses.replace(inspection, digest=_sample(file))
+        return (
+            inspection if inspection.digest else dataclasses.replace(inspection, digest=_digest(file, info))
+        )
 
 
-def _sample(file: pa.NativeFile) -> str:
+def _digest(file: pa.NativeFile, info: FileInfo) -> str:
+    """Tell contents apart: by the store's version of an object, or by both ends of a local file."""
+    if "://" in info.url:
+        return info.version
     size = file.size()
     digest = hashlib.sha256(file.read_at(min(size, _SAMPLE_BYTES), 0))
     digest.update(file.read_at(min(size, _SAMPLE_BYTES), max(0, size - _SAMPLE_BYTES)))

@@ -69,9 +69,33 @@ class FileSource(Selection):
 
 
 class ParquetSource(FileSource):
-    """Parquet files."""
+    """Parquet files; options as in ``formats.parquet.Parquet``."""
 
     format = "parquet"
+
+
+class CsvSource(FileSource):
+    """CSV files; options as in ``formats.delimited.Csv``."""
+
+    format = "csv"
+
+
+class JsonSource(FileSource):
+    """Files of one JSON object a line; options as in ``formats.jsonlines.Json``."""
+
+    format = "json"
+
+
+class ArrowSource(FileSource):
+    """Arrow IPC or Feather files, or Arrow streams."""
+
+    format = "arrow"
+
+
+class OrcSource(FileSource):
+    """ORC files."""
+
+    format = "orc"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +114,15 @@ DataSource = Plannable | MemorySource
 #: Imported only when it is asked for.
 KINDS: Mapping[str, str] = {
     "parquet": "mlpools.data.sources:ParquetSource",
+    "csv": "mlpools.data.sources:CsvSource",
+    "json": "mlpools.data.sources:JsonSource",
+    "arrow": "mlpools.data.sources:ArrowSource",
+    "orc": "mlpools.data.sources:OrcSource",
     "dataset": "mlpools.data.dataset.source:DatasetSource",
     "sql": "mlpools.data.sql.source:SqlSource",
 }
 #: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
-SELECTION = ("columns", "filter", "limit")
+_SELECTION = ("columns", "filter", "limit")
 _USE = ("shuffle", "cache")
 
 
@@ -105,7 +133,7 @@ def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
         InvalidSpec: it is of no known kind or of several, or a field is missing or unknown.
     """
     where = f"data.{name}"
-    check_keys(where, raw, (*KINDS, *SELECTION, *_USE))
+    check_keys(where, raw, (*KINDS, *_SELECTION, *_USE))
     kinds = [key for key in raw if key in KINDS]
     if len(kinds) != 1:
         raise InvalidSpec(f"{where} needs exactly one of {', '.join(KINDS)}, but has {len(kinds)} of them.")

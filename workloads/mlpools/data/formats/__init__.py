@@ -46,13 +46,13 @@ class Inspection:
     """What a file tells about itself.
 
     Attributes:
-        schema: names and types of its columns.
+        schema: names and types of its columns; None for an empty file, which tells of none.
         units: in order; with rows where counting costs nothing.
         digest: SHA-256 of the part that describes all the others, empty if there is none.
         bounds: of a unit, by its position, and a column.
     """
 
-    schema: pa.Schema
+    schema: pa.Schema | None
     units: tuple[Unit, ...]
     digest: str = ""
     bounds: Callable[[int, str], Bounds | None] = no_bounds
@@ -79,6 +79,10 @@ class Format(Protocol):
     suffixes: ClassVar[tuple[str, ...]]
     #: What a unit is called in messages.
     unit: ClassVar[str]
+    #: Whether files do not tell types, so that they are guessed from values.
+    guesses_types: ClassVar[bool]
+    #: Whether a row leaves out what it has no value for, so that a file may lack columns.
+    sparse: ClassVar[bool]
 
     def inspect(self, file: pa.NativeFile, name: str) -> Inspection:
         """Look at a file without reading its rows. ``name`` is the end of its URL."""
@@ -98,6 +102,10 @@ class Format(Protocol):
 #: Name of a format -> module and class. Imported only when it is asked for.
 FORMATS: Mapping[str, str] = {
     "parquet": "mlpools.data.formats.parquet:Parquet",
+    "csv": "mlpools.data.formats.delimited:Csv",
+    "json": "mlpools.data.formats.jsonlines:Json",
+    "arrow": "mlpools.data.formats.ipc:Arrow",
+    "orc": "mlpools.data.formats.orc:Orc",
     "text": "mlpools.data.formats.text:Text",
 }
 #: The same for contents of files that are one row each.
@@ -105,6 +113,16 @@ CONTENTS: Mapping[str, str] = {
     "binary": "mlpools.data.formats.whole:Binary",
     "document": "mlpools.data.formats.whole:Document",
     "image": "mlpools.data.formats.whole:Image",
+}
+
+
+#: Annotation of an option's field -> what its value must be, and in words.
+_KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "str": (str, "text"),
+    "bool": (bool, "true or false"),
+    "int": (int, "a number"),
+    "tuple[str, ...]": ((list, tuple), "a list of texts"),
+    "Mapping[str, str]": (Mapping, "a map"),
 }
 
 
@@ -132,9 +150,12 @@ def _make(name: str, place: str, options: Mapping[str, Any]) -> Any:
     module, _, attribute = place.partition(":")
     cls = getattr(importlib.import_module(module), attribute)
     known = {_camel(field.name): field for field in dataclasses.fields(cls)}
-    for key in options:
+    for key, value in options.items():
         if key not in known:
             raise InvalidSpec(f"{name} files have no option {key!r}. {at_hand(key, list(known), 'Options')}")
+        kind, words = _KINDS.get(str(known[key].type).removesuffix(" | None"), (object, ""))
+        if not isinstance(value, kind):
+            raise InvalidSpec(f"The option {key!r} of {name} files must be {words}, not {value!r}.")
     try:
         return cls(**{known[key].name: value for key, value in options.items()})
     except (TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlpools.data.formats import Bounds, Inspection
+from mlpools.data.formats.magic import is_no
 from mlpools.data.plan import Unit
 
 #: One read of a file's end gets most footers whole.
@@ -31,6 +32,8 @@ class Parquet:
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
     unit: ClassVar[str] = "row group"
+    guesses_types: ClassVar[bool] = False
+    sparse: ClassVar[bool] = False
 
     def inspect(self, file: pa.NativeFile, name: str) -> Inspection:
         """Read the footer, which lists every column chunk with place, size and statistics."""
@@ -89,8 +92,9 @@ def _read_footer(file: pa.NativeFile) -> bytes:
     size = file.size()
     tail: bytes = file.read_at(min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
     if len(tail) < 12 or tail[-4:] != _MAGIC:
-        whole = size > 4 and file.read_at(4, 0) == _MAGIC
-        raise ValueError("is cut short: it has no Parquet footer" if whole else "is not a Parquet file")
+        head = file.read_at(min(8, size), 0)
+        cut = "is cut short: it has no Parquet footer. Write the file anew"
+        raise ValueError(cut if head.startswith(_MAGIC) else is_no("Parquet", head))
     length = int.from_bytes(tail[-8:-4], "little") + 8
     if length > len(tail) and length <= size - len(_MAGIC):
         tail = file.read_at(length, size - length)

@@ -24,6 +24,8 @@ class Text:
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
     unit: ClassVar[str] = "text from byte"
+    guesses_types: ClassVar[bool] = False
+    sparse: ClassVar[bool] = False
 
     def inspect(self, file: pa.NativeFile, name: str) -> Inspection:
         """Cut the file into ranges; nothing is read."""
