@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from mlpools_operator import logs
 from mlpools_operator import settings as settings_module
@@ -50,6 +50,8 @@ from mlpools_operator.watch.session import Listener
 #: Requests beside the workers' own: sweeps and the heartbeat.
 _SPARE_THREADS = 4
 _CRD_SECONDS = 2.0
+#: For what was used since the last write, before another operator leads.
+_LAST_USE_SECONDS = 3.0
 #: As of the chart's other objects, whose names are fixed too.
 LEASE = "mlpools-operator"
 #: Exit code of a process that may not lead any more.
@@ -150,6 +152,8 @@ class Operator:
                 logs.logger().info("Serving health and metrics on port %d.", port)
                 await _first(stopped.wait(), self.leadership.run(), self._watch_and_work(stopped))
         finally:
+            if self.leadership.may_write():
+                await self.usage.flush(_LAST_USE_SECONDS)
             self.transport.close()  # waits for writes under way, before others may write
             await self.leadership.release()
             self.lease_transport.close()
@@ -178,7 +182,7 @@ class Operator:
                 await self.namespaces.look()
             self.health.leads()
             group.create_task(self.workers.run(self.settings.workers))
-            group.create_task(self.usage.run(self.settings.usage_seconds))
+            group.create_task(self.usage.run(self.settings.usage_seconds, self._pool_names))
             group.create_task(self.probe.run(self.settings.probe_seconds))
 
     async def _kinds_exist(self) -> None:
@@ -222,7 +226,10 @@ class Operator:
             watch_age=lambda: self.health.watch_age,
         )
         self.metrics.objects(self._pool_figures, self.store.sizes)
-        self.metrics.pools.there = lambda: figures.names(self.store)
+        self.metrics.pools.there = self._pool_names
+
+    def _pool_names(self) -> Collection[str]:
+        return figures.names(self.store)
 
     def _leads(self) -> float:
         return float(self.leadership.may_write())

@@ -235,7 +235,8 @@ def test_the_operator_has_rights_where_it_serves(kubectl: Kubectl, release: Inst
         ("get", "namespaces", "team-b"): False,
         ("list", "namespaces", ""): False,
         ("update", "configmaps", NAMESPACE): True,
-        ("delete", "configmaps", NAMESPACE): False,
+        ("delete", "configmaps", NAMESPACE): True,
+        ("delete", "configmaps", "team-a"): False,
         ("get", "configmaps", "team-a"): False,
     }
     assert {question: may(kubectl, OPERATOR, *question) for question in wanted} == wanted

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlpools_operator.domain import times
-from mlpools_operator.domain.queue import usage_record
+from mlpools_operator.domain import naming, times
+from mlpools_operator.domain.queue import usage, usage_record
 from mlpools_operator.domain.queue.usage import Account
 from tests.support.bench import Bench
 from tests.support.kube import Object
@@ -208,6 +208,39 @@ def test_what_ended_while_nobody_looked_ended_when_its_pods_did(bench: Bench) ->
     bench.phase("runs", "Succeeded")
     wait_for("end of use", lambda: (found := account(bench)) is not None and not found.held)
     assert used(bench) == sum(end - since for end in ends)
+
+
+def test_a_stopped_operator_writes_down_what_was_used_since_the_last_write(bench: Bench) -> None:
+    operator = bench.operator(usage_seconds="3600").wait_ready()
+    bench.submit("runs")
+    bench.kubelet.run(bench.kubelet.pods("runs", 1, 2))
+    running = bench.phase("runs", "Running")
+    since = next(it for it in running["status"]["conditions"] if it["type"] == "Admitted")
+    admitted = times.seconds(since["lastTransitionTime"])
+    wait_for("time to pass", lambda: times.seconds(_now(bench)) > admitted + 2)
+    assert account(bench) is None
+    assert operator.stop() == 0
+    known = account(bench)
+    assert known is not None
+    assert used(bench) == 2 * (known.charged_until - admitted) > 2
+    assert [held.nodes for held in known.held.values()] == [2]
+
+
+def test_of_pools_that_are_gone_only_accounts_that_count_stay(bench: Bench) -> None:
+    today = int(times.seconds(_now(bench))) // usage.DAY
+    for name, day in (("old", today - 40), ("recent", today - 3)):
+        known = Account(charged_until=(day + 1) * usage.DAY, used={"team": {day: 100}})
+        labels = {naming.MANAGED_BY: naming.MANAGER, naming.POOL: f"{bench.pool}-{name}"}
+        metadata = {"name": f"mlpools-usage-{bench.pool}-{name}", "labels": labels}
+        data = usage_record.encode(known)
+        bench.kube.create(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}, SPACE
+        )
+    bench.operator(usage_seconds="0.2").wait_ready()
+    gone = f"mlpools-usage-{bench.pool}-old"
+    wait_for("end of the old account", lambda: bench.kube.find("ConfigMap", gone, SPACE) is None)
+    assert bench.kube.find("ConfigMap", f"mlpools-usage-{bench.pool}-recent", SPACE)
+    bench.kube.delete("ConfigMap", f"mlpools-usage-{bench.pool}-recent", SPACE)
 
 
 def _finished(pod: Object) -> float:

@@ -26,11 +26,14 @@ The operator's rights: exactly the requests that it makes. On Secrets it has non
   verbs: [get]
 {{- end }}
 
-{{- /* What was used of each pool is written down in the operator's own namespace, and never deleted. */}}
+{{- /*
+What was used of each pool is written down in the operator's own namespace, and deleted when its pool is gone and nothing
+in it counts any more.
+*/}}
 {{- define "mlpools.rules.usage" -}}
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, update]
+  verbs: [get, list, create, update, delete]
 {{- end }}
 
 {{- define "mlpools.rules.namespaced" -}}

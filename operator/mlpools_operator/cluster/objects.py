@@ -10,7 +10,7 @@ from typing import Any
 from mlpools_operator.cluster.errors import NotFound
 from mlpools_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, NAMESPACE, OURS, WATCHED, KindInfo
 from mlpools_operator.cluster.transport import APPLY, Request, Transport
-from mlpools_operator.domain.naming import FIELD_MANAGER, SELECTOR
+from mlpools_operator.domain.naming import FIELD_MANAGER, POOL, SELECTOR
 from mlpools_operator.domain.observed import Meta
 from mlpools_operator.domain.plan import Delete, Event, Object
 from mlpools_operator.domain.times import stamp
@@ -139,6 +139,22 @@ class Cluster:
             query={"fieldManager": FIELD_MANAGER},
             body=manifest,
         )
+
+    async def config_maps(self, namespace: str) -> list[Object]:
+        """List the ConfigMaps that are about a pool."""
+        query = {"labelSelector": f"{SELECTOR},{POOL}"}
+        answer = await self._send("list", CONFIG_MAP, CONFIG_MAP.path(namespace), query=query)
+        return list(answer["items"])
+
+    async def delete_config_map(self, namespace: str, name: str, version: str) -> None:
+        """Delete a ConfigMap if it is in the version that was seen.
+
+        Raises:
+            Conflict: somebody wrote in between.
+            NotFound: somebody deleted it.
+        """
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}}
+        await self._send("delete", CONFIG_MAP, CONFIG_MAP.path(namespace, name), body=options)
 
     async def replace_status(self, kind: str, meta: Meta, status: Any) -> Object:
         """Write a whole status over the version that it was planned for.

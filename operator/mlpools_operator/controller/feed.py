@@ -85,7 +85,7 @@ class Feed:
             template = self._store.find(change.key.kind, resource.meta.owner)
             if template is not None:
                 self._queue.add(change.key._replace(name=template.meta.name))
-        if not _only_progress(change):
+        if not _only_told(change):
             self._wake_pool(str(resource.spec.get("computePool", "")), urgent=ends)
 
     def _child_changed(self, change: Change, child: Entry) -> None:
@@ -165,13 +165,21 @@ def _only_status(change: Change) -> bool:
     return same and before.meta.generation == after.meta.generation
 
 
-def _only_progress(change: Change) -> bool:
-    """Whether nothing changed but how far a running job is, which admission only tells others about."""
+def _only_told(change: Change) -> bool:
+    """Whether nothing changed but what a job tells people: how far it is, where it waits, and why.
+
+    Admission said the latter itself, so looking again for it would come to the same.
+    """
     before, after = change.before, change.after
     if not _only_status(change) or not isinstance(before, Resource) or not isinstance(after, Resource):
         return False
-    return _without_progress(before.status) == _without_progress(after.status)
+    return _decisive(before.status) == _decisive(after.status)
 
 
-def _without_progress(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in status.items() if key not in ("progress", "nodeSeconds")}
+def _decisive(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what admission may decide by."""
+    kept = {key: value for key, value in status.items() if key not in _TOLD}
+    return {**kept, "conditions": {it["type"]: it["status"] for it in status.get("conditions", ())}}
+
+
+_TOLD = ("progress", "nodeSeconds", "queue", "reason", "observedGeneration")

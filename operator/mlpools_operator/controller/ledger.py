@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from mlpools_operator.controller.store import Family, Key, Store
 from mlpools_operator.domain import naming
+from mlpools_operator.domain.attempt import stranded
 from mlpools_operator.domain.computepool import placeholders
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.pool import holding
@@ -168,6 +169,7 @@ def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:
         created=meta.created,
         held=held,
         pods=holding.living(family.pods),
+        ending=stranded.look(family.pods),
         blocked="Deleted",
     )
     return meta.labels.get(naming.POOL, ""), candidate

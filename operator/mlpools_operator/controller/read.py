@@ -122,6 +122,7 @@ def _pod(kind: str, raw: Json) -> PodChild:
         scheduled=seconds(_if(scheduled, "True").get("lastTransitionTime")),
         started=seconds((state.get("running") or terminated).get("startedAt")),
         memory_limit=_memory_limit(spec.get("containers", ())),
+        gone_by=seconds(raw["metadata"].get("deletionTimestamp")),
     )
 
 

@@ -1,14 +1,15 @@
 """The accounts of all pools: read before the first admission, charged in memory, written once a minute.
 
 Each is a ConfigMap in the operator's namespace. It belongs to nobody, so that neither a pool nor a namespace
-nor a job takes its use along when it is deleted. There is one writer: who finds another version than its own
-goes on from that one, as after a crash.
+nor a job takes its use along when it is deleted: a pool that is made again goes on with its account. The one
+of a pool that is gone is deleted once nothing in it counts any more. There is one writer: who finds another
+version than its own goes on from that one, as after a crash.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,10 @@ from mlpools_operator.domain.pool.ledger import Candidate
 from mlpools_operator.domain.queue import usage, usage_record
 from mlpools_operator.domain.queue.usage import Account
 from mlpools_operator.pool_metrics import PoolMetrics
+
+Json = dict[str, Any]
+#: Between two looks for accounts of pools that are gone.
+_SWEEP_SECONDS = 3600.0
 
 CandidatesOf = Callable[[str], Sequence[Candidate]]
 
@@ -92,16 +97,67 @@ class Usage:
         """Return why a pool's use is not known, empty if it is."""
         return self._books[pool].unreadable
 
-    async def run(self, seconds: float) -> None:
-        """Write what has changed every so many seconds, until cancelled."""
+    async def run(self, seconds: float, pools: Callable[[], Iterable[str]]) -> None:
+        """Write what has changed every so many seconds, and tidy up now and then, until cancelled.
+
+        Args:
+            seconds: between two rounds.
+            pools: names of those that there are.
+        """
+        swept = 0.0
         while True:
             await asyncio.sleep(seconds)
             for pool in tuple(self._books):
+                await self._try_to_write(pool)
+            if self._clock() >= swept + _SWEEP_SECONDS:
+                swept = self._clock()
                 try:
-                    await self.write(pool)
+                    await self.sweep(pools())
                 except errors.ClusterError as error:
-                    self._metrics.usage_written(pool, "failed")
-                    logs.logger(pool=pool).warning("The use of pool %s could not be written: %s", pool, error)
+                    logs.logger().warning("Accounts of pools that are gone could not be tidied up: %s", error)
+
+    async def sweep(self, pools: Iterable[str]) -> None:
+        """Delete the accounts of pools that are gone, if nobody holds their nodes and no day counts any more.
+
+        Raises:
+            ClusterError: not all could be looked at.
+        """
+        wanted = {naming.usage(pool) for pool in pools}
+        known = {naming.usage(pool): pool for pool in self._books}
+        for raw in await self._cluster.config_maps(self._namespace):
+            name = raw["metadata"]["name"]
+            if name in wanted or self._counts(raw, known.get(name)):
+                continue
+            await self._cluster.delete_config_map(self._namespace, name, raw["metadata"]["resourceVersion"])
+            self._books.pop(known.get(name, ""), None)
+            logs.logger().info("Deleted ConfigMap %s: its pool is gone, and nothing in it counts.", name)
+
+    def _counts(self, raw: Json, pool: str | None) -> bool:
+        """Whether an account still says something; one that cannot be read is left to whoever changed it."""
+        label = raw["metadata"]["labels"][naming.POOL]
+        candidates = self._candidates(label)
+        try:
+            account = usage.resumed(usage_record.decode(raw.get("data") or {}), candidates)
+        except usage_record.UnreadableError:
+            return True
+        known = self._books[pool].account if pool else Account()
+        charged = (usage.charge(it, candidates, self._clock()) for it in (account, known))
+        return any(it.held or it.used for it in charged)
+
+    async def flush(self, seconds: float) -> None:
+        """Write what has changed, all pools at once, and give up after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*map(self._try_to_write, tuple(self._books)))
+        except TimeoutError:
+            logs.logger().warning("The last use of some pools was not written within %.0f s.", seconds)
+
+    async def _try_to_write(self, pool: str) -> None:
+        try:
+            await self.write(pool)
+        except errors.ClusterError as error:
+            self._metrics.usage_written(pool, "failed")
+            logs.logger(pool=pool).warning("The use of pool %s could not be written: %s", pool, error)
 
     async def write(self, pool: str) -> None:
         """Write a pool's account if it has changed.
@@ -170,7 +226,7 @@ class Usage:
             book.account = book.counted = usage.resumed(account, self._candidates(pool))
         return book
 
-    def _manifest(self, pool: str, data: dict[str, str], version: str) -> dict[str, Any]:
+    def _manifest(self, pool: str, data: dict[str, str], version: str) -> Json:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",

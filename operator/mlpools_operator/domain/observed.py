@@ -108,6 +108,7 @@ class PodChild:
         scheduled: when a machine was found, 0 before.
         started: when the main container started, 0 before.
         memory_limit: of the main container, as written, such as ``4Gi``.
+        gone_by: when its grace ends, if it was told to end; 0 otherwise.
     """
 
     meta: Meta
@@ -132,6 +133,7 @@ class PodChild:
     scheduled: float = 0.0
     started: float = 0.0
     memory_limit: str = ""
+    gone_by: float = 0.0
 
     @property
     def terminal(self) -> bool:

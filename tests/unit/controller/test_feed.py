@@ -62,6 +62,17 @@ def test_progress_concerns_only_the_job(net: Net) -> None:
     assert net.see("TrainingJob", make.job(status={"phase": "Succeeded"})) == [JOB, POOL]
 
 
+def test_what_a_job_is_told_of_its_place_wakes_no_pool(net: Net) -> None:
+    def queued(position: int, admitted: str = "False", **rest: Any) -> dict[str, Any]:
+        said = {"type": "Admitted", "status": admitted, "message": f"{position - 1} jobs are ahead."}
+        return make.job(status={"queue": {"position": position}, "conditions": [said], **rest})
+
+    net.see("TrainingJob", queued(2, reason="BehindInQueue"))
+    assert net.see("TrainingJob", queued(1, reason="WaitingForNodes")) == [JOB]
+    assert net.see("TrainingJob", queued(1, admitted="True")) == [JOB, POOL]
+    assert net.see("TrainingJob", queued(1, admitted="True", attempt=2)) == [JOB, POOL]
+
+
 def _run(**rest: Any) -> dict[str, Any]:
     owner = {"apiVersion": "v", "kind": "TrainingJob", "name": "job", "uid": "job", "controller": True}
     return make.job("run", "run", ownerReferences=[owner], **rest)

@@ -51,6 +51,14 @@ class ConfigMaps:
         except KeyError:
             raise NotFound("there is none") from None
 
+    async def config_maps(self, namespace: str) -> list[Json]:
+        return [raw for (space, _), raw in self.there.items() if space == namespace]
+
+    async def delete_config_map(self, namespace: str, name: str, version: str) -> None:
+        if self.there[namespace, name]["metadata"]["resourceVersion"] != version:
+            raise Conflict("another version")
+        del self.there[namespace, name]
+
     async def write_config_map(self, manifest: Json) -> Json:
         error, self.error = self.error, None
         if error and not self.arrives:
@@ -312,9 +320,98 @@ async def test_tries_are_counted_by_outcome(house: House) -> None:
     house.hold(1)
     await house.usage.load("cpu")
     house.api.error = Transient("no answer")
-    running = asyncio.create_task(house.usage.run(0))
+    running = asyncio.create_task(house.usage.run(0, list))
     for _ in range(200):
         await asyncio.sleep(0)
     running.cancel()
     assert house.counted("usage_writes", outcome="written") > 0
     assert house.counted("usage_writes", outcome="failed") == 1
+
+
+async def test_what_was_used_since_the_last_write_is_written_at_the_end(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(40)
+    await house.usage.flush(1.0)
+    assert sum(house.api.account().used["team-a"].values()) == 80
+    assert house.counted() == 80, "and counted, since no other operator will"
+
+
+async def test_an_end_is_not_held_up_by_an_api_server_that_does_not_answer(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(40)
+
+    async def never(manifest: Json) -> Json:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    house.api.write_config_map = never  # type: ignore[method-assign]
+    await house.usage.flush(0.01)
+
+
+async def test_the_end_of_one_account_does_not_hinder_the_others(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(40)
+    house.api.error = Transient("busy")
+    await house.usage.flush(1.0)
+    assert house.counted("usage_writes", outcome="failed") == 1
+
+
+async def test_the_account_of_a_pool_that_is_gone_goes_when_its_last_day_counts_no_more(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(DAY)
+    house.jobs = []
+    await house.write()
+    house.clock.advance(29 * DAY)
+    await house.usage.sweep([])
+    assert house.api.there, "its last day still counts"
+    house.clock.advance(DAY)
+    await house.usage.sweep(["cpu"])
+    assert house.api.there, "its pool is there"
+    await house.usage.sweep([])
+    assert not house.api.there
+    assert await house.used() == 0
+
+
+async def test_an_account_stays_while_a_job_of_the_deleted_pool_holds_nodes(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(40 * DAY)
+    house.start()
+    await house.usage.sweep([])
+    assert house.api.there
+
+
+async def test_use_that_is_not_written_yet_keeps_an_account(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(40 * DAY)
+    await house.used()
+    house.jobs = []
+    await house.usage.sweep([])
+    assert house.api.there
+
+
+async def test_an_account_that_cannot_be_read_is_not_tidied_up(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.api.edit(held="nonsense")
+    house.clock.advance(40 * DAY)
+    house.jobs = []
+    house.start()
+    await house.usage.sweep([])
+    assert house.api.there
+
+
+async def test_a_pool_that_is_made_again_goes_on_with_its_account(house: House) -> None:
+    house.hold(2)
+    await house.write()
+    house.clock.advance(100)
+    await house.write()
+    house.jobs = []
+    await house.usage.sweep([])
+    house.start()
+    assert await house.used() == 200

@@ -97,7 +97,8 @@ class EnvVar(Model):
     name: _VariableName
     """Its name."""
     value: Annotated[str, StringConstraints(max_length=32_768)] | None = None
-    """Its value, as it is. Not for secrets: whoever may read the job can read it."""
+    """Its value. As in any pod, $(NAME) stands for the value of a variable above it, and $$ for a $. Not for
+    secrets: whoever may read the job can read it."""
     value_from: EnvSource | None = None
     """Where its value comes from."""
 

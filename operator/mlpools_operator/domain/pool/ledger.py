@@ -27,6 +27,19 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranded:
+    """A pod that was told to end and holds its node until its machine answers or is taken out.
+
+    Attributes:
+        machine: its name.
+        since: until then it may just take its time.
+    """
+
+    machine: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Brings:
     """What a job brings along in which its pool has a say.
 
@@ -68,6 +81,7 @@ class Candidate:
         freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
             came free then.
         brings: what its pool has a say in.
+        ending: its pods that were told to end, and when they count as stranded.
         half: how it stands if it has machines for some of its pods only.
     """
 
@@ -95,6 +109,7 @@ class Candidate:
     shown_ahead: int = 0
     freed: tuple[float, ...] = ()
     brings: Brings = Brings()
+    ending: tuple[Stranded, ...] = ()
     half: HalfGang | None = None
 
     @property
@@ -106,6 +121,10 @@ class Candidate:
     def leaving(self) -> bool:
         """Whether the nodes that it holds are about to come free."""
         return self.stopping or not self.admitted
+
+    def stranded(self, now: float) -> tuple[str, ...]:
+        """Return the machine of each pod that holds a node, and may do so for ever."""
+        return tuple(sorted(pod.machine for pod in self.ending if pod.since <= now))
 
     @property
     def ticket(self) -> tuple[str, int, int]:

@@ -103,12 +103,13 @@ class _Walk:
         limits: Limits,
         now: float,
     ) -> None:
+        self._requeue_after: float | None = None
         self._rules, self._limit, self._now = spec.queue, spec.max_nodes, now
         self._words = Words(pool.meta.name, spec.max_nodes, names=spec.queue.disclose == "Names")
         self._candidates = candidates
         self._share, self._limits, self._in_use = in_use, limits, in_use.total()
         self._free = max(0, self._limit - self._in_use)
-        self._leaving = sum(candidate.held for candidate in candidates if candidate.leaving)
+        self._leaving = sum(self._comes_free(candidate) for candidate in candidates if candidate.leaving)
         self._holders = [candidate for candidate in candidates if candidate.in_use]
         self._heads = head.remembered(pool)
         self._since = {it.uid: it.since for it in self._heads}
@@ -116,7 +117,6 @@ class _Walk:
         self._victims: tuple[Candidate, ...] = ()
         self._waiting = 0
         self._kept = False
-        self._requeue_after: float | None = None
 
     def along(self, asking: Sequence[Candidate], verdicts: dict[str, Verdict]) -> Decision:
         """Decide for each in the line; ``verdicts`` are those on the others."""
@@ -176,6 +176,16 @@ class _Walk:
             message = self._words.far_behind(candidate, shown)
         return candidate.answer(False, "BehindInQueue", message, position=shown + 1, ahead=shown)
 
+    def _comes_free(self, candidate: Candidate) -> int:
+        """Return how many nodes one that gives its nodes back will give by itself, soon.
+
+        What lies on lost machines is not waited for: others may have to give theirs.
+        """
+        for pod in candidate.ending:
+            if pod.since > self._now:
+                self._look_again(pod.since)
+        return max(0, candidate.held - len(candidate.stranded(self._now)))
+
     def _stand_at_the_head(self, candidate: Candidate) -> Outlook:
         """See what comes free for the first one that waits, and leave to the others what it does not need."""
         expected = self._limit - self._in_use + self._leaving
@@ -189,7 +199,7 @@ class _Walk:
         elif self._gathers(candidate):
             self._keep(0)
         free = max(0, self._limit - self._in_use)
-        return Outlook(free, self._holders, coming, taken, self._kept)
+        return Outlook(free, self._holders, self._now, coming, taken, self._kept)
 
     def _find_victims(self, candidate: Candidate, lacking: int) -> tuple[Candidate, ...]:
         """Choose who gives nodes back; told to do so only once the pool's status shows for whom.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlpools_operator.domain import wording
@@ -26,6 +26,7 @@ class Outlook:
     Attributes:
         free: nodes that nobody holds.
         holders: of the others.
+        now: seconds since the epoch.
         coming: nodes that are about to come free are all that it lacks.
         victims: those that have to give nodes back for it.
         kept: nobody passes it any more.
@@ -33,6 +34,7 @@ class Outlook:
 
     free: int
     holders: Sequence[Candidate]
+    now: float
     coming: bool = False
     victims: Sequence[Candidate] = ()
     kept: bool = False
@@ -61,7 +63,7 @@ class Words:
 
     def first(self, candidate: Candidate, outlook: Outlook) -> str:
         """Tell the first job of the queue who holds the nodes, and when or how it gets them."""
-        holders = self._holders(candidate, outlook.holders)
+        holders = self._holders(candidate, outlook)
         return (
             f"{self._needs(candidate)}, {outlook.free} of {self.limit} are free"
             f"{': ' + holders if holders else ''}. First in the queue{self._prospect(candidate, outlook)}"
@@ -103,10 +105,10 @@ class Words:
             return f"{other.name} ({other.namespace})"
         return "a job of another namespace"
 
-    def _holders(self, reader: Candidate, holders: Iterable[Candidate]) -> str:
-        largest = sorted(holders, key=lambda it: (-it.in_use, it.namespace, it.name, it.uid))
+    def _holders(self, reader: Candidate, outlook: Outlook) -> str:
+        largest = sorted(outlook.holders, key=lambda it: (-it.in_use, it.namespace, it.name, it.uid))
         known = [it for it in largest if self.names or it.namespace == reader.namespace]
-        told = wording.listing([_holder(it) for it in known], _NAMED)
+        told = wording.listing([_holder(it, outlook.now) for it in known], _NAMED)
         hidden = len(largest) - len(known)
         if not hidden:
             return told
@@ -127,8 +129,12 @@ class Words:
         return f"{keeping}. {_remedy(candidate, outlook)}"
 
 
-def _holder(holder: Candidate) -> str:
+def _holder(holder: Candidate, now: float) -> str:
     text = f"{holder.name} ({holder.namespace}) holds {holder.in_use}"
+    lost = holder.stranded(now)
+    if lost:
+        places = wording.listing(tuple(dict.fromkeys(lost)), _NAMED)
+        return f"{text}, {len(lost)} of them on {places} until that answers or its Node is deleted"
     if holder.leaving:
         return f"{text} until its pods have ended"
     if holder.percent is None:

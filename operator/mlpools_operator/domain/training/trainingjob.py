@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec
 from mlpools_operator.domain import paused, times
-from mlpools_operator.domain.attempt import children, half_gang, stopping
+from mlpools_operator.domain.attempt import children, half_gang, stopping, stranded
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.plan import Delete, Event, Plan
@@ -62,6 +62,7 @@ def candidate(
         created=job.meta.created,
         held=held,
         pods=holding.living(pods),
+        ending=stranded.look(pods),
         attempt=before.attempt + (not draft.admitted),
         generation=job.meta.generation,
         blocked="Ended",

@@ -125,6 +125,14 @@ def test_the_kubelet_hands_the_task_over_as_it_is(label: str) -> None:
     assert json.loads(_expand(value))["spec"]["label"] == label
 
 
+@given(st.lists(st.text(max_size=20), min_size=2, max_size=5))
+def test_what_a_job_says_of_its_variables_is_between_it_and_the_kubelet(values: list[str]) -> None:
+    """One variable may stand for another above it, as in any pod, so neither text nor order is touched."""
+    given_ = [{"name": f"V{number}", "value": value} for number, value in enumerate(values)]
+    env = pod(build({"env": given_}))["containers"][0]["env"]
+    assert [it for it in env if it["name"].startswith("V")] == given_
+
+
 def test_a_dollar_in_a_path_is_not_a_variable() -> None:
     value = variables(build({"output.url": "/data/$(HOME)/$x"}))["MLPOOLS_TASK"]
     assert json.loads(_expand(value))["output"]["url"] == "/data/$(HOME)/$x"
