@@ -100,12 +100,14 @@ class Epochs:
         rows: of all ranks.
         share: whose rows are handed out.
         clock: says which epoch comes next.
+        read_ahead: batches go to a library that reads ahead of the loop, and nobody counts what the loop got.
     """
 
-    def __init__(self, rows: Rows, share: Share, clock: Clock) -> None:
+    def __init__(self, rows: Rows, share: Share, clock: Clock, *, read_ahead: bool = False) -> None:
         self._rows = rows
         self.share = share
         self.clock = clock
+        self._read_ahead = read_ahead
         self._states: list[Mapping[str, Any]] = []
         self._alone_at: int | None = None
         self._position: Position | None = None
@@ -146,6 +148,11 @@ class Epochs:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration stands that began last in this process."""
+        if self._read_ahead:
+            raise InvalidSpec(
+                "state_dict does not know which batches the loop got: TensorFlow and Hugging Face read ahead "
+                "of it. An epoch of to_batches or to_torch_dataset can be resumed."
+            )
         if self._position is None or (self.clock.elsewhere and not self._counts_workers):
             raise InvalidSpec(
                 "state_dict does not know which batches the loop got: the workers of a DataLoader read ahead "

@@ -133,11 +133,8 @@ class Iteration:
         if self._group_column and batch_size is None:
             raise InvalidSpec("With a group column, to_torch_dataset needs a batch_size: so many groups.")
         share = self._share if seed is None else dataclasses.replace(self._share, seed=seed)
-        epochs = Epochs(self._rows, share, SharedClock())
-        epochs.follow(self._outputs[0])
-        self._outputs.append(epochs)
         return TorchDataset(
-            epochs,
+            self._new_output(share),
             TensorLayout(pa.schema([self.schema.field(name) for name in names]), **tensors),
             names,
             self._mixing(names) if shuffle else Mixing(),
@@ -192,6 +189,13 @@ class Iteration:
                     f"There is no column {name!r}. {at_hand(name, self.schema.names, 'Columns')}"
                 )
         return names
+
+    def _new_output(self, share: Share, *, read_ahead: bool = False) -> Epochs:
+        """Return the epochs of a further output, which other processes may iterate."""
+        epochs = Epochs(self._rows, share, SharedClock(), read_ahead=read_ahead)
+        epochs.follow(self._outputs[0])
+        self._outputs.append(epochs)
+        return epochs
 
     def _mixing(self, columns: Sequence[str]) -> Mixing:
         rows = self._rows.num_rows // self._share.world_size

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,13 @@ import pyarrow as pa
 from mlpools.data import progress
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.iteration import Iteration
+from mlpools.data.mixing import Mixing
+from mlpools.data.outputs.parts import divide, first
+from mlpools.data.sharding import RowRange
+from mlpools.data.tensors import TensorLayout
+
+#: Parts of a stream that the workers of a loader can share among them.
+_PARTS = 64
 
 
 class Outputs(Iteration):
@@ -51,6 +59,33 @@ class Outputs(Iteration):
 
         return polars.from_arrow(self.to_arrow(limit, columns=columns))
 
+    def to_tf_dataset(
+        self,
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        drop_last_batch: bool = True,
+        columns: Sequence[str] | None = None,
+        **tensors: Any,
+    ) -> Any:
+        """Return a ``tf.data.Dataset`` of dictionaries; each iteration of it is the next epoch.
+
+        Args:
+            batch_size: rows of each batch.
+            shuffle: in an order drawn anew for each epoch, over all ranks.
+            drop_last_batch: leave out a last batch with fewer rows.
+            columns: which to read; all by default.
+            **tensors: what columns become, see ``TensorLayout``: ``stack``, ``expand_dims``, ``fill``.
+
+        Raises:
+            DataNotReadable: a column is absent or has no tensor form.
+        """
+        from mlpools.data.outputs.tensorflow import to_tf_dataset
+
+        schema = self._schema_of(columns)
+        batches = self._epochs(batch_size, schema.names, shuffle=shuffle, drop_last=drop_last_batch)
+        return to_tf_dataset(batches, schema, TensorLayout(schema, **tensors))
+
     def to_ray_dataset(self) -> Any:
         """Return a lazy ``ray.data.Dataset``: Ray's workers read the rows, each its own row groups.
 
@@ -62,3 +97,68 @@ class Outputs(Iteration):
         from mlpools.data.outputs.ray import to_ray_dataset
 
         return to_ray_dataset(self._ingestor, self._ranges)
+
+    def to_huggingface_dataset(
+        self,
+        *,
+        streaming: bool = False,
+        limit: int | None = None,
+        batch_size: int = 1024,
+        shuffle: bool = False,
+        drop_last_batch: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return a data set of Hugging Face.
+
+        Args:
+            streaming: a ``datasets.IterableDataset``, which reads when it is iterated; otherwise a
+                ``datasets.Dataset`` with all rows in memory.
+            limit: only so many first rows, before the shuffle.
+            batch_size: rows that are handed over at a time.
+            shuffle: in an order drawn anew for each epoch, over all ranks.
+            drop_last_batch: leave out the rows after the last whole batch.
+            columns: which to read; all by default.
+
+        Raises:
+            DataNotReadable: a column is absent or of a type that Hugging Face has no feature for.
+        """
+        from mlpools.data.outputs import huggingface
+
+        schema = self._schema_of(columns)
+        names = schema.names
+        rows = self if limit is None else Outputs(self._ingestor, first(self.ranges, limit))
+        batches = rows._epochs(batch_size, names, shuffle=shuffle, drop_last=drop_last_batch)
+        as_stored = not shuffle and not drop_last_batch
+        if streaming:
+            parts = divide(rows.ranges, _PARTS) if as_stored and rows.known_rows else [None]
+            return huggingface.streamed(
+                functools.partial(rows._read, batches, batch_size, names), parts, schema
+            )
+        if as_stored:
+            return huggingface.in_memory(rows.to_arrow(columns=names))
+        tables = progress.watched((pa.Table.from_batches([batch]) for batch in batches()), rows.known_rows)
+        return huggingface.in_memory(pa.concat_tables([schema.empty_table(), *tables]))
+
+    def _read(
+        self,
+        batches: Callable[[], Iterator[pa.RecordBatch]],
+        batch_size: int,
+        names: Sequence[str],
+        part: Sequence[RowRange] | None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Read a part as it is stored, or all rows as ``batches`` does."""
+        if part is None:
+            return batches()
+        return Iteration(self._ingestor, part).to_batches(batch_size, columns=names)
+
+    def _epochs(
+        self, batch_size: int, names: Sequence[str], *, shuffle: bool, drop_last: bool
+    ) -> Callable[[], Iterator[pa.RecordBatch]]:
+        """Return what begins the next epoch of an output whose library reads ahead of the loop."""
+        mixing = self._mixing(names) if shuffle else Mixing()
+        reading = mixing.reading(batch_size, shuffle=shuffle, drop_last=drop_last)
+        output = self._new_output(self._share, read_ahead=True)
+        return functools.partial(output.run, reading, names, equal=bool(self._share.equal))
+
+    def _schema_of(self, columns: Sequence[str] | None) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in self._check_columns(columns)])

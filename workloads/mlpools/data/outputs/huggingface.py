@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import datasets
 import pyarrow as pa
 from datasets.iterable_dataset import ArrowExamplesIterable
 
+from mlpools.data.sharding import RowRange
 from mlpools.errors import DataNotReadable, one_line
 
-#: Reads one part of the rows as record batches.
-Read = Callable[[Any], Iterable[pa.RecordBatch]]
+#: Some of the rows; None is all of them.
+Part = list[RowRange] | None
+Read = Callable[[Part], Iterator[pa.RecordBatch]]
 
 
 def in_memory(table: pa.Table) -> Any:
@@ -20,21 +22,21 @@ def in_memory(table: pa.Table) -> Any:
     return datasets.Dataset(datasets.table.InMemoryTable(table), info=_info(table.schema))
 
 
-def streamed(read: Read, parts: Sequence[Any], schema: pa.Schema) -> Any:
+def streamed(read: Read, parts: Sequence[Part], schema: pa.Schema) -> Any:
     """Return a ``datasets.IterableDataset`` that reads when it is iterated.
 
     It hands whole Arrow tables on, which is about fifty times as fast as a generator of examples.
 
     Args:
-        read: reads one part.
-        parts: what workers of a DataLoader, ``split_dataset_by_node`` and ``shuffle`` deal out.
+        read: begins to read a part.
+        parts: what the workers of a DataLoader, ``split_dataset_by_node`` and ``shuffle`` deal out.
         schema: of the rows.
     """
     examples = ArrowExamplesIterable(_tables, {"read": read, "parts": list(parts)})
     return datasets.IterableDataset(examples, info=_info(schema))
 
 
-def _tables(read: Read, parts: Sequence[Any]) -> Iterator[tuple[str, pa.Table]]:
+def _tables(read: Read, parts: Sequence[Part]) -> Iterator[tuple[str, pa.Table]]:
     for number, part in enumerate(parts):
         for batch, rows in enumerate(read(part)):
             yield f"{number}-{batch}", pa.Table.from_batches([rows])

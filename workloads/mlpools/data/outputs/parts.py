@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from mlpools.data.sharding import RowRange
@@ -25,3 +26,14 @@ def divide(ranges: Sequence[RowRange], parts: int) -> list[list[RowRange]]:
         runs.setdefault(min(parts - 1, int(middle * parts / total)), []).append(part)
         position += part.rows
     return list(runs.values())
+
+
+def first(ranges: Sequence[RowRange], rows: int) -> list[RowRange]:
+    """Return the first rows of some ranges."""
+    found: list[RowRange] = []
+    for part in ranges:
+        if rows <= 0:
+            break
+        found.append(dataclasses.replace(part, stop=min(part.stop, part.start + rows)))
+        rows -= found[-1].rows
+    return found
