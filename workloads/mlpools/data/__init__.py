@@ -15,6 +15,7 @@ from mlpools.data.sources import (
     OrcSource,
     ParquetSource,
 )
+from mlpools.data.writers.shards import generate_shards
 
 __all__ = [
     "ArrowIngestor",
@@ -29,4 +30,5 @@ __all__ = [
     "OrcSource",
     "ParquetSource",
     "ShardedDataConnector",
+    "generate_shards",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from mlpools.data import frames, raw_sources
+from mlpools.data import frames
 from mlpools.data.constructors import FromFiles
 from mlpools.data.described import Description
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
@@ -75,50 +75,6 @@ class DataConnector(FromFiles, Outputs):
 
         source = SqlSource(query, connection, partition_on, stage, **selection)
         return cls.from_sources(source, ingestor_class=ingestor_class)
-
-    @classmethod
-    def from_binary_files(cls, url: str | Sequence[str], **choice: Any) -> Self:
-        """Connect to files that are one row each: their bytes, in column ``bytes``.
-
-        Args:
-            url: files, folders or globs; paths or URLs.
-            **choice: ``file_pattern``, ``include_paths``, ``columns``, ``filter`` (of ``path``), ``limit``;
-                see ``raw_sources.RawSource``.
-        """
-        return cls.from_sources(raw_sources.binary(url, **choice))
-
-    @classmethod
-    def from_text_files(
-        cls, url: str | Sequence[str], *, whole_files: bool = False, encoding: str = "utf-8", **choice: Any
-    ) -> Self:
-        """Connect to text files: one row a line, or a file, in column ``text``.
-
-        Args:
-            url: files, folders (every ``*.txt`` below) or globs.
-            whole_files: each file is one row; otherwise each line is, without its end, also an empty one.
-            encoding: of whole files; lines are UTF-8.
-            **choice: as of binary files.
-        """
-        return cls.from_sources(raw_sources.text(url, whole_files, encoding, **choice))
-
-    @classmethod
-    def from_images(
-        cls,
-        url: str | Sequence[str],
-        *,
-        image_size: tuple[int, int] | None = None,
-        image_mode: str = "RGB",
-        **choice: Any,
-    ) -> Self:
-        """Connect to pictures that are one row each: uint8 tensors [height, width, channels] in ``image``.
-
-        Args:
-            url: files, folders (every picture below) or globs.
-            image_size: (height, width) to which all are scaled; without it all must have the first one's.
-            image_mode: ``RGB``, ``RGBA`` or ``L`` (grey), to which all are converted.
-            **choice: as of binary files.
-        """
-        return cls.from_sources(raw_sources.images(url, image_size, image_mode, **choice))
 
     @classmethod
     def from_dataframe(cls, df: Any, ingestor_class: type[DataIngestor] | None = None, **kwargs: Any) -> Self:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 
+from mlpools.data.crew import Crew
 from mlpools.data.files import reading
 from mlpools.data.formats.whole import Content, byte_strings
 from mlpools.data.plan import PlannedFile, Unit, common_names
@@ -20,10 +19,6 @@ PATH = "path"
 #: A pack is the unit of shuffling and of reading ahead.
 _PACK_BYTES = 32 << 20
 _PACK_FILES = 1024
-#: Requests to a store that are under way; a small object is mostly waiting.
-_REMOTE_THREADS = 32
-#: Local files that a thread takes at a time; to hand out each by itself costs more than to read it.
-_LOCAL_FILES = 32
 
 
 def pack(found: Sequence[FileInfo], kind: str, content: Content) -> Iterator[PlannedFile]:
@@ -35,14 +30,20 @@ def pack(found: Sequence[FileInfo], kind: str, content: Content) -> Iterator[Pla
         content: of each file.
     """
     names = common_names([info.url for info in found])
-    start, size = 0, 0
-    for i, info in enumerate(found):
-        row = content.row_bytes(info.size)
-        if i > start and (size + row > _PACK_BYTES or i - start == _PACK_FILES):
-            yield _planned(found[start:i], names[start:i], kind)
-            start, size = i, 0
-        size += row
-    yield _planned(found[start:], names[start:], kind)
+    for start, stop in cut([content.row_bytes(info.size) for info in found], _PACK_BYTES, _PACK_FILES):
+        yield _planned(found[start:stop], names[start:stop], kind)
+
+
+def cut(sizes: Sequence[int], most_bytes: int, most_files: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of neighbours that stay within both limits; one that is larger is by itself."""
+    start, total = 0, 0
+    for i, size in enumerate(sizes):
+        if i > start and (total + size > most_bytes or i - start == most_files):
+            yield start, i
+            start, total = i, 0
+        total += size
+    if start < len(sizes):
+        yield start, len(sizes)
 
 
 def _planned(members: Sequence[FileInfo], names: Sequence[str], kind: str) -> PlannedFile:
@@ -71,13 +72,14 @@ class PackReader:
         self._members = members
         self._schema = schema
         self._piece_bytes = piece_bytes
-        remote = locate(members[0].url).local is None
-        self._step = 1 if remote else _LOCAL_FILES
-        self._pool = ThreadPoolExecutor(_REMOTE_THREADS if remote else len(os.sched_getaffinity(0)))
+        self._crew = Crew(remote=locate(members[0].url).local is None)
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield one row a file, in pieces that fit the budget."""
-        for infos in self._pieces(self._members[unit.start : unit.stop]):
+        members = self._members[unit.start : unit.stop]
+        sizes = [self._content.row_bytes(info.size) for info in members]
+        for start, stop in cut(sizes, self._piece_bytes, _PACK_FILES):
+            infos = members[start:stop]
             yield pa.Table.from_arrays(
                 [
                     self._paths(infos) if name == PATH else self._contents(infos)
@@ -90,32 +92,15 @@ class PackReader:
         return byte_strings([info.url.encode() for info in infos], pa.large_string())
 
     def _contents(self, infos: Sequence[FileInfo]) -> pa.Array:
-        steps = (infos[i : i + self._step] for i in range(0, len(infos), self._step))
-        return self._content.array([value for some in self._pool.map(self._load, steps) for value in some])
+        return self._content.array(self._crew.map(self._load, infos))
 
-    def _pieces(self, members: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
-        piece: list[FileInfo] = []
-        size = 0
-        for info in members:
-            row = self._content.row_bytes(info.size)
-            if piece and size + row > self._piece_bytes:
-                yield piece
-                piece, size = [], 0
-            piece.append(info)
-            size += row
-        if piece:
-            yield piece
-
-    def _load(self, infos: Sequence[FileInfo]) -> list[Any]:
-        values = []
-        for info in infos:
-            with reading(info.url):
-                values.append(self._content.decode(load(info)))
-        return values
+    def _load(self, info: FileInfo) -> Any:
+        with reading(info.url):
+            return self._content.decode(load(info))
 
     def close(self) -> None:
         """Stop what is under way."""
-        self._pool.shutdown(cancel_futures=True)
+        self._crew.close()
 
 
 def load(info: FileInfo) -> bytes:

@@ -27,8 +27,7 @@ def plan_parts(
     Raises:
         DataNotReadable: a file is gone, or is not what its maker wrote.
     """
-    there = {info.url: info for info in folder.list()}
-    files = [_whole(folder.child(part.name).url, part.bytes, there, what) for part in parts]
+    files = find_parts(folder, parts, what)
     options = {"pageChecksums": True}
     plan = plan_files(files, "parquet", options=options, selection=selection, version=version)
     for file, part in zip(plan.files, parts, strict=True):
@@ -38,6 +37,16 @@ def plan_parts(
     names = (f"part-{i:05d}.parquet" for i in range(len(parts)))
     named = (dataclasses.replace(file, name=name) for file, name in zip(plan.files, names, strict=True))
     return dataclasses.replace(plan, files=tuple(named))
+
+
+def find_parts(folder: Location, parts: Sequence[Part], what: str) -> list[FileInfo]:
+    """Return a result's files as they lie there now, in the manifest's order.
+
+    Raises:
+        DataNotReadable: a file is gone, or has another size.
+    """
+    there = {info.url: info for info in folder.list()}
+    return [_whole(folder.child(part.name).url, part.bytes, there, what) for part in parts]
 
 
 def _whole(url: str, size: int, there: Mapping[str, FileInfo], what: str) -> FileInfo:

@@ -33,18 +33,6 @@ class RawSource(Selection):
     file_pattern: tuple[str, ...] = ()
     include_paths: bool = False
 
-    def _match(self, suffixes: Sequence[str]) -> list[FileInfo]:
-        if not self.file_pattern:
-            return match(self.urls, suffixes)
-        found = match(self.urls)
-        chosen = [info for info in found if any(_ends_in(info.url, one) for one in self.file_pattern)]
-        if not chosen:
-            raise DataNotReadable(
-                f"None of the {len(found):,} files of {', '.join(self.urls)} fits file_pattern "
-                f"{' or '.join(self.file_pattern)}; one of them is {found[0].url}."
-            )
-        return chosen
-
 
 @dataclasses.dataclass(frozen=True)
 class LinesSource(RawSource):
@@ -52,7 +40,7 @@ class LinesSource(RawSource):
 
     def plan(self) -> Plan:
         """List the files; lines are counted only if somebody needs their number."""
-        found = self._match(formats.make("text", {}).suffixes)
+        found = listed(self.urls, self.file_pattern, formats.make("text", {}).suffixes)
         return plan_files(
             found,
             "text",
@@ -82,7 +70,7 @@ class WholeFileSource(RawSource):
             InvalidSpec: an option makes no sense, or the filter looks at more than ``path``.
         """
         content = formats.make_content(self.content, self.options)
-        found = self._chosen(self._match(content.suffixes))[: self.limit]
+        found = self._chosen(listed(self.urls, self.file_pattern, content.suffixes))[: self.limit]
         with reading(found[0].url):
             content = content.settled(load(found[0]))
         whole = pa.schema([content.field, (PATH, pa.large_string())])
@@ -136,10 +124,32 @@ def images(
     return WholeFileSource(texts(url), content="image", options=options, **_choice(choice))
 
 
+def listed(
+    url: str | Sequence[str], file_pattern: str | Sequence[str], suffixes: Sequence[str] = ()
+) -> list[FileInfo]:
+    """Return the files of URLs, sorted.
+
+    Args:
+        url: files, folders or globs.
+        file_pattern: only files whose path ends in one of these patterns.
+        suffixes: of the files that a folder's URL means without a pattern; all if there are none.
+
+    Raises:
+        DataNotReadable: there is none.
+    """
+    urls, patterns = texts(url), texts(file_pattern)
+    if not patterns:
+        return match(urls, suffixes)
+    found = match(urls)
+    chosen = [info for info in found if any(PurePosixPath(info.url).match(one) for one in patterns)]
+    if not chosen:
+        raise DataNotReadable(
+            f"None of the {len(found):,} files of {', '.join(urls)} fits file_pattern "
+            f"{' or '.join(patterns)}; one of them is {found[0].url}."
+        )
+    return chosen
+
+
 def _choice(given: Mapping[str, Any]) -> dict[str, Any]:
     lists = {name: texts(given[name]) for name in ("file_pattern", "columns") if given.get(name)}
     return {**given, **lists}
-
-
-def _ends_in(url: str, pattern: str) -> bool:
-    return PurePosixPath(url).match(pattern)

@@ -285,11 +285,11 @@ def test_deletion_while_it_is_read_is_said(flights: Dataset) -> None:
 def test_a_deletion_that_is_cut_off_leaves_no_version(
     flights: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("mlpools.storage.Location.delete_tree", interrupted)
+        patched.setattr(commit, "remove", interrupted)
         with pytest.raises(KeyboardInterrupt):
             flights.delete_version("v1")
     with pytest.raises(DataNotReadable, match="no finished result"):

@@ -107,6 +107,7 @@ FORMATS: Mapping[str, str] = {
     "arrow": "mlpools.data.formats.ipc:Arrow",
     "orc": "mlpools.data.formats.orc:Orc",
     "text": "mlpools.data.formats.text:Text",
+    "shard": "mlpools.data.formats.shard:Shard",
 }
 #: The same for contents of files that are one row each.
 CONTENTS: Mapping[str, str] = {

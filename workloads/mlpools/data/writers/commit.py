@@ -28,7 +28,7 @@ from mlpools.storage import FileInfo, FileMissing, Location
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-_PART = re.compile(r"part-[0-9a-f]{8}-\d{5}-\d{5}\.parquet")
+_PART = re.compile(r"_?(part|shard)-[0-9a-f]{8}-\d{5}-\d{5}\.(parquet|arrow)")
 _SHOWN = 3
 _VERIFY_BYTES = 8 << 20
 
@@ -163,7 +163,7 @@ def delete(target: Location) -> None:
         OutputNotWritable: the target refuses.
     """
     target.child(MANIFEST).delete()
-    target.delete_tree()
+    remove(target, [name for name in _names(target) if _is_ours(name)])
 
 
 def remove(target: Location, names: Iterable[str]) -> None:
