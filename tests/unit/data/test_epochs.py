@@ -148,6 +148,25 @@ def test_a_connector_is_pickled_with_its_epoch(files: str) -> None:
     assert numbers(again.to_batches(50, shuffle=True)) == numbers(connector.to_batches(50, shuffle=True))
 
 
+def test_rows_that_come_in_another_order_each_time_have_no_state(files: str) -> None:
+    connector = DataConnector.from_parquet(files)
+    connector._ingestor.repeatable = False  # type: ignore[attr-defined]
+    next(connector.to_batches(10))
+    with pytest.raises(InvalidSpec, match="another order each time"):
+        connector.state_dict()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_shard_without_rows_gives_nothing(shuffle: bool) -> None:
+    connector = ShardedDataConnector.from_dataframe(pa.table({"row": [0, 1]}))
+    found = [
+        numbers(connector.get_shard(Gang(rank=rank, world_size=5)).to_batches(3, shuffle=shuffle))
+        for rank in range(5)
+    ]
+    assert sorted(found, key=len)[:3] == [[], [], []]
+    assert sorted(row for rows in found for row in rows) == [0, 1]
+
+
 def test_shuffled_batches_need_a_size(files: str) -> None:
     with pytest.raises(InvalidSpec, match="batch_size"):
         DataConnector.from_parquet(files).to_batches(shuffle=True)

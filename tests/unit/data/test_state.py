@@ -23,6 +23,7 @@ readings = st.builds(
     batch_size=st.integers(1, 12),
     shuffle=st.booleans(),
     num_workers=st.integers(1, 3),
+    drop_last=st.booleans(),
     window_rows=st.integers(0, 100),
     slice_rows=st.sampled_from([0, 4, 16]),
 )
@@ -69,6 +70,7 @@ def test_what_is_left_is_exactly_what_did_not_come(
         states = saved([position for _, position in ranks])
     assert len(seen) == len(set(seen))
     world, reading, _, _ = last
+    reading = dataclasses.replace(reading, drop_last=False)
     rest = []
     for rank in range(world):
         position = resume(states, begin(rank, world, reading))

@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from mlpools.data.ahead import read_ahead
 from mlpools.data.blocks import Block
 from mlpools.data.order import RankOrder, Window
 from mlpools.data.sharding import RowRange
 from mlpools.errors import DataNotReadable
+
+#: For permuted rows that wait for the loop, which goes on while the next ones are permuted.
+_AHEAD_BYTES = 32 << 20
 
 Read = Callable[[Sequence[RowRange]], Iterator[pa.Table]]
 
@@ -40,11 +45,9 @@ def read_batches(
             blocks = window.left(done)
             yield from rebatch(_rows(read, blocks), size, expected=sum(len(block.rows) for block in blocks))
         return
-    tables = _rows(read, [block for window, _ in windows for block in window.blocks])
-    rest: list[pa.Table] = []
-    for window, done in windows:
-        held, rest = _fill(tables, rest, window.num_rows)
-        yield from _permuted(window, held, done, size)
+    for chunk in read_ahead(_permuted(read, windows), _AHEAD_BYTES):
+        for start in range(0, chunk.num_rows, size):
+            yield chunk.slice(start, size)
 
 
 def rebatch(
@@ -123,12 +126,15 @@ def _fill(
     return held, rest
 
 
-def _permuted(window: Window, held: list[pa.Table], done: int, size: int) -> Iterator[pa.RecordBatch]:
-    rows = _together(held)
-    for positions in window.chunks(done):
-        chunk = rows.take(pa.array(positions))
-        for start in range(0, chunk.num_rows, size):
-            yield chunk.slice(start, size)
+def _permuted(read: Read, windows: Sequence[tuple[Window, int]]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of windows in their final order, whole batches at once."""
+    tables = _rows(read, [block for window, _ in windows for block in window.blocks])
+    rest: list[pa.Table] = []
+    for window, done in windows:
+        held, rest = _fill(tables, rest, window.num_rows)
+        rows = _together(held)
+        for positions in window.chunks(done):
+            yield pc.take(rows, pa.array(positions), boundscheck=False)
 
 
 def _together(held: list[pa.Table]) -> pa.RecordBatch:

@@ -77,9 +77,9 @@ def quality(order: RankOrder) -> str:
     """Say how good a shuffle in windows of whole row groups is; empty where it is as good as any."""
     reading = order.reading
     imbalance = order.imbalance() if reading.shuffle and not reading.slice_rows else 0.0
-    if not imbalance:
-        return ""
     chance = 0.5 / reading.batch_size**0.5
+    if imbalance <= chance:
+        return ""
     return (
         f"Row groups are shuffled whole, in windows of {reading.window_rows:,} rows. On data sorted by label "
         f"a batch may have {imbalance:.1%} of its rows too many of one; by chance it is {chance:.1%}. "
