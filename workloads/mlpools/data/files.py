@@ -79,6 +79,9 @@ def plan_files(
     whole = schema or pa.schema([*_agreed(kind, listed, inspections, used), *types])
     visible = schemas.select(whole, selection.columns, "The data")
     further = sorted(predicate.columns - set(visible.names)) if predicate else []
+    hidden = pa.schema([*schemas.select(whole, further, "For the filter, the data")] if further else [])
+    if predicate is not None:
+        predicate.expression(pa.schema([*visible, *hidden]))  # refuses what cannot be compared
     names = common_names([file.info.url for file in listed])
     return Plan(
         files=tuple(
@@ -86,9 +89,7 @@ def plan_files(
             for file, name, inspection in zip(listed, names, inspections, strict=True)
         ),
         schema=visible,
-        hidden=pa.schema(
-            [schemas.select(whole, [name], "For the filter, the data").field(0) for name in further]
-        ),
+        hidden=hidden,
         filter=selection.filter,
         limit=selection.limit,
         options={format_name: dict(options)} if options else {},

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlpools import budgets
 from mlpools.data import filters, formats, schemas
 from mlpools.data.ahead import read_ahead
 from mlpools.data.cache.decoded import DecodedCache
@@ -25,8 +26,9 @@ from mlpools.storage import FileMissing
 
 #: Stands for the end of a unit whose rows nobody has counted.
 _END = 1 << 62
-#: For rows that are decoded and not yet used.
-_BUDGET_BYTES = 256 << 20
+#: For rows that are decoded and not yet used: the container's share of memory, and no more than helps.
+_MEMORY_SHARE = 8
+_MOST_BYTES = 256 << 20
 #: A unit's position and ascending ranges of it.
 _Run = tuple[int, list[RowRange]]
 
@@ -36,7 +38,7 @@ def read(
     ranges: Sequence[RowRange] | None,
     columns: Sequence[str],
     *,
-    budget: int = _BUDGET_BYTES,
+    budget: int | None = None,
     cache: DecodedCache | None = None,
 ) -> Iterator[pa.Table]:
     """Yield rows in order, in the plan's types; only the columns asked for are read.
@@ -48,12 +50,13 @@ def read(
         plan: of the files.
         ranges: which rows; None for all of the plan.
         columns: which columns, in this order.
-        budget: bytes for rows that are decoded and not yet used.
+        budget: bytes for rows that are decoded and not yet used; by default from the container's memory.
         cache: holds decoded units, and is given those that it does not.
 
     Raises:
         DataNotReadable: a file is gone, was replaced, is damaged, or has a value that does not fit.
     """
+    budget = budget or _budget()
     request = _request(plan, columns, budget // 4)
     limit = None
     if ranges is None:
@@ -70,10 +73,14 @@ def read(
 
 def count_rows(plan: Plan, file: PlannedFile) -> Iterator[int]:
     """Yield the rows of each unit of a file that pass the plan's filter; a unit that is known is not read."""
-    request = _request(plan, [], _BUDGET_BYTES // 4)
+    request = _request(plan, [], _budget() // 4)
     with closing(_FileReader(file, request, plan.version)) as reader:
         for unit in file.units:
             yield sum(table.num_rows for table in reader.rows(unit)) if unit.rows is None else unit.rows
+
+
+def _budget() -> int:
+    return min(_MOST_BYTES, budgets.memory() // _MEMORY_SHARE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ from mlpools.data.plan import Unit
 from mlpools.errors import at_hand
 
 _BOM = b"\xef\xbb\xbf"
-#: In these a line break is the byte that it is in ASCII.
 _ASCII_LIKE = {"utf8", "utf-8", "ascii", "latin1", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252"}
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): .*CSV conversion error to (.+?): invalid value '(.*)'")
 #: A row has to fit; a unit is parsed by several threads, a block each.
@@ -75,7 +74,7 @@ class Csv:
 
     def inspect(self, file: pa.NativeFile, name: str) -> Inspection:
         """Read the names from the first line and guess the types from the first MiB."""
-        head, whole = lines.read_head(file, name, "CSV")
+        head, whole = self.head(file, name)
         if not head.strip():
             return Inspection(schema=None, units=())
         start = self._start(head)
@@ -90,9 +89,23 @@ class Csv:
 
     def splits(self, name: str) -> bool:
         """Whether a line break always ends a row, so that a file of this name can be cut there."""
-        if lines.compression(name) or self.encoding.lower() not in _ASCII_LIKE:
+        if lines.compression(name) or not self._ascii_like:
             return False
         return self.newlines_in_values is False or (self.newlines_in_values is None and not self.escape)
+
+    def head(self, file: pa.NativeFile, name: str) -> tuple[bytes, bool]:
+        """Return the start of a file's text, in an encoding like ASCII, and whether that is all of it."""
+        head, whole = lines.read_head(file, name, "CSV", zeros=not self._ascii_like)
+        return (head if self._ascii_like else head.decode(self.encoding, "ignore").encode()), whole
+
+    @property
+    def _ascii_like(self) -> bool:
+        """Whether a line break is the byte that it is in ASCII."""
+        return self.encoding.lower() in _ASCII_LIKE
+
+    @property
+    def _head_encoding(self) -> str:
+        return self.encoding if self._ascii_like else "utf8"
 
     def names(self, head: bytes) -> list[str]:
         """Return the names of the columns of a file that begins like this.
@@ -100,7 +113,7 @@ class Csv:
         Raises:
             ValueError: two columns have the same name.
         """
-        first_lines = head.removeprefix(_BOM).decode(self.encoding, "ignore").splitlines()
+        first_lines = head.removeprefix(_BOM).decode(self._head_encoding, "ignore").splitlines()
         first = first_lines[self.skip_lines] if len(first_lines) > self.skip_lines else ""
         # In Python's module a quote that never comes stands for none.
         rows = csv.reader([first], delimiter=self.delimiter, quotechar=self.quote or "\0")
@@ -155,7 +168,7 @@ class Csv:
         types = {name: lines.type_of(alias) for name, alias in self.types.items()}
         if not rows.strip():
             return pa.schema([(name, types.get(name, pa.null())) for name in names])
-        read = pa_csv.ReadOptions(column_names=names, encoding=self.encoding)
+        read = pa_csv.ReadOptions(column_names=names, encoding=self._head_encoding)
         with _explained(names):
             return pa_csv.read_csv(
                 pa.BufferReader(rows), read, self.parse(simple=False), self.convert(types, None)
@@ -168,7 +181,7 @@ class _Reader:
         self._file = file
         self._name = name
         self._schema = schema
-        self._names = options.names(lines.read_head(file, name, "CSV")[0])
+        self._names = options.names(options.head(file, name)[0])
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield the rows of a part, or of a whole file as it is decompressed."""

@@ -48,14 +48,20 @@ def stream(file: pa.NativeFile, name: str) -> pa.NativeFile:
     return pa.CompressedInputStream(raw, codec) if codec else raw
 
 
-def read_head(file: pa.NativeFile, name: str, kind: str) -> tuple[bytes, bool]:
+def read_head(file: pa.NativeFile, name: str, kind: str, *, zeros: bool = False) -> tuple[bytes, bool]:
     """Return the start of a file's text, and whether that is all of it.
+
+    Args:
+        file: to read from.
+        name: the end of its URL.
+        kind: of file that it ought to be.
+        zeros: whether text of its encoding has zero bytes.
 
     Raises:
         ValueError: it is no text.
     """
     head: bytes = stream(file, name).read(HEAD_BYTES + 1)
-    if looks_like(head) or b"\0" in head[:_LINE_READ_BYTES]:
+    if looks_like(head) or (b"\0" in head[:_LINE_READ_BYTES] and not zeros):
         raise ValueError(is_no(kind, head))
     return head[:HEAD_BYTES], len(head) <= HEAD_BYTES
 

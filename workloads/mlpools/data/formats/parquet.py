@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from mlpools.data.formats import Bounds, Inspection
 from mlpools.data.formats.magic import is_no
 from mlpools.data.plan import Unit
+from mlpools.data.sizes import row_bytes
 
 #: One read of a file's end gets most footers whole.
 _TAIL_BYTES = 1 << 16
@@ -59,13 +60,14 @@ class Parquet:
             pre_buffer=False,
             page_checksum_verification=self.page_checksums,
         )
-        return _RowGroups(reader, schema.names, piece_bytes)
+        return _RowGroups(reader, schema, piece_bytes)
 
 
 class _RowGroups:
-    def __init__(self, reader: pq.ParquetFile, columns: list[str], piece_bytes: int) -> None:
+    def __init__(self, reader: pq.ParquetFile, schema: pa.Schema, piece_bytes: int) -> None:
         self._reader = reader
-        self._columns = columns
+        self._schema = schema
+        self._columns = schema.names
         self._piece_bytes = piece_bytes
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
@@ -75,13 +77,26 @@ class _RowGroups:
         same speed.
         """
         meta = self._reader.metadata.row_group(unit.start)
-        size = _decoded_bytes(meta, set(self._columns))
+        size = self._decoded_bytes(meta)
         if size <= self._piece_bytes:
             yield self._reader.read_row_group(unit.start, columns=self._columns).select(self._columns)
             return
         rows = max(1, meta.num_rows * self._piece_bytes // size)
         for batch in self._reader.iter_batches(rows, row_groups=[unit.start], columns=self._columns):
             yield pa.Table.from_batches([batch]).select(self._columns)
+
+    def _decoded_bytes(self, meta: pq.RowGroupMetaData) -> int:
+        """Estimate what a row group takes in memory.
+
+        What values take in the file says little: a column of one value repeated is stored as a few bytes.
+        """
+        chunks = (meta.column(i) for i in range(meta.num_columns))
+        stored = sum(
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if chunk.path_in_schema.split(".")[0] in self._columns
+        )
+        return int(max(stored, meta.num_rows * row_bytes(self._schema, self._columns)))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -99,13 +114,6 @@ def _read_footer(file: pa.NativeFile) -> bytes:
     if length > len(tail) and length <= size - len(_MAGIC):
         tail = file.read_at(length, size - length)
     return tail[-length:]
-
-
-def _decoded_bytes(meta: pq.RowGroupMetaData, columns: set[str]) -> int:
-    chunks = (meta.column(i) for i in range(meta.num_columns))
-    return sum(
-        chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns
-    )
 
 
 def _bounds(meta: pq.RowGroupMetaData, place: int) -> Bounds | None:
