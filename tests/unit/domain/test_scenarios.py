@@ -47,7 +47,8 @@ def test_a_lost_machine_is_left_behind_and_its_pod_keeps_its_node_until_it_is_go
     run.go(30)
     waiting = run.status("flights")
     assert (waiting["phase"], waiting["restarts"]) == ("Queued", 0)
-    assert "flights (team-a) holds 1 until its pods have ended" in waiting["queue"]["message"]
+    told = f"flights (team-a) holds 1 on {lost} until that answers or its Node is deleted"
+    assert told in waiting["queue"]["message"]
     run.world.remove(lost)
     run.world.steps = 3
     run.settle()

@@ -134,7 +134,8 @@ def _holder(holder: Candidate, now: float) -> str:
     lost = holder.stranded(now)
     if lost:
         places = wording.listing(tuple(dict.fromkeys(lost)), _NAMED)
-        return f"{text}, {len(lost)} of them on {places} until that answers or its Node is deleted"
+        some = f", {len(lost)} of them" if len(lost) < holder.in_use else ""
+        return f"{text}{some} on {places} until that answers or its Node is deleted"
     if holder.leaving:
         return f"{text} until its pods have ended"
     if holder.percent is None:
