@@ -8,11 +8,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 from tests.support.pods import free_ports
 from tests.support.waiting import wait_for
@@ -62,8 +61,6 @@ class Postgres:
         self, *, user: str = USER, password: str = PASSWORD, database: str = "postgres", **more: str
     ) -> str:
         """The address with user and password; ``more`` are parameters of libpq."""
-        from urllib.parse import quote, urlencode
-
         query = f"?{urlencode(more)}" if more else ""
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}{query}"
 
@@ -133,10 +130,3 @@ class Postgres:
             environment["LD_LIBRARY_PATH"] = programs().libraries
         identity = {"user": self._account.pw_uid, "group": self._account.pw_gid} if self._account else {}
         return {"env": environment, "cwd": str(self.folder), **identity}
-
-
-@contextmanager
-def server() -> Iterator[Postgres]:
-    """A server that runs as long as the block."""
-    with Postgres() as postgres:
-        yield postgres
