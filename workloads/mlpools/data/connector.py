@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from mlpools.data import frames
 from mlpools.data.constructors import FromFiles
 from mlpools.data.described import Description
+from mlpools.data.from_tables import FromTables
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.outputs import Outputs
 from mlpools.data.sources import DataSource, MemorySource, as_sources, texts
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mlpools.data.dataset import Dataset
 
 
-class DataConnector(FromFiles, Outputs):
+class DataConnector(FromFiles, FromTables, Outputs):
     """Rows of one or many sources, read when they are asked for.
 
     Picklable. A connector of files holds their plan, not their rows: it sees the files that were there
@@ -46,35 +47,6 @@ class DataConnector(FromFiles, Outputs):
         """
         ingestor = ingestor_class or cls.DEFAULT_INGESTOR_CLASS
         return cls(ingestor.from_sources(as_sources(sources), **kwargs))
-
-    @classmethod
-    def from_sql(
-        cls,
-        query: str,
-        connection: Any,
-        *,
-        partition_on: str = "",
-        stage: str = "",
-        ingestor_class: type[DataIngestor] | None = None,
-        **selection: Any,
-    ) -> Self:
-        """Connect to the rows of a query, which are read now, once and under one snapshot.
-
-        Args:
-            query: one SELECT.
-            connection: URI of the database, folder of a mounted Secret, or an open connection.
-            partition_on: see ``SqlSource``, as for ``stage``.
-            stage: URL of the folder for the rows.
-            ingestor_class: what reads them.
-            **selection: ``columns``, ``filter``, ``limit``.
-
-        Raises:
-            DataNotReadable: there is no way in, the query fails, or a type has no form here.
-        """
-        from mlpools.data.sql.source import SqlSource
-
-        source = SqlSource(query, connection, partition_on, stage, **selection)
-        return cls.from_sources(source, ingestor_class=ingestor_class)
 
     @classmethod
     def from_dataframe(cls, df: Any, ingestor_class: type[DataIngestor] | None = None, **kwargs: Any) -> Self:

@@ -55,8 +55,8 @@ def plan_files(
         options: of the format, named as in a job's spec.
         constants: of each file, values of columns that are not read from it, as text; None is null.
         types: of the constants.
-        schema: of the table that the files belong to, constants included; by default what the files
-            agree on, and then the constants.
+        schema: of the table that the files belong to, constants included; a column that a file does not
+            have is null there. By default what the files agree on, and then the constants.
         selection: columns, filter and limit.
         version: of the table or data set.
 
@@ -75,6 +75,9 @@ def plan_files(
             raise DataNotReadable(f"No file can have rows that pass the filter {selection.filter!r}.")
     with ThreadPoolExecutor(min(_THREADS, max(1, len(listed)))) as pool:
         inspections = list(pool.map(lambda file: _inspect(kind, file.info), listed))
+    if schema is not None:
+        listed = [_completed(*pair, schema) for pair in zip(listed, inspections, strict=True)]
+        types = schema
     used = [*selection.columns, *sorted(predicate.columns if predicate else ())] if selection.columns else []
     whole = schema or pa.schema([*_agreed(kind, listed, inspections, used), *types])
     visible = schemas.select(whole, selection.columns, "The data")
@@ -186,6 +189,13 @@ def _agreed(
         return schemas.common_schema(own)
     remedy = "The types are guessed from the first rows: say the right one under options.types."
     return schemas.without_null_types(schemas.common_schema(own, remedy, sparse=kind.sparse))
+
+
+def _completed(file: _Listed, inspection: Inspection, schema: pa.Schema) -> _Listed:
+    """Return a file of a table with null for columns that the table got later."""
+    own = inspection.schema.names if inspection.schema is not None else ()
+    later: dict[str, str | None] = dict.fromkeys(set(schema.names) - set(own))
+    return dataclasses.replace(file, constants=later | dict(file.constants))
 
 
 def _constant_bounds(file: _Listed, types: pa.Schema) -> Callable[[str], Bounds | None]:

@@ -255,11 +255,16 @@ class _FileReader:
         """Add the columns that are not in the file, in their order."""
         for i, field in enumerate(self._request.needed):
             if field.name in self._file.constants:
-                value = pa.scalar(self._file.constants[field.name], pa.string()).cast(field.type)
-                table = table.add_column(i, field, pa.repeat(value, table.num_rows))
+                text, rows = self._file.constants[field.name], table.num_rows
+                column = pa.nulls(rows, field.type) if text is None else _repeated(text, field.type, rows)
+                table = table.add_column(i, field, column)
         return table
 
     def close(self) -> None:
         """Let go of the file."""
         if self._opened is not None:
             self._opened[0].close()
+
+
+def _repeated(text: str, kind: pa.DataType, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text).cast(kind), rows)

@@ -120,6 +120,8 @@ KINDS: Mapping[str, str] = {
     "orc": "mlpools.data.sources:OrcSource",
     "dataset": "mlpools.data.dataset.source:DatasetSource",
     "sql": "mlpools.data.sql.source:SqlSource",
+    "delta": "mlpools.data.lakes.delta:DeltaSource",
+    "iceberg": "mlpools.data.lakes.iceberg:IcebergSource",
 }
 #: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
 _SELECTION = ("columns", "filter", "limit")

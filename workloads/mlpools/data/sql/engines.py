@@ -146,7 +146,7 @@ class Snowflake(Database):
         uri = self.address.uri.partition("://")[2]
         options = {
             "adbc.snowflake.sql.client_option.login_timeout": "30s",
-            "adbc.snowflake.sql.client_option.use_high_precision": "disabled",
+            "adbc.snowflake.sql.client_option.use_high_precision": "false",
         }
         return self._connect(lambda: dbapi.connect(uri, db_kwargs=options))
 
