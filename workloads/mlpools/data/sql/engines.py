@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mlpools.data.sql.address import Address
 from mlpools.data.sql.failures import ConnectionLost, translated
 from mlpools.data.sql.session import BATCH_ROWS, AdbcSession, DbapiSession, DuckDBSession, Session
-from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.errors import DataNotReadable, InvalidSpec, JobError, OutputNotWritable
 
 #: A dead network is noticed within half a minute, instead of within two hours.
 _LIBPQ = {
@@ -64,15 +64,42 @@ class Database:
         """Return a name for what a session sees, for others to see the same; empty if there is none."""
         return ""
 
-    def _enter(self, snapshot: str) -> AdbcSession:
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Any]:
+        """Connect to write; what was not committed at the end is undone.
+
+        Returns:
+            A connection of ADBC's DBAPI.
+
+        Raises:
+            OutputNotWritable: there is no way in.
+            InvalidSpec: its driver is not installed.
+        """
+        try:
+            connection = self._reached(write=True)
+        except DataNotReadable as error:
+            raise OutputNotWritable(str(error)) from error
+        with contextlib.closing(connection):
+            yield connection
+
+    def _connect(self, *, write: bool) -> Any:
+        """Return a connection of the driver."""
         raise NotImplementedError
 
-    def _connect(self, connect: Callable[[], Any], options: Mapping[str, str] | None = None) -> AdbcSession:
+    def _enter(self, snapshot: str) -> AdbcSession:
+        return self._session()
+
+    def _session(self, options: Mapping[str, str] | None = None) -> AdbcSession:
+        connection = self._reached(write=False)
+        return AdbcSession(connection, self.place, scrub=self.address.scrub, options=options)
+
+    def _reached(self, *, write: bool) -> Any:
         try:
-            connection = connect()
+            return self._connect(write=write)
+        except JobError:
+            raise
         except Exception as error:
             raise translated(error, self.place, self.address.scrub) from error
-        return AdbcSession(connection, self.place, scrub=self.address.scrub, options=dict(options or {}))
 
 
 class PostgreSQL(Database):
@@ -80,10 +107,12 @@ class PostgreSQL(Database):
 
     shares_snapshots = True
 
-    def _enter(self, snapshot: str) -> AdbcSession:
+    def _connect(self, *, write: bool) -> Any:
         dbapi = driver("adbc_driver_postgresql.dbapi", "adbc-driver-postgresql")
-        uri = self.address.with_defaults(**_LIBPQ)
-        session = self._connect(lambda: dbapi.connect(uri))
+        return dbapi.connect(self.address.with_defaults(**_LIBPQ))
+
+    def _enter(self, snapshot: str) -> AdbcSession:
+        session = self._session()
         try:
             session.run(_REPEATABLE)
             if snapshot:
@@ -111,44 +140,43 @@ class PostgreSQL(Database):
 
 
 class SQLite(Database):
-    """A file of SQLite, opened for reading only."""
+    """A file of SQLite, opened for reading only unless something is written."""
+
+    def _connect(self, *, write: bool) -> Any:
+        if not write:
+            _check_file(self.address.path, "SQLite", 0, b"SQLite format 3")
+        dbapi = driver("adbc_driver_sqlite.dbapi", "adbc-driver-sqlite")
+        return dbapi.connect(f"file:{_uri_path(self.address.path)}?mode={'rwc' if write else 'ro'}")
 
     def _enter(self, snapshot: str) -> AdbcSession:
-        _check_file(self.address.path, "SQLite", 0, b"SQLite format 3")
-        dbapi = driver("adbc_driver_sqlite.dbapi", "adbc-driver-sqlite")
-        uri = f"file:{_uri_path(self.address.path)}?mode=ro"
-        return self._connect(lambda: dbapi.connect(uri), {"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
+        return self._session({"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})
 
 
 class DuckDB(Database):
-    """A file of DuckDB, opened for reading only.
+    """A file of DuckDB, opened for reading only unless something is written.
 
     Through ADBC, whose results stream: DuckDB's own DBAPI cursor first holds all of a result.
     """
 
-    def _enter(self, snapshot: str) -> AdbcSession:
-        _check_file(self.address.path, "DuckDB", 8, b"DUCK")
+    def _connect(self, *, write: bool) -> Any:
+        if not write:
+            _check_file(self.address.path, "DuckDB", 8, b"DUCK")
         entry = driver("adbc_driver_duckdb", "duckdb")
         dbapi = driver("adbc_driver_manager.dbapi", "adbc-driver-manager")
-        options = {"path": self.address.path, "access_mode": "READ_ONLY"}
-        return self._connect(
-            lambda: dbapi.connect(
-                driver=entry.driver_path(), entrypoint="duckdb_adbc_init", db_kwargs=options
-            )
-        )
+        options = {"path": self.address.path, "access_mode": "READ_WRITE" if write else "READ_ONLY"}
+        return dbapi.connect(driver=entry.driver_path(), entrypoint="duckdb_adbc_init", db_kwargs=options)
 
 
 class Snowflake(Database):
     """A Snowflake account. Numbers come as int64 and double, not as decimals of 38 digits."""
 
-    def _enter(self, snapshot: str) -> AdbcSession:
+    def _connect(self, *, write: bool) -> Any:
         dbapi = driver("adbc_driver_snowflake.dbapi", "mlpools[snowflake]")
-        uri = self.address.uri.partition("://")[2]
         options = {
             "adbc.snowflake.sql.client_option.login_timeout": "30s",
             "adbc.snowflake.sql.client_option.use_high_precision": "false",
         }
-        return self._connect(lambda: dbapi.connect(uri, db_kwargs=options))
+        return dbapi.connect(self.address.uri.partition("://")[2], db_kwargs=options)
 
 
 class Given(Database):
@@ -157,6 +185,12 @@ class Given(Database):
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.place = f"the {type(connection).__module__.partition('.')[0].lstrip('_')} connection"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Any]:
+        """Refuse: a commit would be one of everything that the caller has done."""
+        raise InvalidSpec("To write, give the URI of the database or the folder of its Secret.")
+        yield
 
     @contextlib.contextmanager
     def session(self, snapshot: str = "") -> Iterator[Session]:

@@ -34,7 +34,7 @@ _REMEDIES: Mapping[str, str] = {
     r"certificate|support SSL|SSL error|tls:": "Check sslmode and sslrootcert (the Secret's key ca.crt)",
     r"database \S+ does not exist": "Check the database's name",
     r"relation|no such table|Table with name": "Check the table's name and schema",
-    r"permission denied|not authorized": "Have this user granted SELECT on it",
+    r"permission denied|not authorized": "Have this user granted the right to it",
     r"read-only|readonly": "Only a query that reads can be used: write a SELECT",
     r"multiple commands": "Write one SELECT",
     r"syntax error|Parser Error": "Correct the query",
@@ -69,12 +69,17 @@ def translated(
         query: what was asked; empty when connecting failed.
     """
     words = scrub(str(error))
-    told = scrub(said(words)) or type(error).__name__
     what = f"The query {short(query)!r} on {place} failed" if query else f"{place} cannot be reached"
-    remedy = next((text for pattern, text in _REMEDIES.items() if re.search(pattern, told, re.I)), "")
-    if _LOST.search(words):
-        return ConnectionLost(f"{what}: {told}. {remedy or 'Check whether the server is well'}.")
-    return DataNotReadable(f"{what}: {told}. {remedy}." if remedy else f"{what}: {told}.")
+    kind = ConnectionLost if _LOST.search(words) else DataNotReadable
+    return kind(sentence(what, words or type(error).__name__))
+
+
+def sentence(what: str, words: str) -> str:
+    """Return what failed, the server's own words, and what to do."""
+    told = said(words)
+    usual = "Check whether the server is well" if _LOST.search(words) else ""
+    remedy = next((text for pattern, text in _REMEDIES.items() if re.search(pattern, told, re.I)), usual)
+    return f"{what}: {told}. {remedy}." if remedy else f"{what}: {told}."
 
 
 def said(text: str) -> str:
