@@ -6,7 +6,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from mlpools.data.sources import DataSource
+from mlpools.data.sources import DataSource, texts
 
 
 class FromTables(abc.ABC):
@@ -94,4 +94,6 @@ def _parted(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what selects rows and columns, and the rest."""
     names = ("columns", "filter", "limit")
     selection = {name: value for name, value in given.items() if name in names}
+    if "columns" in selection:
+        selection["columns"] = texts(selection["columns"])
     return selection, {name: value for name, value in given.items() if name not in names}

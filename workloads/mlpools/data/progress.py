@@ -1,4 +1,4 @@
-"""A progress bar for a person who watches a long read; nothing for anybody else."""
+"""Who hears that a long read gets on: a person who watches, by a bar, or the job that it is part of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +16,23 @@ import pyarrow as pa
 #: Seconds after which a read is a long one.
 _LONG = 2.0
 _clock = time.monotonic
+_listener: ContextVar[Callable[[], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def reported_to(listener: Callable[[], None]) -> Iterator[None]:
+    """Have somebody told within the block whenever a read got further; what they raise ends the read."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def got_further() -> None:
+    """Tell whoever wants to hear it."""
+    if (listener := _listener.get()) is not None:
+        listener()
 
 
 def watched(tables: Iterable[pa.Table], total: int | None) -> Iterator[pa.Table]:

@@ -14,6 +14,7 @@ import pytest
 
 from mlpools.data import DataConnector
 from mlpools.data.plan import resolve
+from mlpools.data.progress import reported_to
 from mlpools.data.sql.session import BATCH_ROWS
 from mlpools.data.sql.source import SqlSource
 from mlpools.errors import DataNotReadable, InvalidSpec
@@ -181,3 +182,11 @@ def test_a_later_attempt_of_a_job_reads_what_the_first_one_read(
     other = resolve(SqlSource("SELECT id FROM t", uri))
     assert other.files[0].url != plans[0].files[0].url
     assert other.fingerprint() == plans[0].fingerprint()
+
+
+def test_a_job_hears_that_reading_gets_on(sqlite_file: Path) -> None:
+    heard = []
+    with sqlite3.connect(sqlite_file) as connection, reported_to(lambda: heard.append(True)):
+        DataConnector.from_sql("SELECT id FROM t", connection, columns=["id"])
+    connection.close()
+    assert heard

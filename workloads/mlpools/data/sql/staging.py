@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
+from mlpools.data.progress import got_further
 from mlpools.data.sql.engines import Database
 from mlpools.data.sql.failures import ConnectionLost, short
 from mlpools.data.sql.query import Order, Query, conditions
@@ -55,13 +56,13 @@ class Reading:
         database: to read from.
         query: what to read.
         target: the parts' folder.
-        alive: called for every batch, or every second; what it raises ends the reading.
+        alive: called when batches have come; what it raises ends the reading.
     """
 
     database: Database
     query: Query
     target: Location
-    alive: Callable[[], None] = lambda: None
+    alive: Callable[[], None] = got_further
 
     def __post_init__(self) -> None:
         if self.query.partition_on and not self.database.shares_snapshots:
@@ -143,7 +144,7 @@ class Reading:
 
 
 def stage(
-    database: Database, query: Query, folder: Location, *, alive: Callable[[], None] = lambda: None
+    database: Database, query: Query, folder: Location, *, alive: Callable[[], None] = got_further
 ) -> tuple[Location, Manifest]:
     """Read a query into parts below a folder; what lies there already, whole and of the same query, is used.
 
@@ -151,7 +152,7 @@ def stage(
         database: to read from.
         query: what to read.
         folder: of this job.
-        alive: called often; what it raises ends the reading.
+        alive: called when batches have come; what it raises ends the reading.
 
     Returns:
         The folder of the parts and their manifest.
@@ -172,7 +173,7 @@ def stage(
         except ConnectionLost:  # the snapshot went with its holder: nothing that was read can be kept
             if pause is None:
                 raise
-            _wait(pause, alive)
+            _wait(pause, lambda: None)
         except OutputExists:  # another attempt, which was believed dead, was faster
             return target, commit.read_manifest(target)
     raise AssertionError("unreachable")

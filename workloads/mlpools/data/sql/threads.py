@@ -28,11 +28,13 @@ def in_threads(
         work: is given an item and a function to call often, which raises when there is no use in going on.
         items: what to do.
         threads: at once.
-        alive: called about once a second by the calling thread; what it raises stops all.
+        alive: called about once a second by the calling thread, as long as work calls its function; what it
+            raises stops all.
     """
-    stop = threading.Event()
+    stop, further = threading.Event(), threading.Event()
 
     def check() -> None:
+        further.set()
         if stop.is_set():
             raise Stopped
 
@@ -42,7 +44,9 @@ def in_threads(
             waiting = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_EXCEPTION)
-                alive()
+                if further.is_set():
+                    further.clear()
+                    alive()
                 for future in done:
                     future.result()
         except BaseException:

@@ -15,6 +15,7 @@ from mlpools.data.columns import Columns, choose
 from mlpools.data.counting import count
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan, resolve
+from mlpools.data.progress import reported_to
 from mlpools.data.shard import ShardRows, size_in_memory
 from mlpools.data.sharded import ShardedDataConnector
 from mlpools.data.sources import from_spec
@@ -54,7 +55,8 @@ def run(job: Job) -> Outcome | None:
 
 def _prepare(job: Job, parameters: Parameters) -> tuple[dict[str, Plan], Columns]:
     """Resolve the plan and fix the data contract, once, on rank 0."""
-    plans = {name: count(resolve(from_spec(name, raw))) for name, raw in job.task.data.items()}
+    with reported_to(lambda: _reading(job)):
+        plans = {name: count(resolve(from_spec(name, raw))) for name, raw in job.task.data.items()}
     rows, world = plans["train"].num_rows, job.gang.world_size
     if rows < world:
         raise DataNotReadable(f"The training data has {rows} row(s) for {world} ranks; use fewer nodes.")
@@ -128,10 +130,15 @@ def _shards(job: Job, plans: Mapping[str, Plan], columns: Columns) -> dict[str, 
     keep = needed <= memory * _DECODED_SHARE
 
     def alive() -> None:
-        job.stop.check()
-        job.reporter.alive("Reading data.")
+        _reading(job)
 
     return {name: ShardRows(shard, columns.all, keep=keep, alive=alive) for name, shard in shards.items()}
+
+
+def _reading(job: Job) -> None:
+    """Say that reading got further, and stop if that was asked for."""
+    job.stop.check()
+    job.reporter.alive("Reading data.")
 
 
 def _matrices(
