@@ -6,7 +6,7 @@ the integration tests hold the CRDs to it, in a real API server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -303,6 +303,21 @@ _READ_ONLY = [{"name": "data", "mountPath": "/data", "readOnly": True}]
 _URL, _URLS = "data.train.parquet.url", "data.train.parquet.urls"
 
 
+def _file_rules(kind: str) -> Iterator[Case]:
+    """The rules that all kinds of files share; Parquet's have more cases."""
+    secret = "s3://key:secret@bucket/a"
+    for field, bad, login, good in (
+        ("url", "a/b", secret, "/a/b"),
+        ("urls", ["a/b"], [secret], ["/a/b"]),
+    ):
+        where = f"spec.data.*.{kind}.{field}" + ("[]" if field == "urls" else "")
+        accepted = {"data.train": {kind: {field: good}}}
+        yield _job(where, _PLACE, {"data.train": {kind: {field: bad}}}, accepted)
+        yield _job(where, _LOGIN, {"data.train": {kind: {field: login}}}, accepted)
+    one, both = {"url": "/a"}, {"url": "/a", "urls": ["/b"]}
+    yield _job(f"spec.data.*.{kind}", "either url", {"data.train": {kind: both}}, {"data.train": {kind: one}})
+
+
 def _dataset(**fields: Any) -> dict[str, Any]:
     return {"data.train": {"dataset": {"name": "flights", "version": "2013", **fields}}}
 
@@ -395,6 +410,7 @@ JOB_RULES = (
         {_URL: "abfs://box@account.dfs.core.windows.net/a"},
     ),
     _job("spec.data.*.parquet.urls[]", _LOGIN, {"data.train.parquet": {"urls": ["https://ada@host/a"]}}, {}),
+    *(rule for kind in ("csv", "json", "arrow", "orc") for rule in _file_rules(kind)),
     _job("spec.data.*.dataset.root", _PLACE, _dataset(root="sets"), _dataset(root="/data/sets")),
     _job("spec.data.*.dataset.root", _LOGIN, _dataset(root="gs://key@sets/a"), _dataset(root="gs://sets/a")),
     _job(
