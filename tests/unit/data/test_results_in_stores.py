@@ -69,9 +69,21 @@ def test_of_two_writers_one_wins(object_store: ObjectStore) -> None:
     }
 
 
+def test_a_store_without_create_only_writes_is_said(
+    object_store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit.begin(locate("s3://bucket/a"))
+    assert caplog.text == ""
+    object_store.honours_once = False
+    object_store.objects["bucket/a/.once-probe-left-behind"] = b"1"
+    commit.begin(locate("s3://bucket/a"))
+    assert "The store of s3://bucket/a replaces objects that must be written once only" in caplog.text
+
+
 @pytest.mark.parametrize("put", range(3))
 def test_a_lost_answer_and_a_busy_store_do_no_harm(object_store: ObjectStore, put: int) -> None:
     """Part, manifest and mark: each once written without our hearing of it, and once refused before."""
+    put += 2  # the two probes of the store
     made = Dataset.create("flights", root=ROOT)
     for version, fault in (("lost", Fault("PUT", lose_answer=True)), ("busy", Fault("PUT", status=503))):
         object_store.faults = [*(Fault("PUT", before=lambda: None) for _ in range(put)), fault]

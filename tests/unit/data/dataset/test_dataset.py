@@ -143,6 +143,15 @@ def test_data_sets_are_listed(root: Path) -> None:
     assert Dataset.create("b", exist_ok=True).list_versions() == []
 
 
+def test_rows_can_be_stored_in_another_order(root: Path) -> None:
+    made = Dataset.create("flights")
+    versions = [made.create_version(name, FLIGHTS, shuffle=True) for name in "ab"]
+    rows = versions[0].read.to_arrow()
+    assert rows.column("id") != FLIGHTS.column("id")
+    assert rows.sort_by("id").equals(FLIGHTS)
+    assert versions[0].selected.fingerprint == versions[1].selected.fingerprint
+
+
 def test_a_version_never_changes(flights: Dataset) -> None:
     before = part(flights).read_bytes()
     with pytest.raises(OutputExists, match="'flights' has a version 'v1' already, and versions never change"):

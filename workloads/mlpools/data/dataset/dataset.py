@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
+
+import pyarrow as pa
 
 from mlpools.data.connector import DataConnector
 from mlpools.data.dataset import layout
@@ -19,6 +21,9 @@ from mlpools.data.writers.manifest import Manifest
 from mlpools.data.writers.parts import PartsWriter
 from mlpools.errors import DataNotReadable, InvalidSpec, OutputExists, at_hand
 from mlpools.storage import Location
+
+#: Rows that are handed on at a time while they are shuffled.
+_SHUFFLED_ROWS = 65_536
 
 
 class DatasetReader(DataConnector):
@@ -128,6 +133,7 @@ class Dataset:
         label_cols: Sequence[str] = (),
         exclude_cols: Sequence[str] = (),
         properties: Mapping[str, Any] | None = None,
+        shuffle: bool = False,
         comment: str = "",
     ) -> Dataset:
         """Write a version and return the data set with it selected.
@@ -141,6 +147,7 @@ class Dataset:
             label_cols: columns to be predicted.
             exclude_cols: columns that are kept but are no features, such as ids.
             properties: whatever is worth noting, in JSON's types.
+            shuffle: store the rows in an order drawn over all of them, the same one each time.
             comment: a person's words.
 
         Raises:
@@ -156,7 +163,7 @@ class Dataset:
         try:
             attempt = commit.begin(folder)
             writer = PartsWriter(folder, connector.schema, attempt=attempt)
-            statistics = _fill(writer, connector)
+            statistics = _fill(writer, connector, shuffle=shuffle)
             made = DatasetVersion(
                 dataset=self.name,
                 name=version,
@@ -250,17 +257,22 @@ def _connector(data: Any) -> DataConnector:
     return DataConnector.from_dataframe(data)
 
 
-def _fill(writer: PartsWriter, connector: DataConnector) -> Statistics:
+def _fill(writer: PartsWriter, connector: DataConnector, *, shuffle: bool) -> Statistics:
     statistics = Statistics(connector.schema)
     rows = 0
     with writer:
-        for table in connector.to_tables():
+        for table in _shuffled(connector) if shuffle else connector.to_tables():
             statistics.update(table)
             writer.write(table)
             rows += table.num_rows
         if not rows:
             raise DataNotReadable("The data for the new version has no rows.")
     return statistics
+
+
+def _shuffled(connector: DataConnector) -> Iterator[pa.Table]:
+    for batch in connector.to_batches(_SHUFFLED_ROWS, shuffle=True, seed=0, epoch=0):
+        yield pa.Table.from_batches([batch])
 
 
 def _check_columns(names: Sequence[str], label_cols: Sequence[str], exclude_cols: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -26,9 +27,13 @@ from mlpools.data.writers.manifest import Manifest, Part
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable, one_line
 from mlpools.storage import FileInfo, FileMissing, Location
 
+_log = logging.getLogger(__name__)
+
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
 _PART = re.compile(r"_?(part|shard)-[0-9a-f]{8}-\d{5}-\d{5}\.(parquet|arrow)")
+#: What ``Location.honours_once`` writes, and leaves if it is killed.
+_PROBE = "once-probe"
 _SHOWN = 3
 _VERIFY_BYTES = 8 << 20
 
@@ -58,6 +63,12 @@ def begin(target: Location, *, alone: bool = False) -> str:
         )
     if alone:
         remove(target, names)
+    if target.local is None and not target.honours_once():
+        _log.warning(
+            "The store of %s replaces objects that must be written once only: let no two programs write "
+            "there at the same time, or the second one's result takes the first one's place.",
+            target,
+        )
     return os.urandom(4).hex()
 
 
@@ -227,7 +238,7 @@ def _name(target: Location, info: FileInfo) -> str:
 def _is_ours(name: str) -> bool:
     """Whether this module makes such names; a killed local writer leaves ``.<name>.<something>``."""
     bare = name.removeprefix(".")
-    return bool(_PART.match(bare)) or bare.startswith((MANIFEST, SUCCESS))
+    return bool(_PART.match(bare)) or bare.startswith((MANIFEST, SUCCESS, _PROBE))
 
 
 def _lost(target: Location) -> OutputExists:
