@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,8 +189,12 @@ def test_what_cannot_be_counted_is_refused(connector: DataConnector) -> None:
     dataset = connector.to_torch_dataset(batch_size=100)
     list(dataset)
     next(iter(loader(dataset, 2)))
+    next(connector.to_batches(10))
     with pytest.raises(InvalidSpec, match=r"connector\.track"):
         connector.state_dict()
+    other = DataConnector.from_dataframe(pa.table({"row": [1]})).to_torch_dataset(batch_size=1)
+    with pytest.raises(InvalidSpec, match="this connector made"):
+        connector.track(loader(other))
     with pytest.raises(InvalidSpec, match="batch_size=None"):
         connector.track(DataLoader(dataset, batch_size=2))
     with pytest.raises(InvalidSpec, match="batch_size=None"):
@@ -245,6 +250,15 @@ def test_torchdatas_stateful_loader_goes_on_where_it_stopped(connector: DataConn
     other = made()
     other.load_state_dict(states)
     assert sorted(flat(loader(other, 3)) + [row for batch in before for row in batch]) == list(range(ROWS))
+
+
+def test_rows_are_counted_before_there_are_workers(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("row\n" + "\n".join(map(str, range(100))) + "\n")
+    connector = DataConnector.from_csv(str(tmp_path))
+    assert not connector._ingestor.plan.counted  # type: ignore[attr-defined]
+    dataset = connector.to_torch_dataset(batch_size=10)
+    assert connector._ingestor.plan.counted  # type: ignore[attr-defined]
+    assert sorted(flat(loader(dataset, 2))) == list(range(100))
 
 
 def test_workers_read_each_row_once(connector: DataConnector, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,18 @@ def test_each_row_group_is_asked_for_once() -> None:
     assert sorted(runs) == list(range(6))
 
 
+def test_batches_are_exact_where_a_window_is_permuted_in_several_chunks() -> None:
+    rows = 150_000
+    table = pa.table({"row": np.arange(rows)})
+    whole_order = order(Reading(7000, shuffle=True, window_rows=rows), [rows]).order(whole([rows]))
+    batches = list(read_batches(whole_order, lambda ranges: iter([table])))
+    assert [batch.num_rows for batch in batches] == [7000] * 21 + [3000]
+    found = np.concatenate([batch.column(0).to_numpy() for batch in batches])
+    assert (np.sort(found) == np.arange(rows)).all()
+    resumed = read_batches(whole_order, lambda ranges: iter([table]), first=13)
+    assert next(resumed).equals(batches[13])
+
+
 def test_what_was_handed_out_before_is_not_read_again() -> None:
     group_rows = [50] * 6
     for reading, most in ((Reading(10), 100), (Reading(10, shuffle=True, window_rows=70), 140)):

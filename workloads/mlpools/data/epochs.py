@@ -75,6 +75,10 @@ class Rows:
             return whole(self.ingestor.group_rows)
         return [Block(part.group, range(part.start, part.stop)) for part in self.ranges]
 
+    def count(self) -> None:
+        """Have them counted now, so that a process which gets these rows need not do it."""
+        _ = self.blocks
+
     @functools.cached_property
     def num_rows(self) -> int:
         """Their number."""
@@ -146,6 +150,11 @@ class Epochs:
         if not alone:
             self.clock.set(epoch, resumes=True)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether workers iterate, and nobody counts here what comes from them."""
+        return self.clock.elsewhere and not self._counts_workers
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration stands that began last in this process."""
         if self._read_ahead:
@@ -153,7 +162,7 @@ class Epochs:
                 "state_dict does not know which batches the loop got: TensorFlow and Hugging Face read ahead "
                 "of it. An epoch of to_batches or to_torch_dataset can be resumed."
             )
-        if self._position is None or (self.clock.elsewhere and not self._counts_workers):
+        if self._position is None or self.is_blind:
             raise InvalidSpec(
                 "state_dict does not know which batches the loop got: the workers of a DataLoader read ahead "
                 "of it. Iterate connector.track(loader) instead of the loader, or use a StatefulDataLoader."

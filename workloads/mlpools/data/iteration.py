@@ -132,6 +132,9 @@ class Iteration:
         names = self._check_columns(columns)
         if self._group_column and batch_size is None:
             raise InvalidSpec("With a group column, to_torch_dataset needs a batch_size: so many groups.")
+        if getattr(self._ingestor, "repeatable", True):
+            # Once here, and not again in each worker of a loader.
+            self._rows.count()
         share = self._share if seed is None else dataclasses.replace(self._share, seed=seed)
         return TorchDataset(
             self._new_output(share),
@@ -157,7 +160,12 @@ class Iteration:
         """
         from mlpools.data.outputs.torch import TrackedLoader
 
-        return TrackedLoader(loader)
+        tracked = TrackedLoader(loader)
+        if tracked.epochs not in self._outputs:
+            raise InvalidSpec(
+                "track needs a loader of a data set that this connector made, and not another one."
+            )
+        return tracked
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the iteration stands that began last: which batches the training loop got.
@@ -167,7 +175,8 @@ class Iteration:
         Raises:
             InvalidSpec: nothing counts what the loop gets, as with a DataLoader that is not tracked.
         """
-        return max(self._outputs, key=lambda output: output.begun).state_dict()
+        blind = [output for output in self._outputs if output.is_blind]
+        return (blind or [max(self._outputs, key=lambda output: output.begun)])[0].state_dict()
 
     def load_state_dict(self, states: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Go on where an epoch was left, with the same or another number of ranks and workers.

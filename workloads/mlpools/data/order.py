@@ -237,7 +237,7 @@ class RankOrder:
         """Return how many windows each worker has."""
         if not self.reading.shuffle:
             return 1
-        rows = self.batches_of(0) * self.reading.batch_size
+        rows = min(self.num_rows, self.batches_of(0) * self.reading.batch_size)
         return max(1, -(-rows // max(self.reading.window_rows, self.reading.batch_size)))
 
     def _edges(self, worker: int) -> list[tuple[int, int]]:
