@@ -19,7 +19,7 @@ from mlpools.errors import DataNotReadable
 from tests.support.ordered import Numbered
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 20))
 def test_batches_are_exact_across_tables(sizes: list[int], size: int) -> None:
     tables, start = [], 0

@@ -36,7 +36,7 @@ def keys_of(sizes: list[int]) -> list[int]:
     return [key for key, size in enumerate(sizes) for _ in range(size)]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(sizes, st.integers(1, 12), st.integers(1, 6), st.booleans())
 def test_cuts_fall_between_groups_and_as_even_as_groups_allow(
     sizes: list[int], row_group: int, world: int, descending: bool

@@ -58,7 +58,7 @@ def flat(batches: list[list[int]]) -> list[int]:
     return [row for batch in batches for row in batch]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, worlds, st.integers(0, 9))
 def test_every_row_comes_exactly_once_for_any_ranks_and_workers(
     group_rows: list[int], reading: Reading, world: int, seed: int
@@ -72,7 +72,7 @@ def test_every_row_comes_exactly_once_for_any_ranks_and_workers(
     assert sorted(rows) == list(range(sum(group_rows)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, worlds)
 def test_only_the_last_batch_of_a_rank_is_short_and_it_comes_last(
     group_rows: list[int], reading: Reading, world: int
@@ -95,7 +95,7 @@ def test_batches_of_a_rank_do_not_depend_on_workers(shuffle: bool) -> None:
     assert set(counts.values()) == {13}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, worlds, st.integers(0, 3))
 def test_equal_ranks_have_equally_many_batches(
     group_rows: list[int], reading: Reading, world: int, epoch: int
@@ -111,7 +111,7 @@ def test_equal_ranks_have_equally_many_batches(
     assert len(rows) == world * (share // size * size if reading.drop_last else share)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, worlds, st.integers(0, 2**70), st.integers(0, 3))
 def test_the_same_seed_epoch_ranks_and_workers_give_the_same_order(
     group_rows: list[int], reading: Reading, world: int, seed: int, epoch: int
@@ -136,7 +136,7 @@ def test_each_epoch_and_each_seed_has_its_own_order() -> None:
     assert len(seen) == 9
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, st.integers(1, 20), worlds)
 def test_without_shuffle_the_order_is_that_of_the_data(
     group_rows: list[int], batch_size: int, world: int
@@ -149,7 +149,7 @@ def test_without_shuffle_the_order_is_that_of_the_data(
     assert rows == list(range(sum(group_rows)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings)
 def test_a_worker_never_holds_more_rows_than_its_window(group_rows: list[int], reading: Reading) -> None:
     order = orders(group_rows, dataclasses.replace(reading, shuffle=True))[0]
@@ -158,7 +158,7 @@ def test_a_worker_never_holds_more_rows_than_its_window(group_rows: list[int], r
         assert all(window.num_rows <= bound for window, _ in order.windows(worker))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, st.data())
 def test_a_worker_goes_on_at_any_batch(group_rows: list[int], reading: Reading, data: st.DataObject) -> None:
     order = orders(group_rows, reading)[0]
@@ -210,7 +210,7 @@ def test_row_groups_are_dealt_to_ranks_anew_each_epoch() -> None:
     assert len({owned(epoch) for epoch in range(8)}) == 8
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, worlds, st.booleans())
 def test_at_most_two_row_groups_of_a_rank_are_read_twice(
     group_rows: list[int], world: int, shuffle: bool

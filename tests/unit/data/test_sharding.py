@@ -17,21 +17,21 @@ def rows(ranges: list[RowRange], group_rows: list[int]) -> list[int]:
     return [starts[r.group] + row for r in ranges for row in range(r.start, r.stop)]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, worlds)
 def test_every_row_is_in_exactly_one_shard_in_order(group_rows: list[int], world: int) -> None:
     together = [row for rank in range(world) for row in rows(shard(group_rows, rank, world), group_rows)]
     assert together == list(range(sum(group_rows)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, worlds)
 def test_shards_differ_by_five_percent_or_one_row(group_rows: list[int], world: int) -> None:
     sizes = [sum(r.rows for r in shard(group_rows, rank, world)) for rank in range(world)]
     assert max(sizes) - min(sizes) <= max(1, 0.05 * min(sizes))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, worlds)
 def test_at_most_two_row_groups_of_a_rank_are_shared(group_rows: list[int], world: int) -> None:
     for rank in range(world):
@@ -40,7 +40,7 @@ def test_at_most_two_row_groups_of_a_rank_are_shared(group_rows: list[int], worl
         assert all(r.rows > 0 for r in ranges)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, worlds, st.integers(0, 3), st.integers(0, 3))
 def test_equal_shards_are_equal_disjoint_and_nearly_everything(
     group_rows: list[int], world: int, seed: int, epoch: int

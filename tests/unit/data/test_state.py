@@ -56,7 +56,7 @@ def saved(positions: Sequence[Position]) -> list[dict[str, Any]]:
     return states
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(groups, st.lists(stretches, min_size=1, max_size=4), stretches)
 def test_what_is_left_is_exactly_what_did_not_come(
     group_rows: list[int], stops: list[tuple[int, Reading, bool, int]], last: tuple[int, Reading, bool, int]
@@ -79,7 +79,7 @@ def test_what_is_left_is_exactly_what_did_not_come(
     assert sorted(seen + rest) == list(range(sum(group_rows)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(groups, readings, st.integers(1, 3), st.integers(0, 8))
 def test_with_the_same_ranks_and_workers_the_order_goes_on(
     group_rows: list[int], reading: Reading, world: int, steps: int
