@@ -262,7 +262,7 @@ def test_rows_are_counted_before_there_are_workers(tmp_path: Path) -> None:
 
 
 def test_workers_read_each_row_once(connector: DataConnector, monkeypatch: pytest.MonkeyPatch) -> None:
-    ingestor = connector._ingestor
+    ingestor = connector._again
     read, counted = ingestor.read, multiprocessing.Value("q", 0)
 
     def counting(ranges: Any, columns: Any) -> Any:

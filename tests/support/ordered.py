@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from mlpools.data.batches import read_batches
+from mlpools.data.batches import ARROW, read_batches
 from mlpools.data.order import RankOrder
 from mlpools.data.sharding import RowRange
 
@@ -35,7 +35,9 @@ def worker_batches(
 ) -> list[list[int]]:
     """Return the numbers of the rows of each batch of a worker."""
     read = Numbered(group_rows).read
-    return [batch.column(0).to_pylist() for batch in read_batches(order, read, worker=worker, first=first)]
+    return [
+        batch.column(0).to_pylist() for batch in read_batches(order, read, ARROW, worker=worker, first=first)
+    ]
 
 
 def in_turn(workers: Sequence[Sequence[list[int]]]) -> list[list[int]]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
-import pyarrow as pa
+
+class Sized(Protocol):
+    """What takes memory, as a table does."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes."""
 
 
-def read_ahead(tables: Iterator[pa.Table], budget: int) -> Iterator[pa.Table]:
+T = TypeVar("T", bound=Sized)
+
+
+def read_ahead(tables: Iterator[T], budget: int) -> Iterator[T]:
     """Yield the same tables in order, made by a thread that is ahead of the consumer.
 
     The thread begins another table only if those that wait, and one more like the last, fit the budget,
@@ -20,7 +30,7 @@ def read_ahead(tables: Iterator[pa.Table], budget: int) -> Iterator[pa.Table]:
         tables: closed by the thread that runs them.
         budget: bytes.
     """
-    shelf = _Shelf(budget)
+    shelf: _Shelf[T] = _Shelf(budget)
     thread = threading.Thread(target=shelf.fill, args=(tables,), name="read-ahead", daemon=True)
     thread.start()
     try:
@@ -35,20 +45,20 @@ def read_ahead(tables: Iterator[pa.Table], budget: int) -> Iterator[pa.Table]:
         thread.join()
 
 
-class _Shelf:
+class _Shelf(Generic[T]):
     """Tables that are read and not yet used."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._changed = threading.Condition()
-        self._tables: collections.deque[pa.Table] = collections.deque()
+        self._tables: collections.deque[T] = collections.deque()
         self._bytes = 0
         self._last = 0
         self._closed = False
         self._finished = False
         self._error: BaseException | None = None
 
-    def fill(self, tables: Iterator[pa.Table]) -> None:
+    def fill(self, tables: Iterator[T]) -> None:
         """Put tables here until there are no more or nobody wants them."""
         try:
             for table in tables:
@@ -72,7 +82,7 @@ class _Shelf:
                 self._finished = True
                 self._changed.notify_all()
 
-    def take(self) -> pa.Table | None:
+    def take(self) -> T | None:
         """Return the next table, or None after the last; raises what its making raised."""
         with self._changed:
             self._changed.wait_for(lambda: self._tables or self._finished)

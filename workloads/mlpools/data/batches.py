@@ -1,15 +1,21 @@
-"""From an order to record batches: reads row ranges, fills windows, cuts batches."""
+"""From an order to batches: reads row ranges, fills windows, cuts batches.
+
+What is cut is whatever rows are wanted as: record batches, or tensors, which are made of whole row groups and
+windows so that a batch of them is a few views.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlpools.data.ahead import read_ahead
-from mlpools.data.blocks import Block
+from mlpools.data.blocks import Block, Indices
 from mlpools.data.order import RankOrder, Window
 from mlpools.data.sharding import RowRange
 from mlpools.errors import DataNotReadable
@@ -20,9 +26,50 @@ _AHEAD_BYTES = 32 << 20
 Read = Callable[[Sequence[RowRange]], Iterator[pa.Table]]
 
 
+class Rows(Protocol):
+    """Rows that batches are cut from, as a record batch is."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many."""
+
+    def slice(self, offset: int, length: int | None = None) -> Self:
+        """Return some of them, without a copy."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes they take."""
+
+
+R = TypeVar("R", bound=Rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form(Generic[R]):
+    """What rows are wanted as.
+
+    Attributes:
+        of: makes them of a record batch that was read.
+        join: makes one of several.
+        window: makes one of tables, of which rows are taken in any order.
+        take: returns a copy of the rows at some positions.
+    """
+
+    of: Callable[[pa.RecordBatch], R]
+    join: Callable[[list[R]], R]
+    window: Callable[[list[pa.Table]], R]
+    take: Callable[[R, Indices], R]
+
+
 def read_batches(
-    order: RankOrder, read: Read, *, worker: int = 0, first: int = 0, size: int | None = None
-) -> Iterator[pa.RecordBatch]:
+    order: RankOrder,
+    read: Read,
+    form: Form[R],
+    *,
+    worker: int = 0,
+    first: int = 0,
+    size: int | None = None,
+) -> Iterator[R]:
     """Yield the batches of one worker of a rank.
 
     Without shuffle they are slices of what was read; only a batch that crosses a border of row groups
@@ -31,6 +78,7 @@ def read_batches(
     Args:
         order: of the rank.
         read: yields the rows of some ranges, in order, in pieces of any size.
+        form: what rows are wanted as.
         worker: 0 … ``num_workers`` - 1.
         first: the worker's batch to begin with.
         size: rows of each batch handed out, if not those of the order; a window's last one may be short.
@@ -43,43 +91,50 @@ def read_batches(
     if not order.reading.shuffle:
         for window, done in windows:
             blocks = window.left(done)
-            yield from rebatch(_rows(read, blocks), size, expected=sum(len(block.rows) for block in blocks))
+            expected = sum(len(block.rows) for block in blocks)
+            yield from rebatch(_rows(read, blocks), size, form, expected=expected)
         return
-    for chunk in read_ahead(_permuted(read, windows), _AHEAD_BYTES):
+    for chunk in read_ahead(_permuted(read, windows, form), _AHEAD_BYTES):
         for start in range(0, chunk.num_rows, size):
             yield chunk.slice(start, size)
 
 
 def rebatch(
-    tables: Iterable[pa.Table], size: int, drop_last: bool = False, *, expected: int | None = None
-) -> Iterator[pa.RecordBatch]:
+    tables: Iterable[pa.Table],
+    size: int,
+    form: Form[R],
+    *,
+    drop_last: bool = False,
+    expected: int | None = None,
+) -> Iterator[R]:
     """Cut tables into batches of exactly ``size`` rows; only the last one may have fewer.
 
     Args:
         tables: in order.
         size: rows of each batch.
+        form: what rows are wanted as.
         drop_last: leave out a last batch with fewer rows.
         expected: rows of all tables, if they are known.
 
     Raises:
         DataNotReadable: there are not the ``expected`` rows.
     """
-    held: list[pa.RecordBatch] = []
+    held: list[R] = []
     missing, seen = size, 0
     for table in tables:
-        for batch in table.to_batches():
+        for batch in map(form.of, table.to_batches()):
             rows, start = batch.num_rows, 0
             seen += rows
             while rows - start >= missing:
                 piece = batch.slice(start, missing)
                 start += missing
-                yield pa.concat_batches([*held, piece]) if held else piece
+                yield form.join([*held, piece]) if held else piece
                 held, missing = [], size
             if start < rows:
                 held.append(batch.slice(start))
                 missing -= rows - start
     if held and not drop_last:
-        yield pa.concat_batches(held) if len(held) > 1 else held[0]
+        yield form.join(held) if len(held) > 1 else held[0]
     if expected is not None:
         _check_rows(seen, expected)
 
@@ -126,15 +181,15 @@ def _fill(
     return held, rest
 
 
-def _permuted(read: Read, windows: Sequence[tuple[Window, int]]) -> Iterator[pa.RecordBatch]:
+def _permuted(read: Read, windows: Sequence[tuple[Window, int]], form: Form[R]) -> Iterator[R]:
     """Yield the rows of windows in their final order, whole batches at once."""
     tables = _rows(read, [block for window, _ in windows for block in window.blocks])
     rest: list[pa.Table] = []
     for window, done in windows:
         held, rest = _fill(tables, rest, window.num_rows)
-        rows = _together(held)
+        rows = form.window(held)
         for positions in window.chunks(done):
-            yield pc.take(rows, pa.array(positions), boundscheck=False)
+            yield form.take(rows, positions)
 
 
 def _together(held: list[pa.Table]) -> pa.RecordBatch:
@@ -145,6 +200,15 @@ def _together(held: list[pa.Table]) -> pa.RecordBatch:
     for i, column in enumerate(columns):
         columns[i] = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+#: Rows as Arrow has them.
+ARROW: Form[pa.RecordBatch] = Form(
+    of=lambda batch: batch,
+    join=pa.concat_batches,
+    window=_together,
+    take=lambda rows, positions: pc.take(rows, pa.array(positions), boundscheck=False),
+)
 
 
 def _check_rows(found: int, expected: int) -> None:

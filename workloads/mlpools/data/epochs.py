@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mlpools.data import state
-from mlpools.data.batches import read_batches, rebatch
+from mlpools.data.batches import ARROW, Form, R, read_batches, rebatch
 from mlpools.data.blocks import Block, whole
 from mlpools.data.clock import Clock
 from mlpools.data.mixing import quality
@@ -68,6 +68,10 @@ class Rows:
         self.ingestor = ingestor
         self.ranges = ranges
 
+    def of(self, ingestor: Reader) -> Rows:
+        """Return the same rows, read by another ingestor; groups of rows are read as before."""
+        return self if isinstance(self.ingestor, WholeGroups) else Rows(ingestor, self.ranges)
+
     @functools.cached_property
     def blocks(self) -> list[Block]:
         """All of them, in the plan's order; they may have to be counted first."""
@@ -119,6 +123,11 @@ class Epochs:
         self.begun = 0
         self._said = False
         self._counts_workers = False
+
+    @property
+    def owns_memory(self) -> bool:
+        """Whether the memory of what is read is nobody else's."""
+        return getattr(self._rows.ingestor, "gives_memory", False)
 
     def set_epoch(self, epoch: int) -> None:
         """Make an epoch the next one."""
@@ -216,7 +225,7 @@ class Epochs:
     ) -> Iterator[pa.RecordBatch]:
         """Yield the batches of the next epoch in one stream, and count them."""
         position = self.begin(reading, equal=equal, seed=seed)
-        for batch in self.batches(position, columns):
+        for batch in self.batches(position, columns, ARROW):
             self.advance(0)
             yield batch
 
@@ -233,31 +242,42 @@ class Epochs:
         self._position = dataclasses.replace(self._position, yielded=counts)
 
     def batches(
-        self, position: Position, columns: Sequence[str], *, worker: int = 0, size: int | None = None
-    ) -> Iterator[pa.RecordBatch]:
+        self,
+        position: Position,
+        columns: Sequence[str],
+        form: Form[R],
+        *,
+        worker: int = 0,
+        size: int | None = None,
+    ) -> Iterator[R]:
         """Yield the batches of one worker from its position on; counting them is the caller's.
 
         Args:
             position: what ``begin`` returned.
             columns: which to read.
+            form: what rows are wanted as.
             worker: 0 … ``num_workers`` - 1.
             size: rows of each batch handed out, if not those of the reading.
         """
-        found = self._stored(position, columns, worker, size)
-        yield from map(rows_of, found) if isinstance(self._rows.ingestor, WholeGroups) else found
+        if isinstance(self._rows.ingestor, WholeGroups):
+            found = self._stored(position, columns, ARROW, worker, size)
+            return (form.of(rows_of(batch)) for batch in found)
+        return self._stored(position, columns, form, worker, size)
 
     def _stored(
-        self, position: Position, columns: Sequence[str], worker: int, size: int | None
-    ) -> Iterator[pa.RecordBatch]:
+        self, position: Position, columns: Sequence[str], form: Form[R], worker: int, size: int | None
+    ) -> Iterator[R]:
         read = functools.partial(self._rows.ingestor.read, columns=columns)
         if self._as_stored(position):
+            reading = position.reading
             tables = read(self._rows.ranges)
-            yield from rebatch(tables, size or position.reading.batch_size, position.reading.drop_last)
+            yield from rebatch(tables, size or reading.batch_size, form, drop_last=reading.drop_last)
             return
         order = position.order(self._rows.blocks)
         if position.rank == worker == 0:
             self._say(position, order)
-        yield from read_batches(order, read, worker=worker, first=position.yielded[worker], size=size)
+        first = position.yielded[worker]
+        yield from read_batches(order, read, form, worker=worker, first=first, size=size)
 
     def _as_stored(self, position: Position) -> bool:
         """Return whether rows come as they are stored, all of them: they need not be counted then."""

@@ -122,6 +122,11 @@ class ArrowIngestor:
         self._rows = count(self._rows)
         return self._rows.group_rows
 
+    @property
+    def gives_memory(self) -> bool:
+        """Whether what ``read`` yields is the reader's alone; a table in memory is its maker's, too."""
+        return isinstance(self._rows, Plan)
+
     def random_access(self, rows: int, columns: Sequence[str]) -> bool:
         """Return whether small ranges cost no more than their rows, in any order.
 

@@ -99,7 +99,7 @@ class Iteration:
             return (batch for table in self.to_tables(names) for batch in table.combine_chunks().to_batches())
         if epoch is not None:
             self._outputs[0].set_epoch(epoch)
-        mixing = self._mixing(names) if shuffle else Mixing()
+        mixing = self._mixing(self._ingestor, names) if shuffle else Mixing()
         reading = mixing.reading(batch_size, shuffle=shuffle, drop_last=drop_last_batch)
         return self._outputs[0].run(reading, names, equal=bool(self._share.equal), seed=seed)
 
@@ -140,7 +140,7 @@ class Iteration:
             self._new_output(share),
             TensorLayout(pa.schema([self.schema.field(name) for name in names]), **tensors),
             names,
-            self._mixing(names) if shuffle else Mixing(),
+            self._mixing(self._again, names) if shuffle else Mixing(),
             batch_size=batch_size,
             shuffle=shuffle,
             drop_last=drop_last_batch,
@@ -201,12 +201,18 @@ class Iteration:
 
     def _new_output(self, share: Share, *, read_ahead: bool = False) -> Epochs:
         """Return the epochs of a further output, which other processes may iterate."""
-        epochs = Epochs(self._rows, share, SharedClock(), read_ahead=read_ahead)
+        epochs = Epochs(self._rows.of(self._again), share, SharedClock(), read_ahead=read_ahead)
         epochs.follow(self._outputs[0])
         self._outputs.append(epochs)
         return epochs
 
-    def _mixing(self, columns: Sequence[str]) -> Mixing:
+    @functools.cached_property
+    def _again(self) -> DataIngestor:
+        """What gives the rows to who reads them more than once."""
+        for_epochs = getattr(self._ingestor, "for_epochs", None)
+        return self._ingestor if for_epochs is None or self._group_column else for_epochs()
+
+    def _mixing(self, ingestor: DataIngestor, columns: Sequence[str]) -> Mixing:
         rows = self._rows.num_rows // self._share.world_size
         rows_each = self.num_rows / max(1, rows) if self._group_column else 1.0
-        return Mixing.choose(self._ingestor, columns, rows, rows_each)
+        return Mixing.choose(ingestor, columns, rows, rows_each)

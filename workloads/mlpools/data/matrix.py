@@ -34,6 +34,21 @@ def even_view(columns: Sequence[pa.Array], dtype: np.dtype[np.generic]) -> npt.N
     return np.lib.stride_tricks.as_strided(memory, shape, strided, writeable=False)
 
 
+def own(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return an array as one that may be written to, for who knows that its memory is nobody else's.
+
+    Arrow's arrays are read-only to everybody.
+    """
+    return array if array.flags.writeable else np.asarray(_Memory(array))
+
+
+class _Memory:
+    def __init__(self, array: npt.NDArray[np.generic]) -> None:
+        self._array = array
+        interface = array.__array_interface__
+        self.__array_interface__ = interface | {"data": (interface["data"][0], False)}
+
+
 def _is_plain(column: pa.Array, dtype: np.dtype[np.generic]) -> bool:
     """Return whether a column's values lie in memory as an array of the dtype has them."""
     kind = column.type

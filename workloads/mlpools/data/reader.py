@@ -142,13 +142,17 @@ def _read_again(
     plan: Plan, runs: Iterable[_Run], request: _Request, cache: DecodedCache
 ) -> Iterator[pa.Table]:
     """Yield ranges that come back to units; each unit is mapped once, if it could be kept."""
-    mapped: dict[int, list[pa.Table] | None] = {}
+    mapped: dict[int, list[pa.Table]] = {}
     for group, run in runs:
+        pieces = mapped.get(group)
+        if pieces is not None:
+            yield from _slices(pieces, run)
+            continue
         file, unit = plan.units[group]
         with closing(_FileReader(file, request, plan.version)) as reader:
-            pieces = mapped.get(group)
-            if pieces is None:
-                pieces = mapped[group] = _mapped(reader.rows(unit, cache), cache)
+            pieces = _mapped(reader.rows(unit, cache), cache)
+            if pieces is not None:
+                mapped[group] = pieces
             yield from _slices(reader.rows(unit, cache) if pieces is None else pieces, run)
 
 

@@ -87,17 +87,25 @@ class TensorLayout:
         Raises:
             DataNotReadable: a value cannot be converted; the message names column and row.
         """
-        tensors: Tensors = {}
-        for name, form in self.forms.items():
-            if name in self._stack:
-                tensors[name] = self._stacked(rows, name, form, where)
-            elif form.dtype is None:
-                tensors[name] = [item for _, chunk in self._chunks(rows, name) for item in to_list(chunk)]
-            else:
-                array = self._array(rows, name, where)
-                expanded = self._columns[name].is_number and form.shape
-                tensors[name] = array[:, np.newaxis] if expanded else array
-        return tensors
+        return {name: self.tensor(rows, name, where) for name in self.forms}
+
+    def tensor(self, rows: pa.RecordBatch | pa.Table, name: str, where: str = "") -> Tensor:
+        """Convert rows to one of the tensors; see ``convert``."""
+        form = self.forms[name]
+        if name in self._stack:
+            return self._stacked(rows, name, form, where)
+        if form.dtype is None:
+            return [item for _, chunk in self._chunks(rows, name) for item in to_list(chunk)]
+        array = self._array(rows, name, where)
+        return array[:, np.newaxis] if self._columns[name].is_number and form.shape else array
+
+    def sources(self, name: str) -> list[str]:
+        """Return the columns that a tensor is made of."""
+        return self._stack.get(name, [name])
+
+    def is_numbers(self, name: str) -> bool:
+        """Return whether a tensor is made of single numbers: a part of it is the tensor of those rows."""
+        return name in self._stack or self._columns[name].is_number
 
     def _column_form(self, field: pa.Field) -> Form:
         form = form_of(field)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mlpools.data.epochs import Epochs
 from mlpools.data.mixing import Mixing
 from mlpools.data.state import Position
+from mlpools.data.tensor_rows import tensor_form
 from mlpools.data.tensors import Tensor, TensorLayout
 from mlpools.errors import InvalidSpec
 
@@ -91,8 +91,9 @@ class TorchDataset(IterableDataset):  # type: ignore[misc]  # torch has no types
 
     def _items(self, position: Position, worker: int) -> Iterator[dict[str, Any]]:
         size = self._batch_size or _ROWS_AT_ONCE
-        for batch in self.epochs.batches(position, self._columns, worker=worker, size=size):
-            tensors = self._tensors(batch)
+        form = tensor_form(self._layout, owned=self.epochs.owns_memory)
+        for batch in self.epochs.batches(position, self._columns, form, worker=worker, size=size):
+            tensors = {name: _tensor(values) for name, values in batch.tensors().items()}
             if self._batch_size is not None:
                 self.epochs.advance(worker)
                 yield tensors
@@ -100,9 +101,6 @@ class TorchDataset(IterableDataset):  # type: ignore[misc]  # torch has no types
             for row in range(batch.num_rows):
                 self.epochs.advance(worker)
                 yield {name: values[row] for name, values in tensors.items()}
-
-    def _tensors(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        return {name: _tensor(values) for name, values in self._layout.convert(batch).items()}
 
 
 class TrackedLoader:

@@ -1,0 +1,133 @@
+"""Rows as tensors that batches are cut from: made of whole row groups, cut as views.
+
+To convert each batch by itself costs more than to decode it: a few microseconds a column, for every batch.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mlpools.data.batches import Form
+from mlpools.data.blocks import Indices
+from mlpools.data.matrix import own
+from mlpools.data.tensors import TensorLayout, Tensors
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+#: Rows of a matrix that are turned over at once: they fit into a processor's cache.
+_TURNED_ROWS = 2048
+#: Tables of fewer rows are joined before they become tensors.
+_TOGETHER_ROWS = 1 << 16
+
+
+class TensorRows:
+    """Rows of which the numbers are tensors already.
+
+    Texts and lists stay Arrow's until a batch is made: the rows of a batch may have lists of one length where
+    those of a row group have not.
+
+    Attributes:
+        num_rows: how many.
+    """
+
+    def __init__(self, layout: TensorLayout, numbers: Arrays, rest: pa.RecordBatch, num_rows: int) -> None:
+        self._layout = layout
+        self._numbers = numbers
+        self._rest = rest
+        self.num_rows = num_rows
+
+    def slice(self, offset: int, length: int | None = None) -> TensorRows:
+        """Return some of them, without a copy."""
+        stop = self.num_rows if length is None else min(self.num_rows, offset + length)
+        numbers = {name: array[offset:stop] for name, array in self._numbers.items()}
+        return TensorRows(self._layout, numbers, self._rest.slice(offset, length), stop - offset)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes they take."""
+        return sum(array.nbytes for array in self._numbers.values()) + int(self._rest.nbytes)
+
+    def take(self, indices: Indices) -> TensorRows:
+        """Return a copy of those at some positions."""
+        numbers = {name: np.take(array, indices, axis=0) for name, array in self._numbers.items()}
+        rest = self._rest.take(pa.array(indices)) if self._rest.num_columns else self._rest
+        return TensorRows(self._layout, numbers, rest, len(indices))
+
+    def tensors(self) -> Tensors:
+        """Return all of them as tensors.
+
+        Raises:
+            DataNotReadable: a list or text cannot be converted.
+        """
+        return {
+            name: self._numbers[name] if name in self._numbers else self._layout.tensor(self._rest, name)
+            for name in self._layout.forms
+        }
+
+
+def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
+    """Return how batches are cut that become tensors.
+
+    Args:
+        layout: of the tensors.
+        owned: the memory of what is read is nobody else's, so tensors may share it and be changed in place.
+    """
+    names = [name for name in layout.forms if layout.is_numbers(name)]
+    others = [name for name in layout.forms if not layout.is_numbers(name)]
+
+    def of(rows: pa.RecordBatch) -> TensorRows:
+        numbers = {}
+        for name in names:
+            array = layout.tensor(rows, name)
+            assert isinstance(array, np.ndarray)
+            numbers[name] = own(array) if owned else array
+        return TensorRows(layout, numbers, rows.select(others), rows.num_rows)
+
+    def join(parts: Sequence[TensorRows]) -> TensorRows:
+        numbers = {name: _columns_together([part._numbers[name] for part in parts]) for name in names}
+        rest = pa.concat_batches([part._rest for part in parts])
+        return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
+
+    def window(tables: list[pa.Table]) -> TensorRows:
+        parts = [of(batch) for table in _of_some_size(tables) for batch in table.to_batches()]
+        numbers = {name: _rows_together([part._numbers[name] for part in parts]) for name in names}
+        rest = pa.concat_batches([part._rest for part in parts])
+        return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
+
+    return Form(of, join, window, TensorRows.take)
+
+
+def _of_some_size(tables: list[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the tables, small ones joined, each of which is let go of before the next is made."""
+    waiting, some, rows = collections.deque(tables), [], 0
+    tables.clear()
+    while waiting:
+        some.append(waiting.popleft())
+        rows += some[-1].num_rows
+        if rows >= _TOGETHER_ROWS or not waiting:
+            table = some[0] if len(some) == 1 else pa.concat_tables(some).combine_chunks()
+            some, rows = [], 0
+            yield table
+
+
+def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+    """Join arrays by rows; the columns of a matrix lie in one piece, as those of its parts do."""
+    return np.concatenate([part.T for part in parts], axis=-1).T
+
+
+def _rows_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+    """Join arrays by rows; each row of a matrix lies in one piece, to be taken at the cost of one value."""
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    whole = np.empty(shape, parts[0].dtype)
+    position = 0
+    while parts:
+        part = parts.pop(0)
+        for start in range(0, len(part), _TURNED_ROWS):
+            some = part[start : start + _TURNED_ROWS]
+            whole[position : position + len(some)] = some
+            position += len(some)
+    return whole
