@@ -41,6 +41,9 @@ images: $(VENV)/ready ## Build the operator and runtime images
 bench-launch: $(VENV)/ready ## Launch: first and later `make run`, CR to pods, container to first round, requests per job
 	@$(RUN) -m bench.launch
 
+bench-data: $(VENV)-libraries/ready ## Reading: rows/s, CPU, memory, first batch, beside Arrow, torch, Ray, Hugging Face, polars
+	@PYTHONPATH=workloads:operator:. $(VENV)-libraries/bin/python -m bench.data
+
 ##@ Housekeeping
 venv: $(VENV)/ready ## Install the development environment
 
@@ -58,4 +61,4 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z%_-]+:.*## / {printf "  \033[36mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run down test test-full generate format lock images bench-launch venv clean help
+.PHONY: run down test test-full generate format lock images bench-launch bench-data venv clean help

@@ -25,6 +25,7 @@ class Row:
         peer: what it was compared with in the same run, empty without one.
         ratio: value by the peer's.
         target: the bound that the project set itself, None without one.
+        at_least: the target is a lower bound, as of a speed.
         met: whether it was met.
     """
 
@@ -34,11 +35,14 @@ class Row:
     peer: str = ""
     ratio: float | None = None
     target: float | None = None
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the value is within the target."""
-        return None if self.target is None else self.value <= self.target
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 def machine() -> str:

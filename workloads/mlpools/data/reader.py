@@ -68,7 +68,8 @@ def read(
         # Small ranges of what is mapped already: to hand them over would cost more than to make them.
         return _read_again(plan, runs, request, cache)
     tables = _read(plan, runs, request, cache)
-    return read_ahead(tables if limit is None else _first(tables, limit), budget)
+    # A quarter each for what waits, what is in the making, and what is in use.
+    return read_ahead(tables if limit is None else _first(tables, limit), budget // 4)
 
 
 def count_rows(plan: Plan, file: PlannedFile) -> Iterator[int]:
