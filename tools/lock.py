@@ -10,7 +10,7 @@ FOLDER = Path("requirements")
 LOCKS = {
     "dev.txt": ["--extra", "operator", "--extra", "workloads", "--group", "dev"],
     "operator.txt": ["--extra", "operator"],
-    "runtime.txt": ["--extra", "workloads"],
+    "runtime.txt": ["--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"],
     "libraries.txt": [
         *("--extra", "operator", "--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"),
         *("--extra", "torch", "--extra", "tensorflow", "--extra", "huggingface", "--group", "dev"),

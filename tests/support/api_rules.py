@@ -318,6 +318,10 @@ def _file_rules(kind: str) -> Iterator[Case]:
     yield _job(f"spec.data.*.{kind}", "either url", {"data.train": {kind: both}}, {"data.train": {kind: one}})
 
 
+def _delta(**fields: Any) -> dict[str, Any]:
+    return {"data.train": {"delta": fields}}
+
+
 def _dataset(**fields: Any) -> dict[str, Any]:
     return {"data.train": {"dataset": {"name": "flights", "version": "2013", **fields}}}
 
@@ -411,6 +415,14 @@ JOB_RULES = (
     ),
     _job("spec.data.*.parquet.urls[]", _LOGIN, {"data.train.parquet": {"urls": ["https://ada@host/a"]}}, {}),
     *(rule for kind in ("csv", "json", "arrow", "orc") for rule in _file_rules(kind)),
+    _job("spec.data.*.delta.url", _PLACE, _delta(url="tables/a"), _delta(url="gs://lake/a")),
+    _job("spec.data.*.delta.url", _LOGIN, _delta(url="gs://key@lake/a"), _delta(url="/lake/a", version=3)),
+    _job(
+        "spec.data.*.delta",
+        "two versions",
+        _delta(url="/lake/a", version=3, timestamp="2026-01-01T00:00:00Z"),
+        _delta(url="/lake/a", timestamp="2026-01-01T00:00:00Z"),
+    ),
     _job("spec.data.*.dataset.root", _PLACE, _dataset(root="sets"), _dataset(root="/data/sets")),
     _job("spec.data.*.dataset.root", _LOGIN, _dataset(root="gs://key@sets/a"), _dataset(root="gs://sets/a")),
     _job(

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import ColumnName, DataURL, ObjectName
-from mlpools_operator.api.v1alpha1.meta import Model, Rule, camel, exactly_one
+from mlpools_operator.api.v1alpha1.common import ColumnName, DataURL, ObjectName, WrittenTime
+from mlpools_operator.api.v1alpha1.meta import Model, Rule, at_most_one, camel, exactly_one
 
 _Sign = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 _SignOrNone = Annotated[str, StringConstraints(max_length=1)]
@@ -113,6 +113,33 @@ class OrcSource(FileSource):
     """ORC files; their stripes are dealt out."""
 
 
+class DeltaSource(Model):
+    """A Delta table, as it is when the job starts or as it was."""
+
+    url: DataURL
+    """The table's folder."""
+    version: Annotated[int, Field(ge=0)] | None = None
+    """A version of the table. Absent: the newest."""
+    timestamp: WrittenTime | None = None
+    """A moment: the newest version of then."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        at_most_one(("version", "timestamp"), "version and timestamp name two versions: give one of them."),
+    )
+
+
+class IcebergSource(Model):
+    """A table of an Iceberg catalog."""
+
+    catalog: _Word
+    """Name of the catalog, whose address and credentials the job's environment tells, as in
+    PYICEBERG_CATALOG__<NAME>__URI."""
+    table: _Word
+    """The table with its namespace, such as flights.arrivals."""
+    snapshot: Annotated[int, Field(ge=0)] | None = None
+    """A snapshot of the table. Absent: the newest."""
+
+
 class SqlSource(Model):
     """The result of a query, read once under one snapshot of the database."""
 
@@ -138,7 +165,7 @@ class DatasetSource(Model):
 
 
 #: The kinds of sources, of which a data set has exactly one.
-SOURCES = ("parquet", "csv", "json_", "arrow", "orc", "sql", "dataset")
+SOURCES = ("parquet", "csv", "json_", "arrow", "orc", "delta", "iceberg", "sql", "dataset")
 
 
 class DataSource(Model):
@@ -154,6 +181,10 @@ class DataSource(Model):
     """Arrow or Feather files."""
     orc: OrcSource | None = None
     """ORC files."""
+    delta: DeltaSource | None = None
+    """A Delta table."""
+    iceberg: IcebergSource | None = None
+    """An Iceberg table."""
     sql: SqlSource | None = None
     """The result of a query."""
     dataset: DatasetSource | None = None
