@@ -15,6 +15,7 @@ import pytest
 
 from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
+from tests.support.kube import Object
 from tests.support.kubelet import succeeded
 from tests.support.operator import Operator
 from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
@@ -211,6 +212,36 @@ def test_killed_while_a_job_is_stopped(
         bench.kubelet.finish(pods, succeeded())
         done = bench.phase(name, "Succeeded")["status"]
         assert (done["attempt"], done["restarts"]) == (2, 0)
+
+
+def test_a_wish_that_is_taken_back_while_no_operator_runs_is_no_failure(gate: Proxy, relay: Relay) -> None:
+    """Its Job is gone then, and only the status tells that it was meant to go."""
+    bench, name = relay.bench, "thinks-better"
+    victim = relay.current.wait_ready()
+    bench.submit(name, nodes=2, maxRestarts=0, restartBackoffSeconds=300)
+    bench.kubelet.run(bench.kubelet.pods(name, 1, 2))
+    bench.phase(name, "Running")
+    deletion = next(it for it in STOPS if it.name == "deletion")
+    gate.after = _killer(victim, deletion, bench.namespace, name)
+    bench.kube.patch("TrainingJob", name, {"spec": {"suspend": True}}, bench.namespace)
+    wait_for("end of the operator at that write", lambda: victim.process.poll() is not None)
+    gate.after = _go_on
+    bench.kube.patch("TrainingJob", name, {"spec": {"suspend": False}}, bench.namespace)
+    bench.kubelet.terminate(SAVED)
+    relay.replace_the_dead()
+    pods = bench.kubelet.pods(name, 2, 2)
+    bench.kubelet.run(pods)
+    bench.phase(name, "Running")
+    told = {it["reason"] for it in bench.kube.list("Event", bench.namespace) if _is_about(it, name)}
+    assert told == {"Resumed"}
+    bench.kubelet.finish(pods, succeeded())
+    done = bench.phase(name, "Succeeded")["status"]
+    assert (done["attempt"], done["restarts"]) == (2, 0)
+
+
+def _is_about(event: Object, job: str) -> bool:
+    involved = event["involvedObject"]
+    return (involved["kind"], involved["name"]) == ("TrainingJob", job)
 
 
 def _play(relay: Relay, name: str, victim: Operator) -> None:

@@ -13,6 +13,8 @@ import urllib3
 
 Object = dict[str, Any]
 Objects = list[Object]
+#: Types of watch events, and the objects that they are about.
+History = list[tuple[str, Object]]
 
 #: kind -> path before the namespace, plural, whether it has a namespace.
 _PLACES: dict[str, tuple[str, str, bool]] = {
@@ -141,7 +143,7 @@ class Kube:
         """Return the resourceVersion of what there is of a kind now."""
         return str(self.request("GET", _path(kind, namespace))["metadata"]["resourceVersion"])
 
-    def since(self, version: str, kind: str, namespace: str = "") -> list[tuple[str, Object]]:
+    def since(self, version: str, kind: str, namespace: str = "") -> History:
         """Return what has happened to objects of a kind since a resourceVersion: event types and objects."""
         query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
         answer = self.pool.request(
