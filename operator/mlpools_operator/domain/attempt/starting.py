@@ -16,6 +16,9 @@ from mlpools_operator.domain.observed import JobChild, PodChild
 
 #: Before this, a hindrance is taken for the ordinary course of a start.
 SHOW_SECONDS = 5.0
+#: Before this, nothing is shown that nobody told: the Job controller and the scheduler may just be busy, and
+#: in a busy cluster a status for each step of each gang would make them busier.
+UNTOLD_SECONDS = 30.0
 #: For all pods to be made. That nothing is seen may also mean that news are late, so this has to be far
 #: longer than they ever are.
 MAKE_SECONDS = 300.0
@@ -93,7 +96,7 @@ def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Tro
         "PodsRefused",
         f"Only {len(pods)} of {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
         f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
-        since + SHOW_SECONDS,
+        since + UNTOLD_SECONDS,
         since + MAKE_SECONDS,
     )
 
@@ -107,7 +110,7 @@ def _unscheduled(job: JobChild, pods: Sequence[PodChild], search: Search) -> Ite
     yield Trouble(
         "Unschedulable",
         f"No {which} for {len(left)} of {len(pods)} pods{_why(worst.unschedulable, search.avoided)}",
-        job.meta.created + SHOW_SECONDS,
+        job.meta.created + (SHOW_SECONDS if worst.unschedulable else UNTOLD_SECONDS),
         job.meta.created + search.seconds,
         worst,
     )

@@ -39,6 +39,14 @@ def test_a_pod_without_a_machine_waits_for_capacity() -> None:
     )
 
 
+def test_what_nobody_told_is_shown_later_than_what_the_scheduler_says() -> None:
+    """A busy Job controller or scheduler is no trouble yet, and telling each step would make it busier."""
+    told, untold = _trouble([a_pod(0), _homeless(1, "0/2 nodes.")]), _trouble([a_pod(0), _homeless(1)])
+    unmade = _trouble([a_pod(0)])
+    shown = [found.shown - NOW for found in (told, untold, unmade) if found]
+    assert shown == [starting.SHOW_SECONDS, starting.UNTOLD_SECONDS, starting.UNTOLD_SECONDS]
+
+
 def test_pods_that_are_not_made_are_refused() -> None:
     found = _trouble([a_pod(0)], nodes=3)
     assert found is not None

@@ -1,0 +1,1 @@
+"""The operator under many pools, pods and queued jobs: `python -m bench.scale`."""

@@ -1,0 +1,73 @@
+"""When each job reached which phase, as a watch tells it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection
+
+import urllib3
+
+from tests.support.kube import Kube, Object
+
+_JOBS = "/apis/mlpools.dev/v1alpha1/trainingjobs"
+
+
+class Follow:
+    """Watches all TrainingJobs from the moment it is made.
+
+    Attributes:
+        reached: by phase, when each job was first seen in it.
+    """
+
+    def __init__(self, kube: Kube) -> None:
+        self.reached: dict[str, dict[str, float]] = defaultdict(dict)
+        self._kube = kube
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def wait(self, phase: str, names: Collection[str], seconds: float) -> None:
+        """Wait until all those jobs were in a phase.
+
+        Raises:
+            AssertionError: they were not in time.
+        """
+        self.wait_until(lambda: self.reached[phase].keys() >= set(names), f"{phase} of {len(names)}", seconds)
+
+    def wait_until(self, true: Callable[[], bool], what: str, seconds: float) -> None:
+        """Wait until something is true."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+            time.sleep(0.05)
+
+    def _follow(self) -> None:
+        while True:
+            listed = self._kube.request("GET", _JOBS)
+            for item in listed["items"]:
+                self._take(item)
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                self._watch(listed["metadata"]["resourceVersion"])
+
+    def _watch(self, version: str) -> None:
+        """Take what happens until the watch ends, or has missed something."""
+        pool = urllib3.PoolManager(ca_certs=str(self._kube.ca), retries=False, timeout=None)
+        answer = pool.request(
+            "GET",
+            f"{self._kube.server}{_JOBS}",
+            fields={"watch": "true", "resourceVersion": version},
+            headers={"Authorization": f"Bearer {self._kube.token}"},
+            preload_content=False,
+        )
+        for line in answer:
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                return
+            self._take(event["object"])
+
+    def _take(self, job: Object) -> None:
+        phase = job.get("status", {}).get("phase")
+        if phase:
+            self.reached[phase].setdefault(job["metadata"]["name"], time.monotonic())
