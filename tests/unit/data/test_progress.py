@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlpools.data import DataConnector, progress
@@ -47,6 +49,14 @@ def test_a_long_read_is_shown_and_cleared(monkeypatch: pytest.MonkeyPatch) -> No
     assert shown.endswith("\r")
 
 
+def test_whole_tables_are_watched_up_to_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 3.0)
+    pq.write_table(TABLE, tmp_path / "a.parquet", row_group_size=2)
+    assert len(DataConnector.from_parquet(str(tmp_path)).to_pandas(limit=8)) == 8
+    assert "/8.00" in screen.getvalue()
+
+
 def test_a_read_of_unknown_length_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = watch(monkeypatch)
     make_slow(monkeypatch, 3.0)
@@ -70,9 +80,10 @@ def test_a_read_that_fails_clears_the_bar(monkeypatch: pytest.MonkeyPatch) -> No
         yield TABLE
         raise OSError
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as caught:
         list(progress.watched(broken(), 40))  # type: ignore[arg-type]
-    assert screen.getvalue().endswith("\r")
+    assert caught.traceback  # and with it the frame that has the bar
+    assert screen.getvalue().endswith(" \r")
 
 
 def test_nobody_watches_a_pipe_or_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
