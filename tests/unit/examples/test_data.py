@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from mlpools.data import DataConnector
 from tests.support.flights import flights
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +30,13 @@ def test_the_page_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         exec(compile(block, str(PAGE), "exec"), names)
     assert names["first"].num_rows == 1_500
     assert names["far"].schema.names == ["carrier", "distance"]
+
+
+def test_the_page_names_each_way_in_and_out_and_no_other() -> None:
+    page = PAGE.read_text().partition("## If you come from")[0]
+    named = set(re.findall(r"`((?:from|to)_[a-z_]+)", page))
+    there = {name for name in dir(DataConnector) if name.startswith(("from_", "to_"))}
+    assert named == there - {"to_tables"}  # whole row groups, for those who write their own output
 
 
 def test_the_example_runs_from_anywhere(tmp_path: Path) -> None:
