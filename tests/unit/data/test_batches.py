@@ -66,11 +66,11 @@ def test_batches_are_exact_where_a_window_is_permuted_in_several_chunks() -> Non
     rows = 150_000
     table = pa.table({"row": np.arange(rows)})
     whole_order = order(Reading(7000, shuffle=True, window_rows=rows), [rows]).order(whole([rows]))
-    batches = list(read_batches(whole_order, lambda ranges: iter([table])))
+    batches = list(read_batches(whole_order, lambda ranges: iter([table]), ARROW))
     assert [batch.num_rows for batch in batches] == [7000] * 21 + [3000]
     found = np.concatenate([batch.column(0).to_numpy() for batch in batches])
     assert (np.sort(found) == np.arange(rows)).all()
-    resumed = read_batches(whole_order, lambda ranges: iter([table]), first=13)
+    resumed = read_batches(whole_order, lambda ranges: iter([table]), ARROW, first=13)
     assert next(resumed).equals(batches[13])
 
 
