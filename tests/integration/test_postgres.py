@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +26,8 @@ from mlpools.data.sql.query import Query
 from mlpools.data.sql.session import AdbcSession, Session
 from mlpools.data.sql.staging import Reading, stage
 from mlpools.data.writers.manifest import Manifest
-from mlpools.errors import DataNotReadable
+from mlpools.data.writers.tables import write_sql
+from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
 from mlpools.storage import Location, locate
 from tests.support.postgres import PASSWORD, Postgres
 
@@ -355,3 +358,61 @@ def test_a_column_that_cannot_be_cut(postgres: Postgres, column: str, words: str
     query = "SELECT 'NaN'::float8 AS id, 'a' AS word FROM numbers"
     with pytest.raises(DataNotReadable, match=words):
         DataConnector.from_sql(query, postgres.uri(), partition_on=column)
+
+
+_SCORES = pa.table({"a": [1, 2], "s": ["x", None], "at": pa.array([0, 1], pa.timestamp("us", "UTC"))})
+
+
+def _scores(postgres: Postgres) -> list[dict[str, Any]]:
+    table = DataConnector.from_sql("SELECT * FROM scores ORDER BY a", postgres.uri()).to_arrow()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def test_a_table_is_written_whole_or_not_at_all(postgres: Postgres) -> None:
+    postgres.execute("DROP TABLE IF EXISTS scores")
+    assert write_sql(_SCORES, postgres.uri(), "scores", mode="create") == 2
+    assert _scores(postgres) == _SCORES.to_pylist()
+
+    def breaking() -> Iterator[pa.RecordBatch]:
+        yield from _SCORES.to_batches()
+        raise OSError("the rows broke off")
+
+    for mode in ("append", "replace"):
+        with pytest.raises(OSError, match="broke off"):
+            write_sql(breaking(), postgres.uri(), "scores", mode=mode)  # type: ignore[arg-type]
+        assert _scores(postgres) == _SCORES.to_pylist()
+    write_sql(_SCORES, postgres.uri(), "scores")
+    assert len(_scores(postgres)) == 4
+    write_sql(_SCORES, postgres.uri(), "scores", mode="replace")
+    assert _scores(postgres) == _SCORES.to_pylist()
+
+
+def test_what_cannot_be_written_is_told_in_the_servers_words(postgres: Postgres) -> None:
+    with pytest.raises(OutputNotWritable, match=r"The table t of .*schema \"nosuch\" does not exist"):
+        write_sql(_SCORES, postgres.uri(), "t", mode="create", schema="nosuch")
+    with pytest.raises(OutputNotWritable, match=r"relation .*nosuch.* does not exist"):
+        write_sql(_SCORES, postgres.uri(), "nosuch")
+    with pytest.raises(OutputNotWritable, match="password authentication failed") as failure:
+        write_sql(_SCORES, postgres.uri(password="wr0ng"), "t")
+    assert "wr0ng" not in str(failure.value)
+    write_sql(_SCORES, postgres.uri(), "taken", mode="create")
+    with pytest.raises(OutputExists, match=r"The table taken of .* is there already"):
+        write_sql(_SCORES, postgres.uri(), "taken", mode="create")
+
+
+def test_reading_takes_bounded_memory(postgres: Postgres, tmp_path: Path) -> None:
+    """A result of 600 MB; parts and batches of several readers are far less."""
+    code = (
+        "import resource, sys\n"
+        "from mlpools.data import DataConnector\n"
+        "query = \"SELECT id, md5(id::text) || repeat('x', 968) AS s FROM generate_series(1, 600000) id\"\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "connector = DataConnector.from_sql(query, sys.argv[1], stage=sys.argv[2])\n"
+        "print(connector.num_rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    command = [sys.executable, "-c", code, postgres.uri(), str(tmp_path)]
+    done = subprocess.run(command, env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True)
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows == 600_000
+    assert megabytes < 400

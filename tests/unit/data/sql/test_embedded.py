@@ -15,9 +15,11 @@ import pytest
 from mlpools.data import DataConnector
 from mlpools.data.plan import resolve
 from mlpools.data.progress import reported_to
+from mlpools.data.sources import from_spec
 from mlpools.data.sql.session import BATCH_ROWS
 from mlpools.data.sql.source import SqlSource
-from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.errors import DataNotReadable, InvalidSpec, SecretMissing
+from tests.support.object_store import ObjectStore
 
 _ROWS = 3000
 
@@ -190,3 +192,28 @@ def test_a_job_hears_that_reading_gets_on(sqlite_file: Path) -> None:
         DataConnector.from_sql("SELECT id FROM t", connection, columns=["id"])
     connection.close()
     assert heard
+
+
+def test_rows_are_laid_down_in_an_object_store(sqlite_file: Path, object_store: ObjectStore) -> None:
+    address = str(sqlite_file).replace("%", "%25").replace("#", "%23")
+    arguments = ("SELECT id FROM t", f"sqlite://{address}")
+    first = DataConnector.from_sql(*arguments, stage="s3://bucket/checkpoints/uid/sql")
+    assert first.to_arrow()["id"].to_pylist() == list(range(_ROWS))
+    sqlite_file.unlink()
+    assert DataConnector.from_sql(*arguments, stage="s3://bucket/checkpoints/uid/sql").num_rows == _ROWS
+
+
+def test_a_job_finds_its_secret_by_the_name_of_the_data_set(
+    sqlite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpools.data.sql.source.CONNECTIONS_MOUNT", str(tmp_path))
+    section = {"connectionSecret": "sales-db", "query": "SELECT id, x FROM t"}
+    source = from_spec("train", {"sql": section, "columns": ["x"], "filter": "id < 10"})
+    with pytest.raises(SecretMissing, match=f"mounted at {tmp_path}/train"):
+        resolve(source)
+    (tmp_path / "train").mkdir()
+    address = str(sqlite_file).replace("%", "%25").replace("#", "%23")
+    (tmp_path / "train" / "uri").write_text(f"sqlite://{address}\n")
+    assert DataConnector.from_sources(source).to_arrow()["x"].to_pylist() == [i / 2 for i in range(10)]
+    with pytest.raises(InvalidSpec, match=r"data\.train\.sql has no field 'partitonOn'.*partitionOn"):
+        from_spec("train", {"sql": {**section, "partitonOn": "id"}})
