@@ -75,3 +75,27 @@ def test_no_option_of_the_api_was_forgotten_here() -> None:
         options = model.model_fields.get("options")
         fields = typing.get_args(options.annotation)[0].model_fields if options else {}
         assert {camel(field) for field in fields} == set(OPTIONS.get(camel(name), {}))
+
+
+@pytest.mark.parametrize(
+    ("source", "attributes"),
+    [
+        ({"delta": {"url": "/lake/a", "version": 0}}, {"url": "/lake/a", "version": 0, "timestamp": ""}),
+        (
+            {"delta": {"url": "/lake/a", "timestamp": "2026-05-01T00:00:00Z"}},
+            {"version": None, "timestamp": "2026-05-01T00:00:00Z"},
+        ),
+        (
+            {"iceberg": {"catalog": "prod", "table": "sales.orders", "snapshot": 4711}},
+            {"catalog": "prod", "table": "sales.orders", "snapshot": 4711},
+        ),
+        ({"iceberg": {"catalog": "prod", "table": "sales.orders"}}, {"snapshot": None}),
+        (
+            {"sql": {"connectionSecret": "db", "query": "SELECT 1", "partitionOn": "id"}},
+            {"query": "SELECT 1", "partition_on": "id"},
+        ),
+    ],
+)
+def test_fields_of_tables_reach_the_reader(source: dict[str, Any], attributes: dict[str, Any]) -> None:
+    made = from_spec("train", data(source))
+    assert {name: getattr(made, name) for name in attributes} == attributes
