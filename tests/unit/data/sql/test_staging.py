@@ -10,7 +10,7 @@ import pytest
 from mlpools.data.sql import staging
 from mlpools.data.sql.failures import ConnectionLost
 from mlpools.data.sql.query import Query
-from mlpools.data.sql.staging import PARTITIONS, Reading, stage
+from mlpools.data.sql.staging import PARTITIONS, Reading, readers, stage
 from mlpools.data.writers import commit
 from mlpools.data.writers.parts import PartsWriter
 from mlpools.errors import DataNotReadable
@@ -167,3 +167,8 @@ def test_a_caller_who_gives_up_ends_the_reading(tmp_path: Path) -> None:
 def test_no_rows_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataNotReadable, match="gave no rows"):
         stage(FragileDatabase(0), Query("SELECT id FROM t"), locate(tmp_path))
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(0.1, 1), (0.5, 2), (1, 4), (64, 4)])
+def test_readers_fit_into_the_memory(gib: float, expected: int) -> None:
+    assert readers(int(gib * 2**30)) == expected

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
+from mlpools import budgets
 from mlpools.data.progress import got_further
 from mlpools.data.sql.engines import Database
 from mlpools.data.sql.failures import ConnectionLost, short
@@ -28,11 +29,12 @@ from mlpools.storage import Location
 
 #: Seconds before a broken connection is made anew, and how often that is tried: a server may be restarting.
 PAUSES: Sequence[float] = (1, 5, 20)
-#: Connections at once, and ranges: more of these, since values are seldom spread evenly.
+#: Connections at once at most, and ranges: more of these, since values are seldom spread evenly.
 READERS = 4
 PARTITIONS = 16
-#: Every reader holds one encoded part.
 _PART_BYTES = 64 << 20
+#: What a reader may hold: an encoded part, a row group before and after encoding, the driver's batch.
+_READER_BYTES = 256 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +98,10 @@ class Reading:
         """
         if order.snapshot:
             return in_threads(
-                lambda item, check: self._retried(order, item, check), mine, READERS, self.alive
+                lambda item, check: self._retried(order, item, check),
+                mine,
+                readers(budgets.memory()),
+                self.alive,
             )
         assert holder is not None
         return [self._partition(order, item, holder, self.alive) for item in mine]
@@ -141,6 +146,11 @@ class Reading:
                     check()
                     writer.write(values.convert(batch))
         return Read(tuple(writer.parts), values.schema)
+
+
+def readers(memory: int) -> int:
+    """Return how many connections read at once within some bytes of memory."""
+    return max(1, min(READERS, memory // _READER_BYTES))
 
 
 def stage(
