@@ -145,6 +145,8 @@ def test_a_source_that_changes_meanwhile_is_packed_anew(
         with pytest.raises(DataNotReadable, match=r"29\.bin was replaced"):
             generate_shards(str(files), str(dest), target_shard_size_mb=9000 / MB)
     assert list(dest.glob("shard-*"))
+    packed = files / "a" / "00.bin"
+    packed.write_bytes(packed.read_bytes()[::-1])  # of the same size, and in a shard that is finished
     generate_shards(str(files), str(dest), target_shard_size_mb=9000 / MB)
     assert read(dest) == contents(files)
     assert len(list(dest.iterdir())) == 6
