@@ -88,6 +88,7 @@ def _pytest(name: str, folder: str, *options: str, program: str = "pytest") -> t
 def stages(*, full: bool) -> tuple[Stage, ...]:
     """All stages in their order: what is quick and most likely to fail comes first."""
     chosen = () if full else ("-m", "not full")
+    built = ("cluster", "services") if full else ("cluster",)
     return (
         Stage("lint", 1, (("ruff", "check", "."), ("ruff", "format", "--check", "."))),
         Stage("types", 1, (("mypy",),)),
@@ -97,7 +98,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage(
             "binaries",
             20,
-            (("python", "-m", "tools.preflight"), ("python", "-m", "tools.binaries", "cluster")),
+            (("python", "-m", "tools.preflight"), ("python", "-m", "tools.binaries", *built)),
         ),
         Stage("images", 6, (("python", "-m", "tools.images"),), cluster=True),
         Stage(
