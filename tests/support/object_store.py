@@ -55,6 +55,7 @@ class ObjectStore:
         honours_once: whether ``If-None-Match`` is heeded.
         keeps_attributes: whether ``x-amz-meta-`` headers are kept.
         etags: whether objects have ETags; without, only a time.
+        lists_bare_etags: whether ETags have no quotation marks in listings, as Azure's have none.
         heeds_if_match: whether a reader of another version is refused.
     """
 
@@ -67,6 +68,7 @@ class ObjectStore:
         self.honours_once = True
         self.keeps_attributes = True
         self.etags = True
+        self.lists_bare_etags = False
         self.heeds_if_match = True
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -190,10 +192,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._answer(200, f"{answer}</CompleteMultipartUploadResult>".encode())
 
     def _list(self, bucket: str, prefix: str) -> None:
+        marks = '"' if self.store.lists_bare_etags else ""
         names = sorted(name for name in self.store.objects if name.startswith(f"{bucket}/{prefix}"))
         entries = "".join(
             f"<Contents><Key>{escape(name.partition('/')[2])}</Key><Size>{len(self.store.objects[name])}</Size>"
-            f"<LastModified>2026-11-22T10:00:00.000Z</LastModified><ETag>{escape(self.store.etag(name))}</ETag>"
+            f"<LastModified>2026-11-22T10:00:00.000Z</LastModified><ETag>{escape(self.store.etag(name).strip(marks))}</ETag>"
             "</Contents>"
             for name in names
         )

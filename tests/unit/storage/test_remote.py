@@ -42,7 +42,7 @@ def test_an_object_s_life(store: ObjectStore, tmp_path: Path) -> None:
     assert not place.exists()
     place.write(b"")
     assert place.read() == b""
-    place.parent.delete_tree()
+    locate("s3://bucket").delete_tree()
     assert store.objects == {}
 
 
@@ -67,6 +67,14 @@ def test_names_of_folders_and_globs(store: ObjectStore) -> None:
     assert len(locate("s3://bucket/t").list(hidden=True)) == 5
     with pytest.raises(DataNotReadable, match=r"s3://bucket/u is not there or holds no \.parquet file"):
         match("s3://bucket/u", [".parquet"])
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_an_object_has_one_version_however_it_was_found(big: ObjectStore, bare: bool) -> None:
+    big.lists_bare_etags = bare
+    [listed] = locate("s3://bucket").list()
+    assert listed == BIG.info()
+    assert ranges.fetch(listed, 0, 10) == CONTENT[:10]
 
 
 def test_an_open_object_is_a_file_for_arrow(big: ObjectStore) -> None:
@@ -115,7 +123,7 @@ def test_an_object_that_is_replaced_is_noticed_before_a_byte_of_it_is_used(big: 
     big.objects["bucket/big"] = CONTENT[::-1]
     with pytest.raises(DataNotReadable, match=r"s3://bucket/big was replaced .* new files"):
         ranges.fetch(info, 0, 10)
-    assert big.asked[-1].if_match == info.version
+    assert big.asked[-1].if_match == f'"{info.version}"'
 
 
 @pytest.mark.parametrize("heeds", [True, False])

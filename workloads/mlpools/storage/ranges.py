@@ -24,6 +24,7 @@ GAP_BYTES = 1 << 20
 PIECE_BYTES = 8 << 20
 _CONNECTIONS = 16
 _CHUNK_BYTES = 1 << 20
+_BY_TIME = "modified"
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -90,8 +91,8 @@ def fetch(info: FileInfo, start: int, stop: int) -> bytearray:
 def _chunks(info: FileInfo, start: int, stop: int) -> Iterator[memoryview]:
     address = parse(info.url)
     options: dict[str, object] = {"range": (start, stop)}
-    if info.version.startswith('"'):  # a strong ETag; a weak one never equals itself here
-        options["if_match"] = info.version
+    if not info.version.startswith(("W/", _BY_TIME)):  # a weak ETag never equals itself here
+        options["if_match"] = f'"{info.version}"'
     answer = client.library().get(client.store(address), address.key, options=options)
     if version_of(answer.meta) != info.version:
         raise failures.replaced(info.url)
@@ -100,8 +101,12 @@ def _chunks(info: FileInfo, start: int, stop: int) -> Iterator[memoryview]:
 
 
 def version_of(meta: dict[str, object]) -> str:
-    """Return what changes when the object does: its ETag, else when it was last written."""
-    return str(meta["e_tag"] or meta["last_modified"])
+    """Return what changes when the object does: its ETag, else when it was last written.
+
+    Azure writes the quotation marks of ETags in answers, but not in listings.
+    """
+    etag = meta["e_tag"]
+    return str(etag).strip('"') if etag else f"{_BY_TIME} {meta['last_modified']}"
 
 
 def _forget_pool() -> None:

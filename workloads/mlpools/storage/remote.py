@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Who wrote an object, so that a writer knows its own one again when the answer to its request was lost.
-_WRITER = "mlpools-writer"
+#: Azure takes only letters, digits and _ in names of attributes.
+_WRITER = "mlpoolswriter"
 _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
 
@@ -174,7 +175,6 @@ class RemotePlace:
         keys = [parse(info.url).key for info in self.list(hidden=True)]
         if keys:
             self._writing(lambda: self._obstore.delete(self._store, keys))
-        self.delete()
 
     def honours_once(self) -> bool:
         folder = f"{self.address.key}/" if self.address.key else ""
