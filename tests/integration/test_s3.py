@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlpools.contract import CACHE_ENV
 from mlpools.data import DataConnector
 from mlpools.errors import DataNotReadable, OutputNotWritable
 from mlpools.storage import FileMissing, client, locate, match, ranges
@@ -28,10 +29,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def server(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def server(running: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
     for name, value in running.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(client.PATIENCE_ENV, "20")
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "pod-cache"))
     monkeypatch.setattr(client, "_stores", {})
     return running
 
@@ -155,3 +157,8 @@ def test_data_in_a_bucket(server: S3Server) -> None:
     connector = DataConnector.from_parquet("s3://data/t/*.parquet")
     assert connector.num_rows == 100_000
     assert connector.to_arrow().equals(table)
+    server.kill()
+    try:
+        assert connector.to_arrow().equals(table)  # from the cache
+    finally:
+        server.start()

@@ -235,6 +235,7 @@ def test_a_folder_of_somebody_else_is_not_believed(
     cache: FileCache, a: FileInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read(a, cache)
+    monkeypatch.delenv("MLPOOLS_CACHE")
     monkeypatch.setattr(os, "getuid", lambda: 12_345)
     assert anew(cache).open(a) is None
     monkeypatch.setenv("MLPOOLS_CACHE", str(cache.folder))

@@ -194,7 +194,7 @@ def test_data_that_does_not_fit_into_memory_gives_the_same_model(
     here.run()
     model = here.model()
     monkeypatch.setattr(trainer, "_DECODED_SHARE", -1.0)
-    monkeypatch.setattr(trainer.budgets, "memory", lambda workers: (1 << 30) // workers)
+    monkeypatch.setattr(trainer.budgets, "memory", lambda workers=1: (1 << 30) // workers)
     here.run(uid="uid-2", output=output(here, "Overwrite"))
     assert here.model() == model
     [rank] = read_json(here.output / "result.json")["ranks"]

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mlpools.data import reader
+from mlpools.data.cache.files import FileCache
 from mlpools.data.plan import Plan, PlannedFile, first_rows, require_rows
 
 _THREADS = 4
 
 
-def count(plan: Plan) -> Plan:
+def count(plan: Plan, cache: FileCache | None = None) -> Plan:
     """Return a plan with the rows of every unit, which shards and row numbers need.
 
     Units that are not known are read once, only in the columns that the filter looks at, and with a limit
     no further than it reaches.
+
+    Args:
+        plan: of files.
+        cache: holds what was fetched from remote places.
 
     Raises:
         DataNotReadable: a file cannot be read, or no row passes the filter.
@@ -25,17 +30,19 @@ def count(plan: Plan) -> Plan:
         return plan
     if plan.limit is None:
         with ThreadPoolExecutor(min(_THREADS, len(plan.files))) as pool:
-            files: Sequence[PlannedFile] = list(pool.map(lambda file: _counted(plan, file), plan.files))
+            files: Sequence[PlannedFile] = list(
+                pool.map(lambda file: _counted(plan, file, cache), plan.files)
+            )
     else:
-        files = _until(plan, plan.limit)
+        files = _until(plan, plan.limit, cache)
     return require_rows(first_rows(dataclasses.replace(plan, files=tuple(files))))
 
 
-def _until(plan: Plan, limit: int) -> Sequence[PlannedFile]:
+def _until(plan: Plan, limit: int, cache: FileCache | None) -> Sequence[PlannedFile]:
     files: list[PlannedFile] = []
     for file in plan.files:
         units = []
-        for unit, rows in zip(file.units, reader.count_rows(plan, file), strict=False):
+        for unit, rows in zip(file.units, reader.count_rows(plan, file, cache), strict=False):
             units.append(dataclasses.replace(unit, rows=rows))
             limit -= rows
             if limit <= 0:
@@ -46,7 +53,7 @@ def _until(plan: Plan, limit: int) -> Sequence[PlannedFile]:
     return files
 
 
-def _counted(plan: Plan, file: PlannedFile) -> PlannedFile:
-    rows = reader.count_rows(plan, file)
+def _counted(plan: Plan, file: PlannedFile, cache: FileCache | None) -> PlannedFile:
+    rows = reader.count_rows(plan, file, cache)
     units = (dataclasses.replace(unit, rows=found) for unit, found in zip(file.units, rows, strict=True))
     return dataclasses.replace(file, units=tuple(units))

@@ -100,11 +100,6 @@ def plan_files(
     )
 
 
-def open_planned(file: PlannedFile) -> pa.NativeFile:
-    """Open a file of a plan, and no other that took its place; see ``reading`` for what goes wrong."""
-    return locate(file.url).open(FileInfo(file.url, file.size, file.version))
-
-
 @contextmanager
 def reading(url: str, part: str = "") -> Iterator[None]:
     """Turn what goes wrong inside into a sentence that names the file.

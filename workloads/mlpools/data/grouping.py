@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 
 from mlpools.data import formats, groups
 from mlpools.data.blocks import Run, whole
-from mlpools.data.files import open_planned, reading
+from mlpools.data.files import reading
 from mlpools.data.formats import Bounds
 from mlpools.data.ingestor import DataIngestor
 from mlpools.data.plan import Plan
 from mlpools.data.sharding import RowRange
+from mlpools.storage import locate
 
 
 def ranges_of(ingestor: DataIngestor, column: str, rank: int, world_size: int) -> list[RowRange] | None:
@@ -55,7 +56,7 @@ def _bounds(plan: Plan, column: str) -> dict[int, Bounds | None]:
     found: dict[int, Bounds | None] = {}
     for file in plan.files:
         kind = formats.make(file.format, plan.options.get(file.format, {}))
-        with reading(file.url), open_planned(file) as opened:
+        with reading(file.url), locate(file.url).open(file.info) as opened:
             inspection = kind.inspect(opened, file.url)
         found |= {len(found) + i: inspection.bounds(unit.start, column) for i, unit in enumerate(file.units)}
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from mlpools import budgets
 from mlpools.contract import CACHE_ENV
 from mlpools.data import reader
 from mlpools.data.cache.decoded import DecodedCache
+from mlpools.data.cache.files import FileCache
 from mlpools.data.cache.shelf import Shelf
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
@@ -57,6 +58,8 @@ class ArrowIngestor:
         rows: Plan | pa.Table,
         *,
         cache: bool | None = None,
+        use_file_cache: bool = True,
+        file_cache_config: Mapping[str, Any] | None = None,
         again: bool = False,
     ) -> None:
         """Make an ingestor.
@@ -65,15 +68,28 @@ class ArrowIngestor:
             sources: what the rows come from.
             rows: the plan of their files, or the table that they are.
             cache: see ``from_sources``.
+            use_file_cache: see ``from_sources``.
+            file_cache_config: see ``from_sources``.
             again: the rows are read more than once.
         """
         self._sources = list(sources)
         self._rows = rows
         self._cache = cache
+        self._use_file_cache = use_file_cache
+        self._file_cache_config = file_cache_config
+        self._files = FileCache.from_config(file_cache_config) if use_file_cache else None
         self._again = again
 
     @classmethod
-    def from_sources(cls, sources: Sequence[DataSource], *, cache: bool | None = None, **kwargs: Any) -> Self:
+    def from_sources(
+        cls,
+        sources: Sequence[DataSource],
+        *,
+        cache: bool | None = None,
+        use_file_cache: bool = True,
+        file_cache_config: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Resolve the plan of sources.
 
         Args:
@@ -81,6 +97,8 @@ class ArrowIngestor:
             cache: keep decoded rows in the cache folder, to read them from there the next time. By default
                 where a cache folder was given (``MLPOOLS_CACHE``), the rows are read more than once, and
                 all of them fit.
+            use_file_cache: keep what is fetched from remote places on the local disk.
+            file_cache_config: where, and how much; see ``FileCache.from_config``.
             **kwargs: none is known.
 
         Raises:
@@ -93,11 +111,24 @@ class ArrowIngestor:
         files = [source for source in sources if not isinstance(source, MemorySource)]
         if bool(files) == bool(tables):
             raise InvalidSpec("A connector needs sources of one kind: either files or tables in memory.")
-        return cls(sources, resolve(files) if files else pa.concat_tables(tables), cache=cache)
+        return cls(
+            sources,
+            resolve(files) if files else pa.concat_tables(tables),
+            cache=cache,
+            use_file_cache=use_file_cache,
+            file_cache_config=file_cache_config,
+        )
 
     def for_epochs(self) -> Self:
         """Return the same rows for who reads them more than once."""
-        return type(self)(self._sources, self._rows, cache=self._cache, again=True)
+        return type(self)(
+            self._sources,
+            self._rows,
+            cache=self._cache,
+            use_file_cache=self._use_file_cache,
+            file_cache_config=self._file_cache_config,
+            again=True,
+        )
 
     @property
     def data_sources(self) -> list[DataSource]:
@@ -119,7 +150,7 @@ class ArrowIngestor:
         """Rows of each unit of the plan, counted when first asked for; a table in memory is one group."""
         if isinstance(self._rows, pa.Table):
             return [self._rows.num_rows]
-        self._rows = count(self._rows)
+        self._rows = count(self._rows, self._files)
         return self._rows.group_rows
 
     @property
@@ -139,7 +170,8 @@ class ArrowIngestor:
     def read(self, ranges: Sequence[RowRange] | None, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the ranges' rows in order; those of a table in memory without a copy."""
         if isinstance(self._rows, Plan):
-            return reader.read(self._rows, ranges, columns, cache=self._cache_for(ranges, columns))
+            cache = self._cache_for(ranges, columns)
+            return reader.read(self._rows, ranges, columns, cache=cache, files=self._files)
         table = self._rows.select(columns)
         if ranges is None:
             return iter([table] if table.num_rows else [])

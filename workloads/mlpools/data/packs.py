@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlpools.data.cache.cached_file import open_cached
+from mlpools.data.cache.files import FileCache
 from mlpools.data.crew import Crew
 from mlpools.data.files import reading
 from mlpools.data.formats.whole import Content, byte_strings
@@ -66,12 +68,18 @@ class PackReader:
     """Reads the files of a pack, several at a time."""
 
     def __init__(
-        self, content: Content, members: Sequence[FileInfo], schema: pa.Schema, piece_bytes: int
+        self,
+        content: Content,
+        members: Sequence[FileInfo],
+        schema: pa.Schema,
+        piece_bytes: int,
+        files: FileCache | None = None,
     ) -> None:
         self._content = content
         self._members = members
         self._schema = schema
         self._piece_bytes = piece_bytes
+        self._files = files
         self._crew = Crew(remote=locate(members[0].url).local is None)
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
@@ -96,19 +104,19 @@ class PackReader:
 
     def _load(self, info: FileInfo) -> Any:
         with reading(info.url):
-            return self._content.decode(load(info))
+            return self._content.decode(load(info, self._files))
 
     def close(self) -> None:
         """Stop what is under way."""
         self._crew.close()
 
 
-def load(info: FileInfo) -> bytes:
-    """Return a file's bytes, as they were when it was listed.
+def load(info: FileInfo, files: FileCache | None = None) -> bytes:
+    """Return a file's bytes, as they were when it was listed; remote ones from the cache if it has them.
 
     Raises:
         DataNotReadable: it is gone or was replaced.
     """
-    with locate(info.url).open(info) as file:
+    with open_cached(info, files) as file:
         data: bytes = file.read()
     return data

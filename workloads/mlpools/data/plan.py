@@ -65,6 +65,11 @@ class PlannedFile:
     members: tuple[FileInfo, ...] = ()
 
     @property
+    def info(self) -> FileInfo:
+        """The file as it was when it was listed."""
+        return FileInfo(self.url, self.size, self.version)
+
+    @property
     def identity(self) -> list[Any]:
         """What tells its bytes, and their meaning, from those of any other file or version of it."""
         return [self.url, self.size, self.version, self.digest, self.format, self.constants]

@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 from mlpools import budgets
 from mlpools.data import filters, formats, schemas
 from mlpools.data.ahead import read_ahead
+from mlpools.data.cache.cached_file import open_cached
 from mlpools.data.cache.decoded import DecodedCache
-from mlpools.data.files import open_planned, reading
-from mlpools.data.formats import Format, UnitReader
+from mlpools.data.cache.files import FileCache
+from mlpools.data.files import reading
+from mlpools.data.formats import Announces, Format, UnitReader
 from mlpools.data.formats.whole import Content
 from mlpools.data.packs import PackReader
 from mlpools.data.plan import Plan, PlannedFile, Unit
@@ -40,6 +42,7 @@ def read(
     *,
     budget: int | None = None,
     cache: DecodedCache | None = None,
+    files: FileCache | None = None,
 ) -> Iterator[pa.Table]:
     """Yield rows in order, in the plan's types; only the columns asked for are read.
 
@@ -52,12 +55,13 @@ def read(
         columns: which columns, in this order.
         budget: bytes for rows that are decoded and not yet used; by default from the container's memory.
         cache: holds decoded units, and is given those that it does not.
+        files: holds what was fetched from remote places, and is given what it does not.
 
     Raises:
         DataNotReadable: a file is gone, was replaced, is damaged, or has a value that does not fit.
     """
     budget = budget or _budget()
-    request = _request(plan, columns, budget // 4)
+    request = _request(plan, columns, budget // 4, files)
     limit = None
     if ranges is None:
         rows = (_END if unit.rows is None else unit.rows for _, unit in plan.units)
@@ -72,9 +76,9 @@ def read(
     return read_ahead(tables if limit is None else _first(tables, limit), budget // 4)
 
 
-def count_rows(plan: Plan, file: PlannedFile) -> Iterator[int]:
+def count_rows(plan: Plan, file: PlannedFile, files: FileCache | None = None) -> Iterator[int]:
     """Yield the rows of each unit of a file that pass the plan's filter; a unit that is known is not read."""
-    request = _request(plan, [], _budget() // 4)
+    request = _request(plan, [], _budget() // 4, files)
     with closing(_FileReader(file, request, plan.version)) as reader:
         for unit in file.units:
             yield sum(table.num_rows for table in reader.rows(unit)) if unit.rows is None else unit.rows
@@ -95,7 +99,8 @@ class _Request:
         piece_bytes: bigger units are read in pieces of this size.
         kinds: of files, by name.
         contents: of packs' files, by name.
-        identity: all of this, as JSON can say it.
+        files: see ``read``.
+        identity: all of this that decides about rows, as JSON can say it.
     """
 
     wanted: pa.Schema
@@ -104,10 +109,11 @@ class _Request:
     piece_bytes: int
     kinds: dict[str, Format]
     contents: dict[str, Content]
+    files: FileCache | None
     identity: list[Any]
 
 
-def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
+def _request(plan: Plan, columns: Sequence[str], piece_bytes: int, files: FileCache | None) -> _Request:
     every = pa.schema([*plan.schema, *plan.hidden])
     wanted = pa.schema([every.field(name) for name in columns])
     predicate = filters.parse(plan.filter) if plan.filter else None
@@ -126,6 +132,7 @@ def _request(plan: Plan, columns: Sequence[str], piece_bytes: int) -> _Request:
             name: formats.make_content(name, plan.options.get(name, {}))
             for name in names & formats.CONTENTS.keys()
         },
+        files=files,
         identity=[types, list(columns), plan.filter, piece_bytes, plan.options],
     )
 
@@ -135,7 +142,8 @@ def _read(
 ) -> Iterator[pa.Table]:
     for file, of_file in itertools.groupby(runs, key=lambda run: plan.units[run[0]][0]):
         with closing(_FileReader(file, request, plan.version)) as reader:
-            for group, run in of_file:
+            for (group, run), following in _with_next(of_file):
+                reader.following = plan.units[following[0]][1] if following else None
                 yield from _slices(reader.rows(plan.units[group][1], cache), run)
 
 
@@ -165,6 +173,11 @@ def _mapped(pieces: Iterator[pa.Table], cache: DecodedCache) -> list[pa.Table] |
             return None
         found.append(piece)
     return found
+
+
+def _with_next(runs: Iterable[_Run]) -> Iterator[tuple[_Run, _Run | None]]:
+    known = list(runs)
+    return zip(known, [*known[1:], None], strict=True)
 
 
 def _runs(parts: Iterable[RowRange]) -> Iterator[_Run]:
@@ -216,13 +229,18 @@ def _belonging(version: str) -> Iterator[None]:
 
 
 class _FileReader:
-    """One file of a plan, opened when a unit of it has to be decoded."""
+    """One file of a plan, opened when a unit of it has to be decoded.
+
+    Attributes:
+        following: the unit that will probably be read after the next one.
+    """
 
     def __init__(self, file: PlannedFile, request: _Request, version: str) -> None:
         self._file = file
         self._request = request
         self._version = version
         self._stored = pa.schema([field for field in request.needed if field.name not in file.constants])
+        self.following: Unit | None = None
         self._opened: tuple[UnitReader, str] | None = None
 
     def rows(self, unit: Unit, cache: DecodedCache | None = None) -> Iterator[pa.Table]:
@@ -235,6 +253,8 @@ class _FileReader:
     def _decoded(self, unit: Unit) -> Iterator[pa.Table]:
         reader, called = self._open()
         with reading(self._file.url, f"{called} {unit.start}"):
+            if isinstance(reader, Announces):
+                reader.announce([unit, self.following] if self.following else [unit])
             for stored in reader.read(unit):
                 table = self._complete(schemas.cast(stored, self._stored))
                 if self._request.passes is not None:
@@ -252,9 +272,10 @@ class _FileReader:
         file, piece_bytes = self._file, self._request.piece_bytes
         if file.members:
             content = self._request.contents[file.format]
-            return PackReader(content, file.members, self._stored, piece_bytes), "file"
+            return PackReader(content, file.members, self._stored, piece_bytes, self._request.files), "file"
         kind = self._request.kinds[file.format]
-        return kind.open(open_planned(file), file.url, self._stored, piece_bytes), kind.unit
+        opened = open_cached(file.info, self._request.files)
+        return kind.open(opened, file.url, self._stored, piece_bytes), kind.unit
 
     def _complete(self, table: pa.Table) -> pa.Table:
         """Add the columns that are not in the file, in their order."""

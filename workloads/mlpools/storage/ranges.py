@@ -22,7 +22,8 @@ T = TypeVar("T")
 GAP_BYTES = 1 << 20
 #: One connection is slower than the network: larger ranges are fetched in pieces side by side.
 PIECE_BYTES = 8 << 20
-_CONNECTIONS = 16
+#: Each holds a piece in memory.
+_CONNECTIONS = 8
 _CHUNK_BYTES = 1 << 20
 _BY_TIME = "modified"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -66,6 +66,14 @@ class UnitReader(Protocol):
 
     def close(self) -> None:
         """Let go of the file."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A ``UnitReader`` that knows which bytes a unit needs, so that they can be fetched before it is read."""
+
+    def announce(self, units: Sequence[Unit]) -> None:
+        """Begin to fetch what these units need. What was announced already is not fetched again."""
 
 
 class Format(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ from mlpools.data.formats import Bounds, Inspection
 from mlpools.data.formats.magic import is_no
 from mlpools.data.plan import Unit
 from mlpools.data.sizes import row_bytes
+from mlpools.storage import native
+from mlpools.storage.ranges import Range
 
 #: One read of a file's end gets most footers whole.
 _TAIL_BYTES = 1 << 16
@@ -60,15 +62,33 @@ class Parquet:
             pre_buffer=False,
             page_checksum_verification=self.page_checksums,
         )
-        return _RowGroups(reader, schema, piece_bytes)
+        return _RowGroups(file, reader, schema, piece_bytes)
 
 
 class _RowGroups:
-    def __init__(self, reader: pq.ParquetFile, schema: pa.Schema, piece_bytes: int) -> None:
+    def __init__(
+        self, file: pa.NativeFile, reader: pq.ParquetFile, schema: pa.Schema, piece_bytes: int
+    ) -> None:
+        self._file = file
         self._reader = reader
+        self._announced: set[int] = set()
         self._schema = schema
         self._columns = schema.names
         self._piece_bytes = piece_bytes
+
+    def announce(self, units: Sequence[Unit]) -> None:
+        """Begin to fetch the column chunks of these row groups, if the file is a remote one."""
+        if isinstance(self._file, native.NativeFile):
+            new = [unit.start for unit in units if unit.start not in self._announced]
+            self._announced.update(new)
+            self._file.prefetch(part for group in new for part in self._chunks(group))
+
+    def _chunks(self, group: int) -> Iterator[Range]:
+        meta = self._reader.metadata.row_group(group)
+        for chunk in (meta.column(i) for i in range(meta.num_columns)):
+            if chunk.path_in_schema.split(".")[0] in self._columns:
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                yield start, start + chunk.total_compressed_size
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
         """Yield a row group, whole if it is small.
