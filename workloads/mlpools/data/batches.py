@@ -51,13 +51,13 @@ class Form(Generic[R]):
     Attributes:
         of: makes them of a record batch that was read.
         join: makes one of several.
-        window: makes one of tables, of which rows are taken in any order.
+        window: makes one, of which rows are taken in any order, of tables and the number of their rows.
         take: returns a copy of the rows at some positions.
     """
 
     of: Callable[[pa.RecordBatch], R]
     join: Callable[[list[R]], R]
-    window: Callable[[list[pa.Table]], R]
+    window: Callable[[Iterator[pa.Table], int], R]
     take: Callable[[R, Indices], R]
 
 
@@ -150,7 +150,7 @@ def _select(tables: Iterator[pa.Table], blocks: Sequence[Block]) -> Iterator[pa.
     rest: list[pa.Table] = []
     for block in blocks:
         cover = block.cover
-        pieces, rest = _fill(tables, rest, cover.rows)
+        pieces = _fill(tables, rest, cover.rows)
         if isinstance(block.rows, range):
             yield from pieces
             continue
@@ -162,11 +162,8 @@ def _select(tables: Iterator[pa.Table], blocks: Sequence[Block]) -> Iterator[pa.
             position += piece.num_rows
 
 
-def _fill(
-    tables: Iterator[pa.Table], rest: list[pa.Table], rows: int
-) -> tuple[list[pa.Table], list[pa.Table]]:
-    """Take so many rows from what is left of the last table and from further ones; return what is over."""
-    held: list[pa.Table] = []
+def _fill(tables: Iterator[pa.Table], rest: list[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield so many rows, of what is left of the last table and of further ones; keep what is over."""
     found = 0
     while found < rows:
         table = rest.pop() if rest else next(tables, None)
@@ -174,11 +171,11 @@ def _fill(
             _check_rows(found, rows)
             break
         wanted = rows - found
-        held.append(table if table.num_rows <= wanted else table.slice(0, wanted))
         if table.num_rows > wanted:
-            rest = [table.slice(wanted)]
-        found += held[-1].num_rows
-    return held, rest
+            rest.append(table.slice(wanted))
+            table = table.slice(0, wanted)
+        found += table.num_rows
+        yield table
 
 
 def _permuted(read: Read, windows: Sequence[tuple[Window, int]], form: Form[R]) -> Iterator[R]:
@@ -186,17 +183,17 @@ def _permuted(read: Read, windows: Sequence[tuple[Window, int]], form: Form[R]) 
     tables = _rows(read, [block for window, _ in windows for block in window.blocks])
     rest: list[pa.Table] = []
     for window, done in windows:
-        held, rest = _fill(tables, rest, window.num_rows)
-        rows = form.window(held)
+        rows = form.window(_fill(tables, rest, window.num_rows), window.num_rows)
         for positions in window.chunks(done):
             yield form.take(rows, positions)
+        del rows  # or two windows would be in memory while the next one is filled
 
 
-def _together(held: list[pa.Table]) -> pa.RecordBatch:
+def _together(tables: Iterator[pa.Table], rows: int) -> pa.RecordBatch:
     """Join tables into one batch, column by column, giving back each one's pieces as it is copied."""
-    schema = held[0].schema
-    columns = pa.concat_tables(held).columns
-    held.clear()
+    joined = pa.concat_tables(tables)
+    schema, columns = joined.schema, joined.columns
+    del joined
     for i, column in enumerate(columns):
         columns[i] = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return pa.RecordBatch.from_arrays(columns, schema=schema)

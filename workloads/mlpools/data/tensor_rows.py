@@ -5,7 +5,6 @@ To convert each batch by itself costs more than to decode it: a few microseconds
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -92,26 +91,33 @@ def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
         rest = pa.concat_batches([part._rest for part in parts])
         return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
 
-    def window(tables: list[pa.Table]) -> TensorRows:
-        parts = [of(batch) for table in _of_some_size(tables) for batch in table.to_batches()]
-        numbers = {name: _rows_together([part._numbers[name] for part in parts]) for name in names}
-        rest = pa.concat_batches([part._rest for part in parts])
-        return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
+    def window(tables: Iterator[pa.Table], rows: int) -> TensorRows:
+        position = 0
+        numbers: dict[str, npt.NDArray[np.generic]] = {}
+        rest = []
+        for table in _of_some_size(tables):
+            for part in map(of, table.to_batches()):
+                for name, array in part._numbers.items():
+                    if name not in numbers:
+                        numbers[name] = np.empty((rows, *array.shape[1:]), array.dtype)
+                    _turn(array, numbers[name][position : position + len(array)])
+                position += part.num_rows
+                rest.append(part._rest)
+        return TensorRows(layout, numbers, pa.concat_batches(rest), rows)
 
     return Form(of, join, window, TensorRows.take)
 
 
-def _of_some_size(tables: list[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the tables, small ones joined, each of which is let go of before the next is made."""
-    waiting, some, rows = collections.deque(tables), [], 0
-    tables.clear()
-    while waiting:
-        some.append(waiting.popleft())
-        rows += some[-1].num_rows
-        if rows >= _TOGETHER_ROWS or not waiting:
-            table = some[0] if len(some) == 1 else pa.concat_tables(some).combine_chunks()
-            some, rows = [], 0
-            yield table
+def _of_some_size(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the tables, small ones joined."""
+    some: list[pa.Table] = []
+    for table in tables:
+        some.append(table)
+        if sum(each.num_rows for each in some) >= _TOGETHER_ROWS:
+            yield some[0] if len(some) == 1 else pa.concat_tables(some).combine_chunks()
+            some.clear()
+    if some:
+        yield pa.concat_tables(some).combine_chunks()
 
 
 def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
@@ -119,15 +125,7 @@ def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.ge
     return np.concatenate([part.T for part in parts], axis=-1).T
 
 
-def _rows_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
-    """Join arrays by rows; each row of a matrix lies in one piece, to be taken at the cost of one value."""
-    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    whole = np.empty(shape, parts[0].dtype)
-    position = 0
-    while parts:
-        part = parts.pop(0)
-        for start in range(0, len(part), _TURNED_ROWS):
-            some = part[start : start + _TURNED_ROWS]
-            whole[position : position + len(some)] = some
-            position += len(some)
-    return whole
+def _turn(source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> None:
+    """Copy rows; each row of a matrix comes to lie in one piece, to be taken at the cost of one value."""
+    for start in range(0, len(source), _TURNED_ROWS):
+        target[start : start + _TURNED_ROWS] = source[start : start + _TURNED_ROWS]
