@@ -90,6 +90,7 @@ def memory_rows(runs: Runs) -> list[Row]:
         target = 400.0 if name.startswith(OURS) and "workers" not in name else None
         rows += [
             Row(f"{name}: private memory, peak", watched.private, "MB", target=target),
+            Row(f"{name}: of that the imported libraries'", watched.imported, "MB"),
             Row(f"{name}: mapped files, peak", watched.mapped, "MB"),
         ]
     return rows

@@ -43,6 +43,7 @@ class Run:
         cpu: CPU-seconds of all epochs, of the process and its descendants.
         rows: of one epoch.
         total: sum of everything that was computed; the same for all loaders.
+        imported: what ``private`` was before the first epoch: the libraries' own.
         private: peak of anonymous and shared memory of all its processes in MB; 0 = not watched.
         mapped: peak of files mapped, the decoded cache and the libraries' code, in MB.
     """
@@ -52,6 +53,7 @@ class Run:
     cpu: float
     rows: int
     total: float
+    imported: float = 0.0
     private: float = 0.0
     mapped: float = 0.0
 
@@ -71,6 +73,7 @@ def run(name: str, folder: Path, *, cache: Path, watch: bool = False) -> Run:
         watch: look at its memory; it takes a few percent of the speed.
     """
     process = _start([name, str(folder)], cache)
+    imported = memory(process.pid)[0] if watch else 0.0
     peak = [0.0, 0.0]
     watcher = threading.Thread(target=_watch, args=(process, peak))
     if watch:
@@ -78,7 +81,7 @@ def run(name: str, folder: Path, *, cache: Path, watch: bool = False) -> Run:
     [found] = _finish([process])
     if watch:
         watcher.join()
-    return Run(**{**found, "private": peak[0], "mapped": peak[1]})
+    return Run(**{**found, "imported": imported, "private": peak[0], "mapped": peak[1]})
 
 
 def run_ranks(folder: Path, world: int) -> float:
@@ -98,7 +101,8 @@ def run_tree(name: str, folder: Path) -> tuple[float, float]:
 
 
 def _start(arguments: Sequence[str], cache: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    """Start a process, and wait until it has imported what it needs."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "bench.measured", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -106,13 +110,13 @@ def _start(arguments: Sequence[str], cache: Path) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "MLPOOLS_CACHE": str(cache), "PYTHONWARNINGS": "ignore"},
     )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
 
 
 def _finish(processes: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    """Let processes begin together once all have imported what they need; return what they found."""
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
+    """Let processes begin together; return what they found."""
     for process in processes:
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
