@@ -22,6 +22,9 @@ from mlpools_operator.domain.observed import PodChild, Resource
 from mlpools_operator.metrics import Metrics
 
 _AT_ONCE = 32
+#: Reads in a second, on average: with more jobs each is asked less often. A job's progress is written every
+#: ten seconds at most, which a thousand jobs still get; beyond, what starts and ends needs the processor.
+_A_SECOND = 100.0
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 #: A pod that answered so late that it was not waited for is left alone, longer each time: were many of them
 #: asked in every round, the rounds would take longer for all.
@@ -109,11 +112,11 @@ class Probe:
         async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as session:
             while True:
                 started = loop.time()
-                await self.round(session)
-                await asyncio.sleep(max(0.0, started + seconds - loop.time()))
+                asked = await self.round(session)
+                await asyncio.sleep(max(0.0, started + interval(seconds, asked) - loop.time()))
 
-    async def round(self, session: aiohttp.ClientSession) -> None:
-        """Ask every running job once, a bounded number at a time."""
+    async def round(self, session: aiohttp.ClientSession) -> int:
+        """Ask every running job once, a bounded number at a time; return how many were asked."""
         targets = list(self._targets())
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -127,6 +130,7 @@ class Probe:
         self._handed = {uid: it for uid, it in self._handed.items() if self._may_be_asked_for(uid)}
         running = {target.uid for target in targets}
         self._silent = {uid: silence for uid, silence in self._silent.items() if uid in running}
+        return len(due)
 
     def _targets(self) -> Iterator[Target]:
         for _, pod in self._store.all("Pod"):
@@ -178,6 +182,11 @@ class Probe:
                 return
         self._handed[target.uid] = (now, report)
         self._queue.add(target.key)
+
+
+def interval(seconds: float, asked: int) -> float:
+    """Return the seconds from one round to the next: as it was set, longer after one that asked many."""
+    return max(seconds, asked / _A_SECOND)
 
 
 def checked(report: Report) -> Report:

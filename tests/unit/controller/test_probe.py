@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from mlpools.contract import Report
-from mlpools_operator.controller.probe import Probe, checked
+from mlpools_operator.controller.probe import Probe, checked, interval
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.read import entry
 from mlpools_operator.controller.store import Key, Store
@@ -253,3 +253,15 @@ def test_what_a_status_could_not_hold_is_left_out() -> None:
     assert len(report.metrics) == 16
     assert "nan" not in report.metrics
     assert len(report.message) == 512
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(0, 2.0), (200, 2.0), (1_000, 10.0)])
+def test_many_jobs_are_asked_less_often(asked: int, seconds: float) -> None:
+    assert interval(2.0, asked) == seconds
+
+
+async def test_a_round_says_how_many_it_asked(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        assert await probe.probe.round(probe._session) == 1
+        gang.pod(2, phase="Succeeded")
+        assert await probe.probe.round(probe._session) == 0
