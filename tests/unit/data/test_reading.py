@@ -159,7 +159,7 @@ def test_a_file_far_larger_than_memory_streams(tmp_path: Path, kind: str) -> Non
         pq.write_table(table, tmp_path / "x.parquet", row_group_size=rows)
         del table
     code = LIMITED.format(more=more, url=str(tmp_path), source=source)
-    environ = {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "2"}
+    environ = {"PYTHONPATH": ":".join(sys.path), "ARROW_DEFAULT_MEMORY_POOL": "system"}
     program = [sys.executable, "-c", code]
     done = subprocess.run(program, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpools.data import DataConnector, ParquetSource, ShardedDataConnector
+from mlpools.data import CsvSource, DataConnector, ParquetSource, ShardedDataConnector
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.sources import from_spec
@@ -133,6 +133,21 @@ def test_a_selection_that_makes_no_sense_is_refused_before_reading(
 ) -> None:
     with pytest.raises(error, match=words):
         plan_of(days, **selection)
+
+
+def test_sources_of_several_formats_are_read_one_after_the_other(tmp_path: Path) -> None:
+    write(tmp_path / "b.parquet", pa.table({"x": pa.array([1, 2], pa.int32()), "y": [0.5, 1.5]}))
+    (tmp_path / "a.csv").write_text("x;y\n3;2\n4;3\n")
+    semicolons = CsvSource((f"{tmp_path}/a.csv",), {"delimiter": ";"})
+    connector = DataConnector.from_sources([ParquetSource((f"{tmp_path}/b.parquet",)), semicolons])
+    assert connector.to_arrow().to_pydict() == {"x": [1, 2, 3, 4], "y": [0.5, 1.5, 2.0, 3.0]}
+    assert connector.num_rows == 4
+    with pytest.raises(InvalidSpec, match="need the same options"):
+        resolve([semicolons, CsvSource((f"{tmp_path}/a.csv",))])
+    with pytest.raises(InvalidSpec, match="need the same filter"):
+        resolve([semicolons, ParquetSource((f"{tmp_path}/b.parquet",), filter="x > 1")])
+    with pytest.raises(InvalidSpec, match="limit is for one source"):
+        resolve([semicolons, ParquetSource((f"{tmp_path}/b.parquet",), limit=1)])
 
 
 def test_a_missing_column_does_not_matter_if_it_is_not_chosen(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def plan_files(
         hidden=hidden,
         filter=selection.filter,
         limit=selection.limit,
-        options={format_name: dict(options)} if options else {},
+        options={format_name: dict(options)},
         version=version,
     )
 

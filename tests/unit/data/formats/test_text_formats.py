@@ -13,7 +13,7 @@ from mlpools.data import DataConnector
 from mlpools.data.counting import count
 from mlpools.data.plan import resolve
 from mlpools.data.sources import CsvSource, JsonSource
-from mlpools.errors import DataNotReadable
+from mlpools.errors import DataNotReadable, InvalidSpec
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -125,6 +125,12 @@ def test_guesses_that_do_not_meet_name_both_files(tmp_path: Path) -> None:
     ):
         csv(tmp_path)
     assert csv(tmp_path, types={"x": "string"})["x"].to_pylist() == ["1", "one"]
+
+
+def test_a_filter_is_checked_before_anything_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "x\n1\n")
+    with pytest.raises(InvalidSpec, match="column 'x', which is int64, with 'a'"):
+        resolve(CsvSource((str(path),), filter="x > 'a'"))
 
 
 def test_empty_files_among_others_do_not_matter(tmp_path: Path) -> None:
