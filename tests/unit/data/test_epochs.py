@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlpools.contract import CACHE_ENV
 from mlpools.data import DataConnector, ShardedDataConnector, mixing
 from mlpools.data.formats import parquet
 from mlpools.data.sharding import RowRange
@@ -214,6 +216,26 @@ def test_slices_are_spread_where_small_ranges_are_cheap(monkeypatch: pytest.Monk
     assert sorted(found) == list(range(40_000))
     assert max(found[:500]) > 30_000
     assert min(found[:500]) < 10_000
+
+
+@pytest.mark.parametrize("cache", [True, None, False])
+def test_batches_of_sorted_files_are_like_random_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cache: bool | None
+) -> None:
+    """64 row groups sorted by label, in windows of a tenth of the rows; without a cache it is said.
+
+    In a pod, which has a cache folder, a shuffle uses it without being told.
+    """
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    monkeypatch.setattr(mixing, "_WINDOW_BYTES", 8 * 52_000)
+    rows = 64 * 8192
+    pq.write_table(pa.table({"row": range(rows)}), tmp_path / "0.parquet", row_group_size=8192)
+    connector = DataConnector.from_sources(f"{tmp_path}/*.parquet", cache=cache)
+    batches = [batch.column(0).to_numpy() for batch in connector.to_batches(8192, shuffle=True)]
+    assert (np.sort(np.concatenate(batches)) == np.arange(rows)).all()
+    worst = max(abs(np.mean(batch < rows // 2) - 0.5) for batch in batches)
+    assert (worst < 5 * 0.5 / 8192**0.5) == (cache is not False)
+    assert any("mixes better" in record.getMessage() for record in caplog.records) == (cache is False)
 
 
 def test_a_window_is_counted_in_bytes_of_memory(files: str) -> None:

@@ -140,6 +140,7 @@ SHAPES = {
     "in any order": shuffled(GROUPS),
     "texts and nulls": shuffled([f"k{key}" if key % 7 else None for key in GROUPS]),
     "one group": [1] * 100,
+    "groups of one size": keys_of([5] * 60),
     "sorted within no row group": [
         key for i in range(0, len(GROUPS), 50) for key in shuffled(GROUPS[i : i + 50])
     ],
@@ -186,8 +187,9 @@ def test_batches_are_of_whole_groups(tmp_path: Path, shape: str) -> None:
     assert len({tuple(order) for order in orders}) == 3
 
 
-def test_a_stop_goes_on_with_the_groups_that_are_left(tmp_path: Path) -> None:
-    write(tmp_path, SHAPES["in any order"], 3, 50)
+@pytest.mark.parametrize("shape", ["in any order", "groups of one size"])
+def test_a_stop_goes_on_with_the_groups_that_are_left(tmp_path: Path, shape: str) -> None:
+    write(tmp_path, SHAPES[shape], 3, 50)
     seen, states = [], []
     for shard in shards(tmp_path, 2):
         batches = shard.to_batches(5, shuffle=True)
@@ -198,7 +200,7 @@ def test_a_stop_goes_on_with_the_groups_that_are_left(tmp_path: Path) -> None:
         seen += [
             row for batch in shard.to_batches(5, shuffle=True) for row in batch.column("row").to_pylist()
         ]
-    assert sorted(seen) == list(range(len(GROUPS)))
+    assert sorted(seen) == list(range(len(SHAPES[shape])))
     other = shards(tmp_path, 2)[0]
     other.load_state_dict(states[1])
     with pytest.raises(InvalidSpec, match="other data"):

@@ -73,6 +73,13 @@ class Rows:
         return self if isinstance(self.ingestor, WholeGroups) else Rows(ingestor, self.ranges)
 
     @functools.cached_property
+    def for_shuffle(self) -> Reader:
+        """What reads them in a shuffle, whose windows come back to the same row groups as later epochs do."""
+        for_epochs = getattr(self.ingestor, "for_epochs", None)
+        reader: Reader = self.ingestor if for_epochs is None else for_epochs()
+        return reader
+
+    @functools.cached_property
     def blocks(self) -> list[Block]:
         """All of them, in the plan's order; they may have to be counted first."""
         if self.ranges is None:
@@ -267,7 +274,8 @@ class Epochs:
     def _stored(
         self, position: Position, columns: Sequence[str], form: Form[R], worker: int, size: int | None
     ) -> Iterator[R]:
-        read = functools.partial(self._rows.ingestor.read, columns=columns)
+        reader = self._rows.for_shuffle if position.reading.shuffle else self._rows.ingestor
+        read = functools.partial(reader.read, columns=columns)
         if self._as_stored(position):
             reading = position.reading
             tables = read(self._rows.ranges)

@@ -99,7 +99,7 @@ class Iteration:
             return (batch for table in self.to_tables(names) for batch in table.combine_chunks().to_batches())
         if epoch is not None:
             self._outputs[0].set_epoch(epoch)
-        mixing = self._mixing(self._ingestor, names) if shuffle else Mixing()
+        mixing = self._mixing(names) if shuffle else Mixing()
         reading = mixing.reading(batch_size, shuffle=shuffle, drop_last=drop_last_batch)
         return self._outputs[0].run(reading, names, equal=bool(self._share.equal), seed=seed)
 
@@ -140,7 +140,7 @@ class Iteration:
             self._new_output(share),
             TensorLayout(pa.schema([self.schema.field(name) for name in names]), **tensors),
             names,
-            self._mixing(self._again, names) if shuffle else Mixing(),
+            self._mixing(names) if shuffle else Mixing(),
             batch_size=batch_size,
             shuffle=shuffle,
             drop_last=drop_last_batch,
@@ -212,7 +212,7 @@ class Iteration:
         for_epochs = getattr(self._ingestor, "for_epochs", None)
         return self._ingestor if for_epochs is None or self._group_column else for_epochs()
 
-    def _mixing(self, ingestor: DataIngestor, columns: Sequence[str]) -> Mixing:
+    def _mixing(self, columns: Sequence[str]) -> Mixing:
         rows = self._rows.num_rows // self._share.world_size
         rows_each = self.num_rows / max(1, rows) if self._group_column else 1.0
-        return Mixing.choose(ingestor, columns, rows, rows_each)
+        return Mixing.choose(self._again, columns, rows, rows_each)

@@ -155,7 +155,7 @@ class Outputs(Iteration):
         self, batch_size: int, names: Sequence[str], *, shuffle: bool, drop_last: bool
     ) -> Callable[[], Iterator[pa.RecordBatch]]:
         """Return what begins the next epoch of an output whose library reads ahead of the loop."""
-        mixing = self._mixing(self._again, names) if shuffle else Mixing()
+        mixing = self._mixing(names) if shuffle else Mixing()
         reading = mixing.reading(batch_size, shuffle=shuffle, drop_last=drop_last)
         output = self._new_output(self._share, read_ahead=True)
         return functools.partial(output.run, reading, names, equal=bool(self._share.equal))
