@@ -121,6 +121,8 @@ class ArrowIngestor:
 
     def for_epochs(self) -> Self:
         """Return the same rows for who reads them more than once."""
+        if self._again:
+            return self
         return type(self)(
             self._sources,
             self._rows,
