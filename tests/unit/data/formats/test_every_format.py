@@ -26,6 +26,7 @@ from mlpools.data.plan import Plan, resolve
 from mlpools.data.sources import FileSource, from_spec
 from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.gang import Gang
+from tests.support.object_store import ObjectStore
 
 SCHEMA = pa.schema({"n": pa.int64(), "f": pa.float64(), "t": pa.string()})
 
@@ -136,6 +137,19 @@ def test_shards_together_are_the_rows_that_were_written(way: str, data: st.DataO
         shards = [sharded.get_shard(Gang(rank, world)).to_arrow() for rank in range(world)]
     assert whole.schema == expected.schema
     assert whole.to_pylist() == pa.concat_tables(shards).to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_files_in_a_bucket(way: str, object_store: ObjectStore) -> None:
+    kind, ending, options, write = WAYS[way]
+    table = pa.table({"n": range(20), "f": [0.5] * 20, "t": [f"text {i}" for i in range(20)]})
+    for part in range(2):
+        content = write(table.slice(10 * part, 10), 4)
+        object_store.objects[f"bucket/t/part={part}/x{ending}"] = content
+    sharded = ShardedDataConnector.from_sources(source(kind, "s3://bucket/t", options))
+    shards = [sharded.get_shard(Gang(rank, 3)).to_arrow() for rank in range(3)]
+    expected = table.append_column("part", pa.array([0] * 10 + [1] * 10))
+    assert pa.concat_tables(shards).to_pylist() == expected.to_pylist()
 
 
 @pytest.fixture(params=WAYS)
