@@ -6,10 +6,14 @@ import datetime
 import decimal
 import math
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -315,3 +319,21 @@ def test_a_layout_survives_pickling() -> None:
     layout = TensorLayout(table.schema, stack={"x": ["a", "b"]}, fill={"a": 3})
     again = pickle.loads(pickle.dumps(layout))
     assert again.convert(table)["x"].tolist() == [[1, 1], [3, 2]]
+
+
+def test_numbers_become_tensors_without_pandas(tmp_path: Path) -> None:
+    """To import it takes longer than to read a first row group."""
+    table = pa.table({"f": [1.5, None], "i": [1, 2], "b": [True, False], "d": pa.array([1, 2], pa.date32())})
+    pq.write_table(table, tmp_path / "data.parquet")
+    program = (
+        "import sys\n"
+        "from mlpools.data import DataConnector\n"
+        "from mlpools.data.tensors import TensorLayout\n"
+        "connector = DataConnector.from_parquet(sys.argv[1])\n"
+        "layout = TensorLayout(connector.schema, stack={'x': ['f', 'b']})\n"
+        "print([layout.convert(batch) for batch in connector.to_batches(1)])\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=True, env={"PYTHONPATH": "workloads"}
+    )
