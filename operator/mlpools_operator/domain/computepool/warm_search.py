@@ -12,6 +12,10 @@ from mlpools_operator.domain.attempt import scheduler_words
 from mlpools_operator.domain.observed import PodChild
 from mlpools_operator.domain.pool.capacity import Finding
 
+#: A lack is dated back by so much, at most: the next placeholders may have their machines within the same
+#: second, by another clock than this process's, and what they find is the newer news all the same.
+_SKEW_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -49,6 +53,5 @@ def look(
     if now < until:
         return Search(look_after=until - now)
     words = next((pod.unschedulable for pod in left if pod.unschedulable), "")
-    return Search(
-        Finding(family, until, scheduler_words.short(words) or "the scheduler found no machine in time")
-    )
+    said = scheduler_words.short(words) or "the scheduler found no machine in time"
+    return Search(Finding(family, until - min(patience, _SKEW_SECONDS), said))

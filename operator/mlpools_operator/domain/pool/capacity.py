@@ -71,7 +71,8 @@ def choose(
     """
     names = families.order(spec)
     ours = (finding for finding in (*findings, *_told(before)) if finding.family in names)
-    newest = max(ours, key=lambda it: (it.at, it.lacking, it.family), default=None)
+    # Of one second what was got counts: who lacked something looks again, and often finds it at once.
+    newest = max(ours, key=lambda it: (it.at, not it.lacking, it.lacking, it.family), default=None)
     if newest is not None:
         at = newest.at
         family = families.following(spec, newest.family) if newest.lacking else newest.family

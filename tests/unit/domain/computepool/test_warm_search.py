@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, ComputePoolStatus
 from mlpools_operator.domain.computepool.warm_search import Search, look
 from mlpools_operator.domain.observed import Meta, PodChild
+from mlpools_operator.domain.pool import capacity
 from mlpools_operator.domain.pool.capacity import Finding
 from tests.support.domain_values import NOW
 
@@ -21,7 +25,7 @@ def seen(*pods: PodChild, idle_for: float = 600.0) -> Search:
 
 def test_what_is_lacking_is_told_when_patience_ends() -> None:
     assert seen(warm("a", 59)) == Search(look_after=1.0)
-    lack = Finding("large", NOW, "0/1 nodes are available: 1 Insufficient cpu")
+    lack = Finding("large", NOW - 60, "0/1 nodes are available: 1 Insufficient cpu")
     assert seen(warm("a", 60)) == Search(lack)
     placed = warm("b", 90, node="node-1", scheduled=NOW - 80)
     assert seen(placed, warm("a", 60)) == Search(lack), "some are not all"
@@ -38,3 +42,21 @@ def test_placeholders_of_another_shape_and_those_that_go_say_nothing() -> None:
     assert seen() == seen(other) == Search()
     assert seen(replace(old, meta=replace(old.meta, deleting=True))) == Search()
     assert seen(replace(old, phase="Failed")) == Search()
+
+
+@pytest.mark.parametrize("skew", [0.0, -2.0, 2.0])
+def test_machines_that_are_found_at_once_are_newer_news_than_the_lack_before(skew: float) -> None:
+    """The API server's clock says when a pod got its machine; seconds are all that it tells."""
+    pool = ComputePoolSpec(instance_family="large", backup_instance_families=("larger",), max_nodes=4)
+    lack = seen(warm("a", 60)).finding
+    before = ComputePoolStatus(instance_family="larger", lacked_capacity=capacity.remember(lack))
+    got = Finding("larger", NOW + skew)
+    choice = capacity.choose(pool, before, [got], NOW + 1)
+    assert (choice.family, choice.finding) == ("larger", got)
+
+
+def test_of_one_second_what_was_got_counts() -> None:
+    pool = ComputePoolSpec(instance_family="large", backup_instance_families=("larger",), max_nodes=4)
+    got, lacked = Finding("larger", NOW), Finding("large", NOW, "Insufficient cpu")
+    for findings in ([got, lacked], [lacked, got]):
+        assert capacity.choose(pool, ComputePoolStatus(), findings, NOW).finding == got
