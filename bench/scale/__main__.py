@@ -35,7 +35,7 @@ from tests.support.waiting import wait_for
 from tools.record import Row, write
 
 NAMESPACES = tuple(f"team-{number}" for number in range(20))
-GANG = 4
+GANG = 5
 #: Nodes of the pool before which all the others queue.
 SERVED = 40
 #: Jobs that leave that queue, and gangs that end, while everything else is there.
@@ -61,6 +61,12 @@ class Bench:
     def add(self, what: str, value: float, unit: str, target: float | None = None) -> None:
         """Note a figure."""
         self.rows.append(Row(what, value, unit, target=target))
+
+    def add_requests(self, what: str, did: Snapshot, by: float) -> None:
+        """Note the operator's requests by verb and resource, divided by something."""
+        for (verb, resource), times in sorted(did.requests.items()):
+            if times and resource != "leases":
+                self.add(f"{what}: {verb} {resource}", times / by, "requests")
 
     @contextmanager
     def span(self) -> Iterator[list[Snapshot]]:
@@ -120,9 +126,7 @@ def gangs(bench: Bench, pools: int, number: int) -> list[Object]:
     written = did.count() - did.count("computepools/status")
     bench.add(f"{what}: operator's writes per gang until it runs", written / number, "requests", 6)
     bench.add(f"{what}: pools' status writes per gang", did.count("computepools/status") / number, "requests")
-    for (verb, resource), times in sorted(did.requests.items()):
-        if times and resource != "leases":
-            bench.add(f"{what}: {verb} {resource} per gang", times / number, "requests")
+    bench.add_requests(f"{what}, per gang", did, number)
     for kind in ("TrainingJob", "ComputePool"):
         bench.add(f"{what}: one pass over a {kind}, median", 1000 * did.pass_seconds(kind, 0.5), "ms")
         bench.add(
@@ -228,7 +232,7 @@ def idle(bench: Bench) -> None:
     (did,) = found
     running = len(bench.follow.reached["Running"]) - len(bench.follow.reached["Succeeded"])
     bench.add(f"idle, {running} jobs run: operator's CPU", 100 * did.cpu / IDLE_SECONDS, "% of a core")
-    bench.add("idle: operator's writes a minute", did.count() * 60 / IDLE_SECONDS, "requests")
+    bench.add_requests("idle, a minute", did, IDLE_SECONDS / 60)
 
 
 def restart(bench: Bench) -> None:
@@ -295,7 +299,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pools", type=int, default=1_000)
-    parser.add_argument("--gangs", type=int, default=1_250, help=f"of {GANG} pods each")
+    parser.add_argument("--gangs", type=int, default=1_000, help=f"of {GANG} pods each")
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--print", action="store_true", help="write no file")
     chosen = parser.parse_args()

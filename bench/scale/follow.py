@@ -45,11 +45,12 @@ class Follow:
 
     def _follow(self) -> None:
         while True:
-            listed = self._kube.request("GET", _JOBS)
-            for item in listed["items"]:
-                self._take(item)
-            with contextlib.suppress(urllib3.exceptions.HTTPError):
+            with contextlib.suppress(urllib3.exceptions.HTTPError):  # at the end nobody answers any more
+                listed = self._kube.request("GET", _JOBS)
+                for item in listed["items"]:
+                    self._take(item)
                 self._watch(listed["metadata"]["resourceVersion"])
+            time.sleep(0.2)
 
     def _watch(self, version: str) -> None:
         """Take what happens until the watch ends, or has missed something."""
