@@ -60,6 +60,16 @@ def volume(instance: Instance, flights: data.Flights) -> Path:
     return next(path for path in found if (path / "flights" / "train").exists())
 
 
+@pytest.fixture(scope="session")
+def outside(instance: Instance) -> str:
+    """An address of this machine that pods reach, as they would a service outside of their cluster."""
+    # What comes from a pod gets the instance's own address, which this machine can answer.
+    hook = "{ type nat hook postrouting priority 100 ; }"
+    chain = f"add table ip outside; add chain ip outside leave {hook};"
+    instance.inside.run("nft", f'{chain} add rule ip outside leave oifname "uplink" masquerade')
+    return instance.gateway
+
+
 @pytest.fixture
 def training(cluster: Kubectl, volume: Path) -> Iterator[Training]:
     """Makes pools and TrainingJobs on the flights, and removes them after the test."""

@@ -420,7 +420,7 @@ JOB_RULES = (
     _job(
         "spec.data.*.delta",
         "two versions",
-        _delta(url="/lake/a", version=3, timestamp="2026-01-01T00:00:00Z"),
+        _delta(url="/lake/a", version=0, timestamp="2026-01-01T00:00:00Z"),
         _delta(url="/lake/a", timestamp="2026-01-01T00:00:00Z"),
     ),
     _job("spec.data.*.dataset.root", _PLACE, _dataset(root="sets"), _dataset(root="/data/sets")),

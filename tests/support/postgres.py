@@ -22,12 +22,13 @@ _TRIES = 5
 
 
 class Postgres:
-    """A server on 127.0.0.1 and on a socket in its folder; it asks for a password and offers TLS.
+    """A server on one address and on a socket in its folder; it asks for a password and offers TLS.
 
     PostgreSQL refuses to run as root, so there it runs as ``nobody``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         # Below /tmp: the name of a socket has room for 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="mlpools-pg-", dir="/tmp"))
         self._data = self.folder / "data"
@@ -42,6 +43,8 @@ class Postgres:
         command = ["initdb", "--pgdata", str(self._data), "--username", USER, "--encoding=UTF8", "--no-sync"]
         secured = ["--auth=scram-sha-256", "--pwfile", str(self.folder / "password"), "--locale=C.UTF-8"]
         self._run([*command, *secured])
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
         self._make_certificate()
         self.start()
         return self
@@ -62,7 +65,7 @@ class Postgres:
     ) -> str:
         """The address with user and password; ``more`` are parameters of libpq."""
         query = f"?{urlencode(more)}" if more else ""
-        return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}{query}"
+        return f"postgresql://{user}:{quote(password, safe='')}@{self.address}:{self.port}/{database}{query}"
 
     def start(self) -> None:
         """Start the server on a free port; another program may take that one first."""
@@ -98,7 +101,7 @@ class Postgres:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "unix_socket_directories": str(self.folder),
             "fsync": "off",
             "ssl": "on",

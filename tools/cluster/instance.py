@@ -107,6 +107,18 @@ class Instance:
         return [Node(each, NODES, self._processes, self.control) for each in files]
 
     @property
+    def gateway(self) -> str:
+        """This machine's address on its uplink.
+
+        Raises:
+            ToolError: it does not run.
+        """
+        uplink = self._uplink()
+        if uplink is None:
+            raise ToolError(f"There is no cluster {self.name}; `python -m tools.cluster up` makes it.")
+        return uplink.host
+
+    @property
     def inside(self) -> Entrance:
         """The way into its namespaces.
 

@@ -102,7 +102,7 @@ def at_most_one(fields: tuple[str, str], message: str) -> Rule:
     return Rule(
         f"!has(self.{camel(first)}) || !has(self.{camel(second)})",
         message,
-        lambda model: not getattr(model, first) or not getattr(model, second),
+        lambda model: any(getattr(model, name) in (None, ()) for name in fields),
     )
 
 
