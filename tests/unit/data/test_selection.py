@@ -164,7 +164,6 @@ def test_a_spec_says_all_of_it(days: Path) -> None:
         "columns": ["x"],
         "filter": "y = 4",
         "limit": 3,
-        "shuffle": True,
     }
     source = from_spec("train", raw)
     assert source == ParquetSource(

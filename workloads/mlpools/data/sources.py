@@ -123,9 +123,8 @@ KINDS: Mapping[str, str] = {
     "delta": "mlpools.data.lakes.delta:DeltaSource",
     "iceberg": "mlpools.data.lakes.iceberg:IcebergSource",
 }
-#: What a spec says beside its kind. How rows are shuffled and cached is not the source's business.
+#: What a spec says beside its kind.
 _SELECTION = ("columns", "filter", "limit")
-_USE = ("shuffle", "cache")
 
 
 def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
@@ -135,7 +134,7 @@ def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
         InvalidSpec: it is of no known kind or of several, or a field is missing or unknown.
     """
     where = f"data.{name}"
-    check_keys(where, raw, (*KINDS, *_SELECTION, *_USE))
+    check_keys(where, raw, (*KINDS, *_SELECTION))
     kinds = [key for key in raw if key in KINDS]
     if len(kinds) != 1:
         raise InvalidSpec(f"{where} needs exactly one of {', '.join(KINDS)}, but has {len(kinds)} of them.")
