@@ -106,7 +106,7 @@ def test_a_full_queue_lets_the_next_in_when_there_is_room(bench: Bench) -> None:
 
 def test_a_head_of_higher_priority_takes_nodes_and_both_are_told(bench: Bench) -> None:
     rules(bench, preemption="LowerPriority")
-    bench.operator().wait_ready()
+    bench.operator(progress_seconds="600").wait_ready()  # the words would tell of it
     hold(bench, 3)
     bench.kubelet.run(bench.kubelet.pods("holder", 1, 3))
     bench.phase("holder", "Running")
