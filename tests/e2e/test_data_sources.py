@@ -99,7 +99,8 @@ def test_a_query_is_read_once_and_in_parallel(training: Training, database: Post
     assert sum(rank["data"]["train"]["rows"] for rank in ranks) == count
     late = {"train": {"sql": {**query, "connectionSecret": "late"}}}
     training.submit("early", nodes=1, xgboost=QUICK, data=late)
-    assert "Secret late" in training.until("early", reason="SecretMissing")["queue"]["message"]
+    waiting = training.until("early", phase="Queued", reason="SecretMissing")
+    assert "Secret late of namespace default" in condition(waiting, "Admitted")["message"]
     make_secret(training.cluster, "late", {"uri": database.uri()})
     assert condition(training.ended("early"), "Complete")["status"] == "True"
 

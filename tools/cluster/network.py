@@ -40,13 +40,23 @@ def disconnect_instance(instance: str, uplink: addresses.Uplink | None) -> None:
         ToolError: the uplink of that name is another's.
     """
     device = host_device(instance)
+    there = _addresses(device)
+    if there is None:
+        return
+    if uplink is None or uplink.host not in there:
+        raise ToolError(f"Another cluster named {instance} runs, with another state folder.")
+    try:
+        HERE.run("ip", "link", "delete", device)
+    except ToolError:
+        if _addresses(device) is not None:  # and the kernel was not a moment quicker
+            raise
+
+
+def _addresses(device: str) -> list[str] | None:
+    """The addresses of a device of the host; None if there is no such device."""
     listed = json.loads(HERE.run("ip", "-json", "-4", "address"))
     found = {link["ifname"]: [each["local"] for each in link["addr_info"]] for link in listed}
-    if device not in found:
-        return
-    if uplink is None or uplink.host not in found[device]:
-        raise ToolError(f"Another cluster named {instance} runs, with another state folder.")
-    HERE.run("ip", "link", "delete", device)
+    return found.get(device)
 
 
 def connect_node(number: int, count: int, pid: int, outer: Entrance, inside: Entrance) -> None:
