@@ -54,6 +54,8 @@ class Kubectl:
             raise ToolError(f"kubectl {arguments[0]} gave no answer within {seconds:.0f} s.") from error
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+            if arguments[0] == "exec":  # what the program said comes before kubectl's own word about its end
+                words = [" ".join(words[-2:])]
             raise ToolError(f"kubectl {' '.join(arguments[:3])} failed: {words[-1]}")
         return done.stdout.decode(errors="replace")
 

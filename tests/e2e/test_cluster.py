@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,22 @@ def test_pods_on_two_nodes_reach_each_other(
 ) -> None:
     kubectl, (first, second) = Kubectl(pair[0].kubeconfig), workload
     assert {pod["spec"]["nodeName"] for pod in workload} == {"node1", "node2"}
-    for asking, other in ((first, "pair-1"), (second, "pair-0")):
+
+    def unheard(asking: dict[str, Any], other: str) -> str | None:
+        """A container runs before its server listens and before its name is in the DNS."""
         url = f"http://{other}.pair.default.svc.cluster.local:8080"
-        assert execute(kubectl, asking, f"timeout 5 wget -qO- {url}").strip() == other
+        try:
+            answer = execute(kubectl, asking, f"timeout 5 wget -qO- {url}").strip()
+        except ToolError as error:
+            return str(error)
+        return None if answer == other else answer
+
+    for asking, other in ((first, "pair-1"), (second, "pair-0")):
+        wait_for(f"an answer of {other}", partial(unheard, asking, other), seconds=15)
 
     def one_sided() -> str | None:
-        answers = execute(kubectl, first, "for i in $(seq 8); do timeout 5 wget -qO- http://balanced; done")
+        ask = "for i in $(seq 8); do timeout 5 wget -qO- http://balanced; done; true"
+        answers = execute(kubectl, first, ask)
         return None if set(answers.split()) == {"pair-0", "pair-1"} else answers
 
     wait_for("a Service of two pods", one_sided, seconds=15)
