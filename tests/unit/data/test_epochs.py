@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlpools.contract import CACHE_ENV
-from mlpools.data import DataConnector, ShardedDataConnector, mixing
+from mlpools.data import DataConnector, ShardedDataConnector, mixing, sizes
 from mlpools.data.formats import parquet
 from mlpools.data.sharding import RowRange
 from mlpools.errors import InvalidSpec
@@ -240,8 +240,8 @@ def test_batches_of_sorted_files_are_like_random_draws(
 
 def test_a_window_is_counted_in_bytes_of_memory(files: str) -> None:
     connector = DataConnector.from_parquet(files)
-    assert mixing.row_bytes(connector._ingestor, ["row"]) == 8
-    assert mixing.row_bytes(connector._ingestor, ["row", "text"]) >= 8 + 32
+    assert sizes.stored_row_bytes(connector._ingestor, ["row"]) == 8
+    assert sizes.stored_row_bytes(connector._ingestor, ["row", "text"]) >= 8 + 32
 
 
 def test_a_row_group_is_decoded_once_for_ranges_that_follow_on_one_another(

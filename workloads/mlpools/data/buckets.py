@@ -19,7 +19,7 @@ from mlpools import budgets
 from mlpools.data.groups import codes
 from mlpools.data.hashing import hash64
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
-from mlpools.data.mixing import row_bytes
+from mlpools.data.sizes import stored_row_bytes
 from mlpools.data.sources import MemorySource, ParquetSource
 from mlpools.errors import DataNotReadable
 
@@ -43,7 +43,7 @@ def hash_shuffle(ingestor: DataIngestor, column: str, rank: int, world_size: int
         InvalidSpec: the column's type cannot be grouped by.
     """
     root = budgets.cache_folder() / "groups"
-    expected = int(sum(ingestor.group_rows) * row_bytes(ingestor, ingestor.schema.names) / world_size)
+    expected = int(sum(ingestor.group_rows) * stored_row_bytes(ingestor, ingestor.schema.names) / world_size)
     room = budgets.disk(root)
     if 2 * expected > room:
         raise DataNotReadable(

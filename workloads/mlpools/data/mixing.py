@@ -5,20 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from mlpools import budgets
 from mlpools.data.ingestor import DataIngestor
 from mlpools.data.order import RankOrder, Reading
+from mlpools.data.sizes import stored_row_bytes
 
 #: Rows that are permuted together take no more than this, and no more than an eighth of what there is.
 _WINDOW_BYTES = 128 << 20
 _WINDOW_SHARE = 8
 #: A page of four-byte values: the smallest piece that a disk reads at once.
 SLICE_ROWS = 1024
-#: Guess for a value of variable length, and how much larger than on disk such a column is in memory.
-_TEXT_BYTES = 32
-_UNPACKED = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Mixing:
             rows_each: of them, where what is ordered are groups and not rows.
         """
         memory = min(_WINDOW_BYTES, budgets.memory() // _WINDOW_SHARE)
-        window = max(1, int(memory / (row_bytes(ingestor, columns) * rows_each)))
+        window = max(1, int(memory / (stored_row_bytes(ingestor, columns) * rows_each)))
         cheap = getattr(ingestor, "random_access", None)
         slices = rows > window and cheap is not None and cheap(int(rows * rows_each), columns)
         return cls(window, SLICE_ROWS if slices else 0)
@@ -61,18 +57,6 @@ class Mixing:
         return Reading(batch_size, True, num_workers, drop_last, window, self.slice_rows)
 
 
-def row_bytes(ingestor: DataIngestor, columns: Sequence[str]) -> float:
-    """Return about how many bytes a row takes in memory."""
-    kinds = [ingestor.schema.field(name).type for name in columns]
-    fixed = sum((width for width in map(_width, kinds) if width is not None), 0.0)
-    guess = fixed + _TEXT_BYTES * sum(_width(kind) is None for kind in kinds)
-    plan = getattr(ingestor, "plan", None)
-    if guess == fixed or plan is None:
-        return max(1.0, guess)
-    on_disk = sum(file.size for file in plan.files) / max(1, sum(ingestor.group_rows))
-    return float(max(guess, fixed + _UNPACKED * on_disk))
-
-
 def quality(order: RankOrder) -> str:
     """Say how good a shuffle in windows of whole row groups is; empty where it is as good as any."""
     reading = order.reading
@@ -85,12 +69,3 @@ def quality(order: RankOrder) -> str:
         f"a batch may have {imbalance:.1%} of its rows too many of one; by chance it is {chance:.1%}. "
         "A cache folder with room for the decoded rows (MLPOOLS_CACHE), or smaller row groups, mixes better."
     )
-
-
-def _width(kind: pa.DataType) -> float | None:
-    if pa.types.is_dictionary(kind):
-        kind = kind.index_type
-    try:
-        return float(kind.bit_width) / 8
-    except ValueError:
-        return None

@@ -12,9 +12,9 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from mlpools.data.ingestor import DataIngestor
-from mlpools.data.mixing import row_bytes
 from mlpools.data.outputs.parts import divide
 from mlpools.data.sharding import RowRange, everything
+from mlpools.data.sizes import stored_row_bytes
 from mlpools.data.sources import MemorySource
 
 #: Rows in memory go to the object store in pieces of about so many bytes.
@@ -44,7 +44,7 @@ class _Rows(Datasource):  # type: ignore[misc]  # ray has no types
         super().__init__()
         self._ingestor = ingestor
         self._ranges = everything(ingestor.group_rows) if ranges is None else list(ranges)
-        self._row_bytes = row_bytes(ingestor, ingestor.schema.names)
+        self._row_bytes = stored_row_bytes(ingestor, ingestor.schema.names)
 
     def get_name(self) -> str:
         return "mlpools"
