@@ -159,15 +159,20 @@ def as_sources(given: DataSource | str | Sequence[DataSource | str]) -> list[Dat
     return [ParquetSource((item,)) if isinstance(item, str) else item for item in items]
 
 
-def check_keys(where: str, raw: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse a field that does not exist.
+def check_keys(
+    where: str, raw: Mapping[str, Any], known: Sequence[str], *, needed: Sequence[str] = ()
+) -> None:
+    """Refuse a field that does not exist, and the absence of one that is needed.
 
     Raises:
-        InvalidSpec: with the name that was probably meant.
+        InvalidSpec: with the name that was probably meant, or that is absent.
     """
     for key in raw:
         if key not in known:
             raise InvalidSpec(f"{where} has no field {key!r}. {at_hand(key, known, 'Fields')}")
+    for key in needed:
+        if not raw.get(key):
+            raise InvalidSpec(f"{where} needs {key}.")
 
 
 def texts(given: str | Sequence[str]) -> tuple[str, ...]:

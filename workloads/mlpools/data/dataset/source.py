@@ -11,7 +11,6 @@ from mlpools.data.dataset.version import DatasetVersion
 from mlpools.data.parts import plan_parts
 from mlpools.data.plan import Plan, Selection
 from mlpools.data.sources import check_keys
-from mlpools.errors import InvalidSpec
 from mlpools.storage import locate
 
 
@@ -38,10 +37,7 @@ class DatasetSource(Selection):
         Raises:
             InvalidSpec: a field is missing, or nothing says where data sets lie.
         """
-        check_keys(name, raw, ("root", "name", "version"))
-        for field in ("name", "version"):
-            if not raw.get(field):
-                raise InvalidSpec(f"{name} needs {field}.")
+        check_keys(name, raw, ("root", "name", "version"), needed=("name", "version"))
         return cls(str(raw["name"]), str(raw["version"]), layout.root_of(raw.get("root")).url, **selection)
 
     def info(self) -> DatasetVersion:

@@ -58,9 +58,7 @@ class DeltaSource(Selection):
         Raises:
             InvalidSpec: a field is missing or unknown.
         """
-        check_keys(name, raw, ("url", "version", "timestamp"))
-        if not raw.get("url"):
-            raise InvalidSpec(f"{name} needs url.")
+        check_keys(name, raw, ("url", "version", "timestamp"), needed=("url",))
         return cls(raw["url"], raw.get("version"), raw.get("timestamp") or "", **selection)
 
     def __str__(self) -> str:

@@ -46,10 +46,7 @@ class IcebergSource(Selection):
         Raises:
             InvalidSpec: a field is missing or unknown.
         """
-        check_keys(name, raw, ("catalog", "table", "snapshot"))
-        for field in ("catalog", "table"):
-            if not raw.get(field):
-                raise InvalidSpec(f"{name} needs {field}.")
+        check_keys(name, raw, ("catalog", "table", "snapshot"), needed=("catalog", "table"))
         return cls(raw["catalog"], raw["table"], raw.get("snapshot"), **selection)
 
     def __getstate__(self) -> dict[str, Any]:

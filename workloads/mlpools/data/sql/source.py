@@ -51,10 +51,8 @@ class SqlSource(Selection):
         Raises:
             InvalidSpec: a field is missing or unknown.
         """
-        check_keys(name, raw, ("connectionSecret", "query", "partitionOn"))
-        for field in ("connectionSecret", "query"):
-            if not raw.get(field):
-                raise InvalidSpec(f"{name} needs {field}.")
+        needed = ("connectionSecret", "query")
+        check_keys(name, raw, (*needed, "partitionOn"), needed=needed)
         mount = Path(CONNECTIONS_MOUNT, name.removeprefix("data.").removesuffix(".sql"))
         return cls(raw["query"], mount, raw.get("partitionOn") or "", **selection)
 
