@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,51 +54,50 @@ class Predicate(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class All:
-    """Both are true."""
+class _Pair:
+    """Two predicates of which one side's value can decide for both.
+
+    Attributes:
+        decides: that value; the other one needs both sides, and unknown is what is left.
+    """
 
     left: Predicate
     right: Predicate
+
+    decides: ClassVar[bool]
 
     @property
     def columns(self) -> frozenset[str]:
         """The columns it looks at."""
         return self.left.columns | self.right.columns
+
+    def outcomes(self, schema: pa.Schema, lookup: Lookup) -> Outcomes:
+        """Return what it can be for the rows of a unit."""
+        sides = (self.left.outcomes(schema, lookup), self.right.outcomes(schema, lookup))
+        return frozenset(
+            self.decides if self.decides in pair else None if None in pair else not self.decides
+            for pair in itertools.product(*sides)
+        )
+
+
+class All(_Pair):
+    """Both are true."""
+
+    decides = False
 
     def expression(self, schema: pa.Schema) -> pc.Expression:
         """Return it for rows of a schema."""
         return self.left.expression(schema) & self.right.expression(schema)
 
-    def outcomes(self, schema: pa.Schema, lookup: Lookup) -> Outcomes:
-        """Return what it can be for the rows of a unit."""
-        sides = (self.left.outcomes(schema, lookup), self.right.outcomes(schema, lookup))
-        return frozenset(
-            False if False in pair else None if None in pair else True for pair in itertools.product(*sides)
-        )
 
-
-@dataclasses.dataclass(frozen=True)
-class Either:
+class Either(_Pair):
     """At least one is true."""
 
-    left: Predicate
-    right: Predicate
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """The columns it looks at."""
-        return self.left.columns | self.right.columns
+    decides = True
 
     def expression(self, schema: pa.Schema) -> pc.Expression:
         """Return it for rows of a schema."""
         return self.left.expression(schema) | self.right.expression(schema)
-
-    def outcomes(self, schema: pa.Schema, lookup: Lookup) -> Outcomes:
-        """Return what it can be for the rows of a unit."""
-        sides = (self.left.outcomes(schema, lookup), self.right.outcomes(schema, lookup))
-        return frozenset(
-            True if True in pair else None if None in pair else False for pair in itertools.product(*sides)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
