@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections import defaultdict
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection
 
 import urllib3
 
+from bench.scale.watch import watch
 from tests.support.kube import Kube, Object
 
 _JOBS = "/apis/mlpools.dev/v1alpha1/trainingjobs"
@@ -46,27 +46,9 @@ class Follow:
     def _follow(self) -> None:
         while True:
             with contextlib.suppress(urllib3.exceptions.HTTPError):  # at the end nobody answers any more
-                listed = self._kube.request("GET", _JOBS)
-                for item in listed["items"]:
-                    self._take(item)
-                self._watch(listed["metadata"]["resourceVersion"])
+                for _, job in watch(self._kube, _JOBS):
+                    self._take(job)
             time.sleep(0.2)
-
-    def _watch(self, version: str) -> None:
-        """Take what happens until the watch ends, or has missed something."""
-        pool = urllib3.PoolManager(ca_certs=str(self._kube.ca), retries=False, timeout=None)
-        answer = pool.request(
-            "GET",
-            f"{self._kube.server}{_JOBS}",
-            fields={"watch": "true", "resourceVersion": version},
-            headers={"Authorization": f"Bearer {self._kube.token}"},
-            preload_content=False,
-        )
-        for line in answer:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                return
-            self._take(event["object"])
 
     def _take(self, job: Object) -> None:
         phase = job.get("status", {}).get("phase")

@@ -8,7 +8,6 @@ process of its own, so that it takes no time from what is measured.
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import sys
 import threading
@@ -16,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import urllib3
-
+from bench.scale.watch import watch
 from mlpools.contract import STATUS_PORT, Report
 from mlpools_operator.domain.naming import SELECTOR
 from tests.support.kube import ApiError, Kube
@@ -41,30 +39,10 @@ class Kubelets:
         """Follow the pods until the process is ended."""
         for _ in range(_WORKERS):
             threading.Thread(target=self._worker, daemon=True).start()
-        version = ""
         while True:
-            listed = self._kube.request("GET", _PODS, query={"labelSelector": SELECTOR})
-            for pod in listed["items"]:
-                self._take(pod)
-            version = listed["metadata"]["resourceVersion"]
-            self._follow(version)
-
-    def _follow(self, version: str) -> None:
-        query = {"watch": "true", "resourceVersion": version, "labelSelector": SELECTOR}
-        pool = urllib3.PoolManager(ca_certs=str(self._kube.ca), retries=False, timeout=None)
-        answer = pool.request(
-            "GET",
-            f"{self._kube.server}{_PODS}",
-            fields=query,
-            headers={"Authorization": f"Bearer {self._kube.token}"},
-            preload_content=False,
-        )
-        for line in answer:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                return
-            if event["type"] != "DELETED":
-                self._take(event["object"])
+            for event, pod in watch(self._kube, _PODS, labelSelector=SELECTOR):
+                if event != "DELETED":
+                    self._take(pod)
 
     def _take(self, pod: dict[str, Any]) -> None:
         """Queue what is to be done with a pod, once."""
