@@ -84,9 +84,7 @@ class Instance:
     @cached_property
     def control(self) -> ControlPlane:
         """Its control plane; known once `up` has given it an address."""
-        uplink = self._uplink()
-        if uplink is None:
-            raise ToolError(f"There is no cluster {self.name}; `python -m tools.cluster up` makes it.")
+        uplink = self._known_uplink()
         site = Site("0.0.0.0", addresses.BRIDGE, uplink.instance, addresses.API_PORT)
         return ControlPlane(
             self.state,
@@ -113,10 +111,7 @@ class Instance:
         Raises:
             ToolError: it does not run.
         """
-        uplink = self._uplink()
-        if uplink is None:
-            raise ToolError(f"There is no cluster {self.name}; `python -m tools.cluster up` makes it.")
-        return uplink.host
+        return self._known_uplink().host
 
     @property
     def inside(self) -> Entrance:
@@ -194,6 +189,12 @@ class Instance:
     def _uplink(self) -> Uplink | None:
         path = self.state / "uplink"
         return Uplink.of(path.read_text()) if path.exists() else None
+
+    def _known_uplink(self) -> Uplink:
+        uplink = self._uplink()
+        if uplink is None:
+            raise ToolError(f"There is no cluster {self.name}; `python -m tools.cluster up` makes it.")
+        return uplink
 
     def _open(self) -> None:
         """Make the namespaces, and the address at which the host reaches them."""
