@@ -34,7 +34,7 @@ class PoolPackages(Model):
     """The approved index and the policy for all packages that jobs of the pool install."""
 
     index_url: _IndexURL | None = None
-    """The index, in the form that pip takes, such as https://packages.example.com/simple. Absent: the public
+    """The index, in the form that pip takes, such as https://index.example.com/python. Absent: the public
     one."""
     extra_index_urls: Annotated[tuple[_IndexURL, ...], Field(max_length=4), LIST_SET] = ()
     """Further indexes. All are asked for every name, and the best version of all is taken."""
