@@ -10,19 +10,20 @@ Three documents cross the border, each one JSON object with camelCase keys:
 
 A fourth one stays inside the pod: a worker writes a ``Note`` a line to its supervisor.
 
-Both programs import this module (and beside it only ``refusals``), and the supervisor runs it inside images
-that are not ours: it uses the standard library only and works on Python 3.9. A reader ignores keys that it
-does not know and a writer never renames one, so an operator and a pod of neighbouring releases understand
-each other.
+Both programs import this module (beside it only ``document`` and ``refusals``), and the supervisor runs it
+inside images that are not ours: it uses the standard library only and works on Python 3.9. A reader ignores
+keys that it does not know and a writer never renames one, so an operator and a pod of neighbouring releases
+understand each other.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
+
+from mlpools.document import Document
 
 VERSION = 1
 
@@ -113,60 +114,6 @@ REASONS: Mapping[int, str] = {
     Exit.PACKAGES_NOT_RESOLVED: "PackagesNotResolved",
     Exit.PACKAGE_INDEX_UNAVAILABLE: "PackageIndexUnavailable",
 }
-
-
-class ContractError(ValueError):
-    """A document of the contract cannot be read; the message says which and why."""
-
-
-T = TypeVar("T", bound="Document")
-
-
-@dataclasses.dataclass(frozen=True)
-class Document:
-    """A JSON object with camelCase keys; absent values are left out."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plain JSON form, without absent and empty values that a reader fills in again."""
-        items = ((f, getattr(self, f.name)) for f in dataclasses.fields(self))
-        return {
-            _camel(f.name): _plain(value)
-            for f, value in items
-            if value is not None and not _implied(f, value)
-        }
-
-    def to_json(self) -> str:
-        """Return the compact JSON text; equal documents have equal text."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_dict(cls: type[T], raw: Mapping[str, Any]) -> T:
-        """Read a plain JSON object; unknown keys are ignored.
-
-        Raises:
-            ContractError: a required key is absent.
-        """
-        known = {_camel(f.name): f.name for f in dataclasses.fields(cls)}
-        values = {known[key]: value for key, value in raw.items() if key in known}
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ContractError(f"This {cls.__name__} document is incomplete: {error}.") from error
-
-    @classmethod
-    def from_json(cls: type[T], text: str) -> T:
-        """Read a JSON text.
-
-        Raises:
-            ContractError: it is not JSON, not an object, or a required key is absent.
-        """
-        try:
-            raw = json.loads(text)
-        except ValueError as error:
-            raise ContractError(f"This {cls.__name__} document is not JSON: {error}.") from error
-        if not isinstance(raw, dict):
-            raise ContractError(f"This {cls.__name__} document is not a JSON object.")
-        return cls.from_dict(raw)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,23 +326,3 @@ def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:
             high = middle - 1
     part = text[len(text) - low :] if keep_end else text[:low]
     return dataclasses.replace(final, **{field: part})  # type: ignore[arg-type]
-
-
-def _implied(field: dataclasses.Field[Any], value: Any) -> bool:
-    return value in ({}, []) and field.default_factory is not dataclasses.MISSING
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        plain: list[Any] = [_plain(item) for item in value]
-        return plain
-    return value

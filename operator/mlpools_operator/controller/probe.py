@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from mlpools.contract import STATUS_PORT, ContractError, Report
+from mlpools.contract import STATUS_PORT, Report
+from mlpools.document import ContractError
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Key, Store

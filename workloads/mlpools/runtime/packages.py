@@ -30,14 +30,13 @@ from mlpools.contract import (
     PACKAGES_LOCK,
     PACKAGES_MOUNT,
     TASK_ENV,
-    ContractError,
-    Document,
     Exit,
     Final,
     Packages,
     Phase,
     Task,
 )
+from mlpools.document import ContractError, Document
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
 from mlpools.gang import Gang
 from mlpools.refusals import package_name, package_refusal, required_package

@@ -20,7 +20,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mlpools.contract import Document, Exit
+from mlpools.contract import Exit
+from mlpools.document import Document
 from mlpools.supervisor import cgroup
 from mlpools.supervisor.status import ask
 

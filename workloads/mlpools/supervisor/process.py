@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mlpools.contract import REPORT_FD_ENV, ContractError, Final, Note
+from mlpools.contract import REPORT_FD_ENV, Final, Note
+from mlpools.document import ContractError
 from mlpools.supervisor.logs import Tail, pump, say
 
 #: How long the output of an ended worker is waited for: a grandchild may hold the pipe open.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from mlpools import contract
+from mlpools.document import ContractError
 
 
 class SettingsError(ValueError):
@@ -54,7 +55,7 @@ class Settings:
             raise SettingsError(f"{contract.TASK_ENV} is not set: only the operator starts this program.")
         try:
             task = contract.Task.from_json(text)
-        except contract.ContractError as error:
+        except ContractError as error:
             raise SettingsError(f"{contract.TASK_ENV}: {error}") from error
         rank = _number(environ, contract.RANK_ENV, 0)
         if rank >= task.nodes:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlpools.contract import ContractError, Final, Report
+from mlpools.contract import Final, Report
+from mlpools.document import ContractError
 from mlpools_operator.api.v1alpha1 import Progress
 from mlpools_operator.domain import wording
 

@@ -14,7 +14,8 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
-from mlpools.contract import ContractError, Phase, Report
+from mlpools.contract import Phase, Report
+from mlpools.document import ContractError
 from mlpools.errors import JobError, PeerLost
 from mlpools.supervisor.status import ask
 from mlpools.train.job import Job
