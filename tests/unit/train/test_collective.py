@@ -19,11 +19,11 @@ from mlpools.contract import Phase, Report
 from mlpools.errors import JobError, Preempted
 from mlpools.gang import Gang
 from mlpools.supervisor.status import StatusServer
+from mlpools.train import collective
+from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
-from mlpools.train.xgboost import collective
-from mlpools.train.xgboost.collective import Collective, meet
 from tests.support.pods import free_ports, task, wait_for
 
 WORLD = 11  # two digits: ids that are sorted as texts need their leading zeros

@@ -53,7 +53,7 @@ def test_a_job_leaves_its_result_and_its_checkpoints(object_store: ObjectStore, 
     steps = {
         f"checkpoints/uid-1/step-{n:09d}/{part}"
         for n in (15, 20)
-        for part in ("COMMIT", "model.ubj", "state.json")
+        for part in ("COMMIT", "model", "state.json")
     }
     assert kept(object_store) == {"owner.json", "model.ubj", "metrics.json", "result.json", *steps}
     result = json.loads(object_store.objects["bucket/models/delay/result.json"])

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import mlpools.train.xgboost as trainer
+import mlpools.train.trees.data as trainer
 from mlpools.contract import REASONS, Exit, Final
 from mlpools.errors import (
     BadHyperParameter,
@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_passed_over(here: Fixture) -> None:
     where = {"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 3}
     with pytest.raises(Preempted):
         here.run(12, checkpoint=where)
-    newest = here.folder / "saved/uid-1/step-000000012/model.ubj"
+    newest = here.folder / "saved/uid-1/step-000000012/model"
     newest.write_bytes(newest.read_bytes()[:-1] + b"?")
     (here.folder / "saved/uid-1/step-000000010/COMMIT").unlink()
     with pytest.raises(Preempted, match="after round 7,"):

@@ -60,7 +60,7 @@ def work(job: Job) -> Final:
     outcome = run(job)
     if outputs is None or outcome is None:
         return Final(Exit.DONE, gang.rank)
-    outputs.commit(outcome.model, outcome.details, _result(job, outcome))
+    outputs.commit(outcome.files, _result(job, outcome))
     return Final(
         Exit.DONE,
         gang.rank,

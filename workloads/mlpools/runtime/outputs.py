@@ -2,8 +2,8 @@
 
 ====================================  =====================================================
 ``owner.json``                        whose result this location holds; written first
-``model.ubj``                         the model
-``metrics.json``                      its metrics on every data set, their history, the rows
+``model.ubj``, …                      the model, as its framework writes it
+``metrics.json``, …                   what else the training leaves
 ``result.json``                       the full report; written last, so its presence means: complete
 ``checkpoints/<uid>/step-<n>/``       see ``mlpools.train.checkpoints``
 ``logs/attempt-<n>/rank-<r>.log``     the end of each rank's output
@@ -19,10 +19,11 @@ from typing import Any
 from mlpools.contract import Task
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
 from mlpools.locations import child_url
+from mlpools.runtime.frameworks import find
 from mlpools.storage import FileMissing, locate
+from mlpools.train.job import pretty
 
 OWNER = "owner.json"
-MODEL = "model.ubj"
 METRICS = "metrics.json"
 RESULT = "result.json"
 LOGS = "logs"
@@ -35,11 +36,12 @@ class Outputs:
         self._task = task
         self._url = str(task.output["url"])
         self._root = locate(self._url)
+        self._model = find(task.framework).model
 
     @property
     def urls(self) -> dict[str, str]:
         """Where a user finds what, for the job's status."""
-        names = {"modelURL": MODEL, "metricsURL": METRICS, "resultURL": RESULT, "logsURL": LOGS}
+        names = {"modelURL": self._model, "metricsURL": METRICS, "resultURL": RESULT, "logsURL": LOGS}
         places = {key: child_url(self._url, name) for key, name in names.items()}
         return {**places, "checkpointURL": str(self._task.checkpoint["url"])}
 
@@ -56,7 +58,7 @@ class Outputs:
         try:
             if self._owner() == self._task.uid:
                 return self._own_result()
-            held = [name for name in (OWNER, MODEL, METRICS, RESULT) if self._root.child(name).exists()]
+            held = [name for name in (OWNER, self._model, METRICS, RESULT) if self._root.child(name).exists()]
         except DataNotReadable as error:
             raise OutputNotWritable(str(error)) from error
         if held and self._task.output.get("mode", "Error") == "Error":
@@ -66,8 +68,8 @@ class Outputs:
         self._write_owner(replace=bool(held))
         return None
 
-    def commit(self, model: bytes, details: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Write model, metrics and, as the last one, the result.
+    def commit(self, files: Mapping[str, bytes], result: Mapping[str, Any]) -> None:
+        """Write the files and, as the last one, the result.
 
         With ``Overwrite`` and ``Resume`` an older result goes only now, and its ``result.json`` first.
 
@@ -77,7 +79,7 @@ class Outputs:
         if self._owner() != self._task.uid:
             raise OutputExists(f"Another job took output.url {self._url} over while this one was training.")
         self._root.child(RESULT).delete()
-        for name, data in {MODEL: model, METRICS: _json(details), RESULT: _json(result)}.items():
+        for name, data in {**files, RESULT: pretty(result)}.items():
             self._root.child(name).write(data)
 
     def _exists(self, name: str) -> OutputExists:
@@ -87,7 +89,7 @@ class Outputs:
 
     def _write_owner(self, *, replace: bool) -> None:
         task = self._task
-        owner = _json({"uid": task.uid, "namespace": task.namespace, "name": task.name})
+        owner = pretty({"uid": task.uid, "namespace": task.namespace, "name": task.name})
         try:
             self._root.child(OWNER).write(owner, once=not replace)
         except FileExistsError:  # another job came first by a moment
@@ -106,7 +108,3 @@ class Outputs:
         except (FileMissing, ValueError):
             return None
         return document
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode()

@@ -15,7 +15,7 @@ from typing import Any
 from mlpools.errors import CheckpointMismatch
 from mlpools.storage import FileMissing, Location, locate
 
-MODEL = "model.ubj"
+MODEL = "model"
 STATE = "state.json"
 COMMIT = "COMMIT"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from mlpools.contract import Final, Task
@@ -40,17 +42,20 @@ class Outcome:
     """A finished training, in the hands of rank 0.
 
     Attributes:
-        model: the model file.
+        files: what goes into the output by its name: the model, its metrics.
         step: finished steps.
         metrics: the final ones, such as ``{"eval-rmse": 17.9}``.
-        details: the content of ``metrics.json``.
         facts: what ``result.json`` says besides: rows, columns, fingerprint, who read what.
         checkpoint_step: newest checkpoint, 0 = none.
     """
 
-    model: bytes
+    files: Mapping[str, bytes]
     step: int
     metrics: dict[str, float]
-    details: dict[str, Any]
     facts: dict[str, Any]
     checkpoint_step: int = 0
+
+
+def pretty(document: Mapping[str, Any]) -> bytes:
+    """Return a document of the output as JSON that a person can read."""
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode()

@@ -13,7 +13,7 @@ import numpy as np
 import xgboost as xgb
 
 from mlpools.data.columns import Columns
-from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, JobError, PeerLost, at_hand
+from mlpools.errors import BadHyperParameter, DataNotReadable, JobError, PeerLost, at_hand
 from mlpools.refusals import (
     XGBOOST_BOOSTERS,
     XGBOOST_ONE_RANK_METRICS,
@@ -21,8 +21,8 @@ from mlpools.refusals import (
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
 )
+from mlpools.train.trees.section import Section
 
-_HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
 _REFUSALS = (xgb.core.XGBoostError, ValueError, TypeError)
 _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
@@ -35,22 +35,12 @@ class Parameters:
     """The ``xgboost`` section of a job's spec.
 
     Attributes:
-        rounds: boosting rounds to finish.
+        section: what it has in common with other frameworks.
         booster: parameters for ``xgboost.Booster``; the user's own win over the section's fields.
-        label: name of the label column.
-        weight: name of the weight column, empty without.
-        features: to learn from, all others by default.
-        excluded: not to learn from.
-        patience: stop after so many rounds without a better metric; 0 = never.
     """
 
-    rounds: int
+    section: Section
     booster: Mapping[str, Any]
-    label: str
-    weight: str
-    features: tuple[str, ...]
-    excluded: tuple[str, ...]
-    patience: int
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], *, threads: int) -> Parameters:
@@ -61,22 +51,14 @@ class Parameters:
         booster = {"nthread": threads, "objective": spec["objective"], "tree_method": "hist"}
         if spec.get("evalMetrics"):
             booster["eval_metric"] = list(spec["evalMetrics"])
-        return cls(
-            rounds=int(spec["rounds"]),
-            booster={**booster, **own},
-            label=spec["label"],
-            weight=spec.get("weight") or "",
-            features=tuple(spec.get("features") or ()),
-            excluded=tuple(spec.get("excluded") or ()),
-            patience=int(spec.get("earlyStoppingRounds") or 0),
-        )
+        return cls(Section.from_spec(spec), {**booster, **own})
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made with; threads change speed only."""
         return {
             "params": {k: v for k, v in self.booster.items() if k != "nthread"},
-            "patience": self.patience,
+            "patience": self.section.patience,
         }
 
     def check(self, data_names: Sequence[str], world_size: int) -> None:
@@ -86,8 +68,7 @@ class Parameters:
             InvalidSpec: fields do not fit together.
             BadHyperParameter: a parameter is not for us.
         """
-        if self.patience and len(data_names) < 2:
-            raise InvalidSpec("earlyStoppingRounds needs a second data set beside train, such as data.eval.")
+        self.section.check(data_names)
         for name, why in XGBOOST_REFUSED_PARAMS.items():
             if name in self.booster:
                 raise BadHyperParameter(f"The parameter {name!r} cannot be set: {why}.")
@@ -117,7 +98,7 @@ class Parameters:
         if len(labels) and (labels.min() < low or labels.max() > high):
             allowed = f"{low:g} and more" if high == math.inf else f"{low:g} to {high:g}"
             raise DataNotReadable(
-                f"{where}: the label column {self.label!r} has values from {labels.min():g} "
+                f"{where}: the label column {self.section.label!r} has values from {labels.min():g} "
                 f"to {labels.max():g}, but {self.booster['objective']} takes {allowed}."
             )
 
@@ -136,11 +117,6 @@ class Parameters:
         """The metrics asked for; empty = the objective's own."""
         given = self.booster.get("eval_metric", [])
         return [given] if isinstance(given, str) else [str(metric) for metric in given]
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether early stopping waits for a higher value."""
-    return metric.partition("@")[0] in _HIGHER_IS_BETTER
 
 
 def rehearse(parameters: Parameters, columns: Columns) -> None:

@@ -1,0 +1,73 @@
+"""What a training remembers besides its trees."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+#: data set -> metric -> value
+Values = dict[str, dict[str, float]]
+#: data set -> metric -> value of each round
+History = dict[str, dict[str, list[float]]]
+
+_REPORTED_METRICS = 16
+_HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "average_precision", "auc_mu", "pre", "ndcg", "map"})
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a training is; a checkpoint holds it, so nothing is forgotten.
+
+    Attributes:
+        finished: rounds.
+        history: of all rounds.
+        best_round: round with the best value of the watched metric so far; -1 = none watched yet.
+    """
+
+    finished: int = 0
+    history: History = dataclasses.field(default_factory=dict)
+    best_round: int = -1
+
+    def add(self, values: Mapping[str, Mapping[str, float]], watched: str) -> None:
+        """Take the values of a finished round."""
+        for name, metrics in values.items():
+            for metric, value in metrics.items():
+                self.history.setdefault(name, {}).setdefault(metric, []).append(value)
+        if watched:
+            metric, curve = list(self.history[watched].items())[-1]
+            sign = -1.0 if higher_is_better(metric) else 1.0
+            if self.best_round < 0 or sign * curve[-1] < sign * curve[self.best_round]:
+                self.best_round = self.finished
+        self.finished += 1
+
+    def at(self, index: int) -> Values:
+        """Return all values of one round."""
+        return {
+            name: {metric: curve[index] for metric, curve in metrics.items()}
+            for name, metrics in self.history.items()
+        }
+
+    def copy(self) -> Progress:
+        """Return what later rounds do not change."""
+        history = {
+            name: {metric: list(curve) for metric, curve in item.items()}
+            for name, item in self.history.items()
+        }
+        return dataclasses.replace(self, history=history)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether early stopping waits for a higher value."""
+    return metric.partition("@")[0] in _HIGHER_IS_BETTER
+
+
+def flat(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return values under names such as ``eval-rmse``, at most as many as a report holds."""
+    pairs = [
+        (f"{name}-{metric}", value)
+        for name, metrics in values.items()
+        for metric, value in metrics.items()
+        if math.isfinite(value)
+    ]
+    return dict(pairs[:_REPORTED_METRICS])

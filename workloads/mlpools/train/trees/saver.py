@@ -1,0 +1,72 @@
+"""When an unfinished model is saved, and how it still is when a stop comes too late for a boundary."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mlpools.errors import Preempted
+from mlpools.train.checkpoints import Checkpoints
+from mlpools.train.job import Job
+from mlpools.train.trees.progress import Progress
+
+#: Keeping the model's bytes at hand for a late stop may cost this share of the time.
+_SNAPSHOT_SHARE = 0.01
+
+
+class Saver:
+    """Decides on rank 0 when a checkpoint is due.
+
+    Attributes:
+        committed: newest checkpoint's round, 0 = none.
+    """
+
+    def __init__(self, job: Job, checkpoints: Checkpoints, model: Callable[[], bytes]) -> None:
+        every = job.task.checkpoint
+        self._job = job
+        self._checkpoints = checkpoints
+        self._model = model
+        self._every_rounds = int(every.get("everyRounds") or 0)
+        self._every_seconds = float(every.get("everySeconds") or 0)
+        self._last = time.monotonic()
+        self._lock = threading.Lock()
+        self._snapshot: tuple[Progress, bytes] | None = None
+        self._snapshot_due = 0.0
+        self.committed = 0
+
+    def after_round(self, progress: Progress) -> None:
+        """Commit a checkpoint if one is due, else keep the model at hand for a late stop."""
+        rounds_due = self._every_rounds and progress.finished % self._every_rounds == 0
+        seconds_due = self._every_seconds and time.monotonic() - self._last >= self._every_seconds
+        if rounds_due or (seconds_due and not self._every_rounds):
+            self.save(progress)
+        elif time.monotonic() >= self._snapshot_due:
+            began = time.thread_time()  # its cost, whoever else wants the CPU
+            with self._lock:
+                self._snapshot = (progress.copy(), self._model())
+            self._snapshot_due = time.monotonic() + (time.thread_time() - began) / _SNAPSHOT_SHARE
+
+    def save(self, progress: Progress) -> None:
+        """Commit a checkpoint of the last finished round."""
+        with self._lock:
+            self._commit(progress, self._model())
+
+    def save_late(self) -> None:
+        """Save the newest model at hand and leave: the others do not come to the boundary in time."""
+        with self._lock:
+            if self._snapshot is not None:
+                self._commit(*self._snapshot)
+            self._job.end(
+                Preempted(f"Stopped late, as asked; the newest checkpoint is of round {self.committed}.")
+            )
+
+    def _commit(self, progress: Progress, model: bytes) -> None:
+        if progress.finished <= self.committed:
+            return
+        state: dict[str, Any] = {"history": progress.history, "best_round": progress.best_round}
+        self._checkpoints.save(progress.finished, model, state)
+        self.committed = progress.finished
+        self._last = time.monotonic()
+        self._job.reporter.checkpoint(progress.finished)

@@ -1,0 +1,56 @@
+"""What a job says about its trees in the same words for every framework."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mlpools.errors import InvalidSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """The common fields of the ``xgboost`` and ``lightgbm`` sections of a job's spec.
+
+    Attributes:
+        rounds: boosting rounds to finish.
+        label: name of the label column.
+        weight: name of the weight column, empty without.
+        features: to learn from, all others by default.
+        excluded: not to learn from.
+        patience: stop after so many rounds without a better metric; 0 = never.
+    """
+
+    rounds: int
+    label: str
+    weight: str = ""
+    features: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    patience: int = 0
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Section:
+        """Read the section as the operator hands it over."""
+        return cls(
+            rounds=int(spec["rounds"]),
+            label=spec["label"],
+            weight=spec.get("weight") or "",
+            features=tuple(spec.get("features") or ()),
+            excluded=tuple(spec.get("excluded") or ()),
+            patience=int(spec.get("earlyStoppingRounds") or 0),
+        )
+
+    def check(self, data_names: Collection[str]) -> None:
+        """Refuse fields that do not fit together.
+
+        Raises:
+            InvalidSpec: nothing is held out to stop early by.
+        """
+        if self.patience and len(data_names) < 2:
+            raise InvalidSpec("earlyStoppingRounds needs a second data set beside train, such as data.eval.")
+
+    def watched(self, data_names: Collection[str]) -> str:
+        """Return the set whose last metric decides about stopping early; empty if none does."""
+        others = [name for name in data_names if name != "train"]
+        return ("eval" if "eval" in others else others[-1]) if self.patience else ""
