@@ -24,6 +24,12 @@ class JobError(Exception):
     code = Exit.INTERNAL
 
 
+class UserCodeError(JobError):
+    """Code of the user's raised an exception."""
+
+    code = Exit.USER_CODE
+
+
 class InvalidSpec(JobError, ValueError):
     """What was asked for makes no sense together."""
 

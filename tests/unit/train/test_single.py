@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlpools.train.trees.data as trainer
-from mlpools.contract import REASONS, Exit, Final
+from mlpools.contract import REASONS, Exit
 from mlpools.errors import (
     BadHyperParameter,
     CheckpointMismatch,
@@ -33,47 +33,20 @@ from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from mlpools.train.xgboost.parameters import Parameters
 from tests.support.flights import flights, spec, write_flights
+from tests.support.one_rank import OneRank
 from tests.support.pods import read_json, task
 
 
-class StopAt(Reporter):
-    """Asks for a stop while a round is being reported."""
-
-    def __init__(self, rounds: int) -> None:
-        super().__init__()
-        self.stop = Stop(60)
-        self._rounds = rounds
-
-    def step(self, **values: Any) -> None:
-        if values["step"] == self._rounds:
-            self.stop.request()
-
-
-class Fixture:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.output = folder / "out"
-        self.data = write_flights(folder / "in", 1_000)
-
-    def run(self, stop_at: int = 0, **changes: Any) -> Final:
-        fields = {"spec": spec(), "data": self.data, **changes}
-        reporter = StopAt(stop_at)
-        return work(Job(task(self.output, **fields), Gang(), reporter, reporter.stop))
-
-    def model(self) -> bytes:
-        return (self.output / "model.ubj").read_bytes()
-
-
 @pytest.fixture
-def here(tmp_path: Path) -> Fixture:
-    return Fixture(tmp_path)
+def here(tmp_path: Path) -> OneRank:
+    return OneRank(tmp_path)
 
 
-def output(here: Fixture, mode: str = "Error") -> dict[str, str]:
+def output(here: OneRank, mode: str = "Error") -> dict[str, str]:
     return {"url": str(here.output), "mode": mode}
 
 
-def test_early_stopping_remembers_the_best_round(here: Fixture) -> None:
+def test_early_stopping_remembers_the_best_round(here: OneRank) -> None:
     final = here.run(spec=spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5}))
     metrics = read_json(here.output / "metrics.json")
     curve = metrics["history"]["eval"]["rmse"]
@@ -84,11 +57,11 @@ def test_early_stopping_remembers_the_best_round(here: Fixture) -> None:
 
 @pytest.mark.parametrize("stop_at", [1, 8, 11])
 def test_a_stop_anywhere_gives_the_same_model_and_the_same_early_stop(
-    here: Fixture, tmp_path: Path, stop_at: int
+    here: OneRank, tmp_path: Path, stop_at: int
 ) -> None:
     stopping = spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5})
     here.run(spec=stopping)
-    other = Fixture(tmp_path / "other")
+    other = OneRank(tmp_path / "other")
     with pytest.raises(Preempted, match=f"after round {stop_at}"):
         other.run(stop_at, spec=stopping)
     other.run(spec=stopping, attempt=2)
@@ -96,7 +69,7 @@ def test_a_stop_anywhere_gives_the_same_model_and_the_same_early_stop(
     assert (other.output / "metrics.json").read_bytes() == (here.output / "metrics.json").read_bytes()
 
 
-def test_a_metric_where_higher_is_better_stops_at_the_highest(here: Fixture) -> None:
+def test_a_metric_where_higher_is_better_stops_at_the_highest(here: OneRank) -> None:
     table = flights(600)
     label = pa.array([1 if delay > 15 else 0 for delay in table["arr_delay"].to_pylist()])
     path = here.folder / "binary.parquet"
@@ -114,7 +87,7 @@ def test_a_metric_where_higher_is_better_stops_at_the_highest(here: Fixture) -> 
     assert set(metrics["metrics"]["eval"]) == {"logloss", "auc"}
 
 
-def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: Fixture) -> None:
+def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: OneRank) -> None:
     final = here.run(checkpoint={"url": str(here.folder / "saved"), "everyRounds": 6, "keep": 2})
     assert sorted(path.name for path in (here.folder / "saved/uid-1").iterdir()) == [
         "step-000000012",
@@ -123,7 +96,7 @@ def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: Fixture) -
     assert final.checkpoint_step == 18
 
 
-def test_a_damaged_checkpoint_is_passed_over(here: Fixture) -> None:
+def test_a_damaged_checkpoint_is_passed_over(here: OneRank) -> None:
     where = {"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 3}
     with pytest.raises(Preempted):
         here.run(12, checkpoint=where)
@@ -134,7 +107,7 @@ def test_a_damaged_checkpoint_is_passed_over(here: Fixture) -> None:
         here.run(7, checkpoint=where)
 
 
-def test_changed_data_starts_over(here: Fixture) -> None:
+def test_changed_data_starts_over(here: OneRank) -> None:
     with pytest.raises(Preempted):
         here.run(12)
     here.data = write_flights(here.folder / "in", 1_200)
@@ -142,7 +115,7 @@ def test_changed_data_starts_over(here: Fixture) -> None:
         here.run(2)
 
 
-def test_another_jobs_checkpoint_is_used_only_on_request_and_if_it_fits(here: Fixture) -> None:
+def test_another_jobs_checkpoint_is_used_only_on_request_and_if_it_fits(here: OneRank) -> None:
     with pytest.raises(Preempted):
         here.run(9)
     more = spec(params={"max_depth": 6, "eta": 0.2})
@@ -154,7 +127,7 @@ def test_another_jobs_checkpoint_is_used_only_on_request_and_if_it_fits(here: Fi
         here.run(2, uid="uid-4", output=output(here, "Overwrite"))
 
 
-def test_the_result_of_another_run_is_not_touched(here: Fixture) -> None:
+def test_the_result_of_another_run_is_not_touched(here: OneRank) -> None:
     here.run()
     before = {path: path.read_bytes() for path in here.output.rglob("*") if path.is_file()}
     with pytest.raises(OutputExists, match="holds the result of team-a/job already"):
@@ -162,14 +135,14 @@ def test_the_result_of_another_run_is_not_touched(here: Fixture) -> None:
     assert {path: path.read_bytes() for path in here.output.rglob("*") if path.is_file()} == before
 
 
-def test_files_of_nobody_are_not_touched_either(here: Fixture) -> None:
+def test_files_of_nobody_are_not_touched_either(here: OneRank) -> None:
     here.output.mkdir()
     (here.output / "model.ubj").write_bytes(b"precious")
     with pytest.raises(OutputExists, match=r"holds a model\.ubj"):
         here.run()
 
 
-def test_overwrite_replaces_the_old_result_only_when_the_new_one_is_there(here: Fixture) -> None:
+def test_overwrite_replaces_the_old_result_only_when_the_new_one_is_there(here: OneRank) -> None:
     here.run()
     old = here.model()
     with pytest.raises(DataNotReadable):
@@ -180,7 +153,7 @@ def test_overwrite_replaces_the_old_result_only_when_the_new_one_is_there(here: 
     assert read_json(here.output / "result.json")["job"]["uid"] == "uid-2"
 
 
-def test_an_attempt_after_the_commit_only_reports_it(here: Fixture) -> None:
+def test_an_attempt_after_the_commit_only_reports_it(here: OneRank) -> None:
     first = here.run()
     written = (here.output / "result.json").stat().st_mtime_ns
     second = here.run(attempt=2, data={"train": {"parquet": {"url": "/gone/since"}}})
@@ -189,7 +162,7 @@ def test_an_attempt_after_the_commit_only_reports_it(here: Fixture) -> None:
 
 
 def test_data_that_does_not_fit_into_memory_gives_the_same_model(
-    here: Fixture, monkeypatch: pytest.MonkeyPatch
+    here: OneRank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.run()
     model = here.model()
@@ -202,14 +175,14 @@ def test_data_that_does_not_fit_into_memory_gives_the_same_model(
     assert rank["data"]["train"]["bytesRead"] > 3 * size
 
 
-def test_the_number_of_bins_can_be_chosen(here: Fixture) -> None:
+def test_the_number_of_bins_can_be_chosen(here: OneRank) -> None:
     here.run(spec=spec(params={"max_bin": 4}))
     coarse = here.model()
     here.run(uid="uid-2", output=output(here, "Overwrite"), spec=spec(params={"max_bin": 64}))
     assert here.model() != coarse
 
 
-def test_weights_count(here: Fixture) -> None:
+def test_weights_count(here: OneRank) -> None:
     table = flights(400).append_column("w", pa.array([2.0] * 400))
     pq.write_table(table, here.folder / "weighted.parquet")
     here.run(
@@ -240,7 +213,7 @@ def test_weights_count(here: Fixture) -> None:
         ({"device": "cuda"}, "asks for a GPU"),
     ],
 )
-def test_bad_parameters_are_named(here: Fixture, params: dict[str, Any], words: str) -> None:
+def test_bad_parameters_are_named(here: OneRank, params: dict[str, Any], words: str) -> None:
     with pytest.raises(BadHyperParameter, match=words) as caught:
         here.run(spec=spec(params=params))
     assert caught.value.code == Exit.BAD_HYPER_PARAMETER
@@ -248,7 +221,7 @@ def test_bad_parameters_are_named(here: Fixture, params: dict[str, Any], words: 
     assert "/workspace" not in str(caught.value)
 
 
-def test_early_stopping_without_a_second_set_is_refused(here: Fixture) -> None:
+def test_early_stopping_without_a_second_set_is_refused(here: OneRank) -> None:
     with pytest.raises(InvalidSpec, match=r"needs a second data set.*data\.eval"):
         here.run(spec=spec(earlyStoppingRounds=3), data={"train": here.data["train"]})
 
@@ -261,12 +234,12 @@ def test_metrics_of_order_are_refused_on_several_ranks_only(metric: str) -> None
         parameters.check(["train", "eval"], world_size=2)
 
 
-def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: Fixture) -> None:
+def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: OneRank) -> None:
     with pytest.raises(DataNotReadable, match=r"'arr_delay' has values from .* binary:logistic takes 0 to 1"):
         here.run(spec=spec(objective="binary:logistic"))
 
 
-def test_what_xgboost_cannot_take_is_a_matter_of_the_data(here: Fixture) -> None:
+def test_what_xgboost_cannot_take_is_a_matter_of_the_data(here: OneRank) -> None:
     def train(**columns: list[float]) -> None:
         pq.write_table(pa.table({**columns, "arr_delay": [1.0, 2.0]}), here.folder / "odd.parquet")
         here.run(data={"train": {"parquet": {"url": str(here.folder / "odd.parquet")}}})
@@ -277,12 +250,12 @@ def test_what_xgboost_cannot_take_is_a_matter_of_the_data(here: Fixture) -> None
         train(**{"x[0]": [1.0, 2.0]})
 
 
-def test_the_log_tells_a_person_how_far_it_is(here: Fixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_log_tells_a_person_how_far_it_is(here: OneRank, capfd: pytest.CaptureOneRank[str]) -> None:
     here.run()
     assert "mlpools: round 20 of 20, train-rmse" in capfd.readouterr().out
 
 
-def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: Fixture) -> None:
+def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: OneRank) -> None:
     path = here.folder / "two.parquet"
     pq.write_table(flights(2), path)
     job = Job(
@@ -295,7 +268,7 @@ def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: Fixture) 
         work(job)
 
 
-def test_an_output_that_cannot_be_written_is_said(here: Fixture) -> None:
+def test_an_output_that_cannot_be_written_is_said(here: OneRank) -> None:
     here.output.write_text("a file")
     with pytest.raises(OutputNotWritable, match=r"/out/owner\.json cannot be written"):
         here.run()
@@ -317,7 +290,7 @@ def test_an_output_that_cannot_be_written_is_said(here: Fixture) -> None:
     ],
 )
 def test_a_disk_that_is_full_later_is_no_fault_of_the_spec(
-    here: Fixture, monkeypatch: pytest.MonkeyPatch, full: str, words: str
+    here: OneRank, monkeypatch: pytest.MonkeyPatch, full: str, words: str
 ) -> None:
     write = local.write
 

@@ -14,16 +14,26 @@ from mlpools.errors import JobError
 from mlpools.gang import Gang
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
+from mlpools.train.trees.hooks import Hooks
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One rank's view of the work."""
+    """One rank's view of the work.
+
+    Attributes:
+        task: what to do, the same for all ranks.
+        gang: which rank this is, and where the others are.
+        reporter: tells how far it is.
+        stop: whether it was told to stop.
+        hooks: functions of a caller from Python; none in a job from a manifest.
+    """
 
     task: Task
     gang: Gang
     reporter: Reporter
     stop: Stop
+    hooks: Hooks = dataclasses.field(default_factory=Hooks)
 
     def end(self, error: JobError, traceback: str = "") -> NoReturn:
         """End this process with a failure that has a cause, from any thread."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 from mlpools.errors import Preempted
 from mlpools.train.checkpoints import Checkpoint, Checkpoints
 from mlpools.train.collective import Collective
 from mlpools.train.job import Job
 from mlpools.train.reporter import log
+from mlpools.train.trees.hooks import Callbacks
 from mlpools.train.trees.progress import Progress, Values, flat
-from mlpools.train.trees.saver import Saver
+from mlpools.train.trees.saver import Saver, Snapshot
 from mlpools.train.trees.section import Section
 
 _LOG_SECONDS = 5.0
@@ -29,6 +30,9 @@ class Trees(Protocol):
 
     def evaluate(self, index: int) -> Values:
         """Return the metrics of every set after that round, over the rows of all ranks."""
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether early stopping waits for a higher value of a metric."""
 
     def save(self) -> bytes:
         """Return the model so far; rank 0 asks."""
@@ -53,12 +57,15 @@ class Boosting:
         trees: Trees,
         data_names: Collection[str],
         checkpoints: Checkpoints | None,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self._job = job
         self._collective = collective
         self._section = section
         self._trees = trees
-        self._saver = Saver(job, checkpoints, trees.save) if checkpoints else None
+        self._callbacks = callbacks or Callbacks()
+        self._states: Sequence[Any] = ()
+        self._saver = Saver(job, checkpoints, self._snapshot) if checkpoints else None
         self._watched = section.watched(data_names)
         self.progress = Progress()
         self._next_line = 0.0
@@ -71,6 +78,7 @@ class Boosting:
         if state is None:
             return
         self._trees.load(self._collective.share_bytes(checkpoint.model if checkpoint else b""))
+        self._states = state.pop("callbacks", ())
         self.progress = Progress(**state)
         self.resumed_from = self.progress.finished
         if self._saver is not None:
@@ -83,7 +91,7 @@ class Boosting:
         return self._saver.committed if self._saver else 0
 
     def run(self, total_rows: int) -> None:
-        """Boost until the rounds are done or a metric stopped improving.
+        """Boost until the rounds are done, a metric stopped improving, or a callback wants it to end.
 
         Args:
             total_rows: training rows of all ranks, for the rate.
@@ -92,27 +100,45 @@ class Boosting:
             Preempted: a stop was asked for; the last finished round is saved.
         """
         began, first = time.monotonic(), self.progress.finished
+        self._callbacks.before_training()
+        if self._states and self._callbacks.given:
+            self._callbacks.load_state(self._states)
         if self._saver is not None:
             self._job.stop.when_late(self._saver.save_late)
         while self.progress.finished < self._section.rounds:
-            # Ranks hold equal metrics; rank 0's word on patience counts all the same.
-            over = self._collective.rank == 0 and self._patience_is_over()
-            asked, over = self._collective.any(self._job.stop.requested, over)
+            asked, over = self._collective.any(self._job.stop.requested, self._is_over())
             if over:
                 break
             if asked:
                 self._save_and_wait()
                 raise Preempted(f"Stopped as asked after round {self.progress.finished}, which is saved.")
-            self._round()
+            if not self._round():
+                break
             self._report(total_rows, began, first)
             if self._saver is not None:
-                self._saver.after_round(self.progress)
+                self._saver.after_round(self.progress.finished)
+        self._callbacks.after_training()
         self._job.reporter.flush()
 
-    def _round(self) -> None:
-        index = self.progress.finished
+    def _round(self) -> bool:
+        """Do a round; return False if callbacks did not want it."""
+        progress, index = self.progress, self.progress.finished
+        # Asked after the agreement about a stop: what a callback does now belongs to this round.
+        if self._callbacks.given:
+            wish = self._callbacks.before_round(index, progress.history)
+            if self._collective.any(self._collective.rank == 0 and wish)[0]:
+                return False
         self._trees.update(index)
-        self.progress.add(self._trees.evaluate(index), self._watched)
+        progress.add(self._trees.evaluate(index), self._watched, self._trees.higher_is_better)
+        progress.over = self._callbacks.after_round(index, progress.history)
+        return True
+
+    def _is_over(self) -> bool:
+        """Return whether enough is learned.
+
+        Ranks hold equal metrics, and callbacks may well differ; rank 0's word counts in both.
+        """
+        return self._collective.rank == 0 and (self.progress.over or self._patience_is_over())
 
     def _patience_is_over(self) -> bool:
         waited = self.progress.finished - 1 - self.progress.best_round
@@ -121,8 +147,18 @@ class Boosting:
     def _save_and_wait(self) -> None:
         """All ranks are at this same boundary; nobody leaves before rank 0 has saved it."""
         if self._saver is not None:
-            self._saver.save(self.progress)
+            self._saver.save()
         self._collective.any(False)
+
+    def _snapshot(self) -> Snapshot:
+        progress = self.progress.copy()
+        state = {
+            "history": progress.history,
+            "best_round": progress.best_round,
+            "over": progress.over,
+            "callbacks": self._callbacks.state(),
+        }
+        return Snapshot(progress.finished, self._trees.save(), state)
 
     def _report(self, total_rows: int, began: float, first: int) -> None:
         finished, total = self.progress.finished, self._section.rounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 #: data set -> metric -> value
 Values = dict[str, dict[str, float]]
@@ -12,7 +12,6 @@ Values = dict[str, dict[str, float]]
 History = dict[str, dict[str, list[float]]]
 
 _REPORTED_METRICS = 16
-_HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "average_precision", "auc_mu", "pre", "ndcg", "map"})
 
 
 @dataclasses.dataclass
@@ -23,14 +22,22 @@ class Progress:
         finished: rounds.
         history: of all rounds.
         best_round: round with the best value of the watched metric so far; -1 = none watched yet.
+        over: a callback wants no further round.
     """
 
     finished: int = 0
     history: History = dataclasses.field(default_factory=dict)
     best_round: int = -1
+    over: bool = False
 
-    def add(self, values: Mapping[str, Mapping[str, float]], watched: str) -> None:
-        """Take the values of a finished round."""
+    def add(self, values: Values, watched: str, higher_is_better: Callable[[str], bool]) -> None:
+        """Take the values of a finished round.
+
+        Args:
+            values: of every set.
+            watched: the set whose last metric tells the best round, empty without.
+            higher_is_better: whether that holds of a metric.
+        """
         for name, metrics in values.items():
             for metric, value in metrics.items():
                 self.history.setdefault(name, {}).setdefault(metric, []).append(value)
@@ -55,11 +62,6 @@ class Progress:
             for name, item in self.history.items()
         }
         return dataclasses.replace(self, history=history)
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether early stopping waits for a higher value."""
-    return metric.partition("@")[0] in _HIGHER_IS_BETTER
 
 
 def flat(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlpools.errors import Preempted
 from mlpools.train.checkpoints import Checkpoints
 from mlpools.train.job import Job
-from mlpools.train.trees.progress import Progress
 
 #: Keeping the model's bytes at hand for a late stop may cost this share of the time.
 _SNAPSHOT_SHARE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A training at a round's end, which later rounds do not change.
+
+    Attributes:
+        finished: rounds.
+        model: the framework's bytes.
+        state: what else continuing needs, as JSON can hold it.
+    """
+
+    finished: int
+    model: bytes
+    state: Mapping[str, Any]
 
 
 class Saver:
@@ -23,50 +38,49 @@ class Saver:
         committed: newest checkpoint's round, 0 = none.
     """
 
-    def __init__(self, job: Job, checkpoints: Checkpoints, model: Callable[[], bytes]) -> None:
+    def __init__(self, job: Job, checkpoints: Checkpoints, take: Callable[[], Snapshot]) -> None:
         every = job.task.checkpoint
         self._job = job
         self._checkpoints = checkpoints
-        self._model = model
+        self._take = take
         self._every_rounds = int(every.get("everyRounds") or 0)
         self._every_seconds = float(every.get("everySeconds") or 0)
         self._last = time.monotonic()
         self._lock = threading.Lock()
-        self._snapshot: tuple[Progress, bytes] | None = None
+        self._snapshot: Snapshot | None = None
         self._snapshot_due = 0.0
         self.committed = 0
 
-    def after_round(self, progress: Progress) -> None:
+    def after_round(self, finished: int) -> None:
         """Commit a checkpoint if one is due, else keep the model at hand for a late stop."""
-        rounds_due = self._every_rounds and progress.finished % self._every_rounds == 0
+        rounds_due = self._every_rounds and finished % self._every_rounds == 0
         seconds_due = self._every_seconds and time.monotonic() - self._last >= self._every_seconds
         if rounds_due or (seconds_due and not self._every_rounds):
-            self.save(progress)
+            self.save()
         elif time.monotonic() >= self._snapshot_due:
             began = time.thread_time()  # its cost, whoever else wants the CPU
             with self._lock:
-                self._snapshot = (progress.copy(), self._model())
+                self._snapshot = self._take()
             self._snapshot_due = time.monotonic() + (time.thread_time() - began) / _SNAPSHOT_SHARE
 
-    def save(self, progress: Progress) -> None:
+    def save(self) -> None:
         """Commit a checkpoint of the last finished round."""
         with self._lock:
-            self._commit(progress, self._model())
+            self._commit(self._take())
 
     def save_late(self) -> None:
         """Save the newest model at hand and leave: the others do not come to the boundary in time."""
         with self._lock:
             if self._snapshot is not None:
-                self._commit(*self._snapshot)
+                self._commit(self._snapshot)
             self._job.end(
                 Preempted(f"Stopped late, as asked; the newest checkpoint is of round {self.committed}.")
             )
 
-    def _commit(self, progress: Progress, model: bytes) -> None:
-        if progress.finished <= self.committed:
+    def _commit(self, snapshot: Snapshot) -> None:
+        if snapshot.finished <= self.committed:
             return
-        state: dict[str, Any] = {"history": progress.history, "best_round": progress.best_round}
-        self._checkpoints.save(progress.finished, model, state)
-        self.committed = progress.finished
+        self._checkpoints.save(snapshot.finished, snapshot.model, snapshot.state)
+        self.committed = snapshot.finished
         self._last = time.monotonic()
-        self._job.reporter.checkpoint(progress.finished)
+        self._job.reporter.checkpoint(snapshot.finished)

@@ -12,6 +12,7 @@ from mlpools.train.job import Job, Outcome
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, prepare
 from mlpools.train.trees.outcome import best_round, checkpoints, identity, outcome
+from mlpools.train.xgboost.callbacks import XGBoostCallbacks
 from mlpools.train.xgboost.matrix import Batches, build
 from mlpools.train.xgboost.parameters import Parameters, rehearse, translate
 from mlpools.train.xgboost.trees import XGBoostTrees
@@ -52,10 +53,11 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     data = agree(job, collective, own)
     matrices, unknown = _matrices(job, parameters, data)
     job.stop.check()
-    made_with = identity(parameters.identity, data.agreed)
+    made_with = identity({**parameters.identity, **job.hooks.identity}, data.agreed)
     saved = checkpoints(job, made_with) if job.gang.leads else None
-    trees = XGBoostTrees(parameters, matrices)
-    boosting = Boosting(job, collective, parameters.section, trees, list(matrices), saved)
+    trees = XGBoostTrees(parameters, matrices, job.hooks)
+    callbacks = XGBoostCallbacks(job.hooks.callbacks, trees)
+    boosting = Boosting(job, collective, parameters.section, trees, list(matrices), saved, callbacks)
     boosting.resume(saved.newest(of_others=job.task.output.get("mode") == "Resume") if saved else None)
     boosting.run(data.agreed.plans["train"].num_rows)
     job.reporter.lap("boosting")

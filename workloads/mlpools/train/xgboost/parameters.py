@@ -28,6 +28,8 @@ _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
 )
 _ABOUT_DATA = re.compile(r"label|\binf\b|weight", re.IGNORECASE)
+#: Parameters that follow from the machine and change nothing but speed.
+MACHINE = frozenset({"nthread", "device"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +57,9 @@ class Parameters:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must have been made with; threads change speed only."""
+        """What a checkpoint must have been made with."""
         return {
-            "params": {k: v for k, v in self.booster.items() if k != "nthread"},
+            "params": {k: v for k, v in self.booster.items() if k not in MACHINE},
             "patience": self.section.patience,
         }
 

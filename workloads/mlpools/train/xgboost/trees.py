@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import xgboost as xgb
 
+from mlpools.train.trees.hooks import Hooks, Objective, calling
 from mlpools.train.trees.progress import Values
 from mlpools.train.xgboost.parameters import Parameters
+
+_HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
 
 
 class XGBoostTrees:
@@ -18,18 +22,25 @@ class XGBoostTrees:
         booster: the model so far.
     """
 
-    def __init__(self, parameters: Parameters, matrices: Mapping[str, xgb.QuantileDMatrix]) -> None:
+    def __init__(
+        self, parameters: Parameters, matrices: Mapping[str, xgb.QuantileDMatrix], hooks: Hooks
+    ) -> None:
         self._parameters = dict(parameters.booster)
         self._matrices = matrices
+        self._hooks = hooks
         self.booster = xgb.Booster(self._parameters, cache=list(matrices.values()))
 
     def update(self, index: int) -> None:
         """Grow the trees of a round."""
-        self.booster.update(self._matrices["train"], index)
+        self.booster.update(self._matrices["train"], index, fobj=self._objective)
 
     def evaluate(self, index: int) -> Values:
         """Return the metrics of every set, over the rows of all ranks."""
         return self._evaluate(self.booster, index)
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Whether early stopping waits for a higher value of a metric."""
+        return metric.partition("@")[0] in _HIGHER_IS_BETTER
 
     def save(self) -> bytes:
         """Return the model so far, in XGBoost's binary JSON."""
@@ -40,11 +51,30 @@ class XGBoostTrees:
         self.booster.load_model(bytearray(model))
         self.booster.set_param(self._parameters)
 
+    def tree_parameters(self) -> dict[str, Any]:
+        """Return how trees are grown at present, such as ``eta``; a callback may have changed that."""
+        config = json.loads(self.booster.save_config())["learner"]["gradient_booster"]
+        parameters: dict[str, Any] = config.get("gbtree", config)["tree_train_param"]  # dart holds a gbtree
+        return parameters
+
     def baseline(self) -> Values:
         """Return the metrics of a model without trees, the best constant. A collective call."""
         score = json.loads(self.booster.save_config())["learner"]["learner_model_param"]["base_score"]
         constant = xgb.Booster({**self._parameters, "base_score": score}, cache=list(self._matrices.values()))
         return self._evaluate(constant, 0)
+
+    @property
+    def _objective(self) -> Objective | None:
+        """The caller's objective, with its errors named."""
+        given = self._hooks.objective
+        if given is None:
+            return None
+
+        def named(predictions: Any, matrix: xgb.DMatrix) -> tuple[Any, Any]:
+            with calling("objective", given, xgb.core.XGBoostError):
+                return given(predictions, matrix)
+
+        return named
 
     def _evaluate(self, booster: xgb.Booster, index: int) -> Values:
         # Numbers instead of the sets' names: XGBoost answers "<name>-<metric>", and both may hold dashes.
