@@ -35,6 +35,14 @@ POD_IP_ENV = "MLPOOLS_POD_IP"
 REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
 #: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.
 LEADER_PORT_ENV = "MLPOOLS_LEADER_PORT"
+#: File descriptor of a pipe whose other end the program that started a supervisor holds: when that closes it
+#: or dies, the supervisor ends. Only launchers outside Kubernetes set it.
+LIFELINE_FD_ENV = "MLPOOLS_LIFELINE_FD"
+#: Where a supervisor answers, the framework's rendezvous listens and the last words go; set where several
+#: share a machine.
+STATUS_PORT_ENV = "MLPOOLS_STATUS_PORT"
+COORDINATOR_PORT_ENV = "MLPOOLS_COORDINATOR_PORT"
+TERMINATION_LOG_ENV = "MLPOOLS_TERMINATION_LOG"
 #: Folder of the packages that a job asks for; tests set another than ``PACKAGES_FOLDER``.
 PACKAGES_ENV = "MLPOOLS_PACKAGES"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from mlpools.contract import Exit
+from mlpools.contract import Exit, Final
 
 _SHOWN_NAMES = 20
 
@@ -100,6 +100,34 @@ class PeerLost(JobError):
     """Another rank does not answer any more; the cause is told by that rank or by the gang's watchdog."""
 
     code = Exit.PEER_LOST
+
+
+class Hung(JobError):
+    """A rank made no progress for too long."""
+
+    code = Exit.HUNG
+
+
+class WorkerCrashed(JobError):
+    """A rank's process was killed by a signal, or ended without a word."""
+
+    code = Exit.SIGNAL
+
+
+def from_final(final: Final, *, of_many: bool) -> JobError:
+    """Return the failure that a pod ended with, for a caller in another process.
+
+    Args:
+        final: of a pod that did not end well; the traceback of the user's code becomes a note.
+        of_many: the gang has several pods, so the message should name the rank.
+    """
+    named = final.message.startswith("Rank ") or f"ank {final.rank} " in final.message
+    message = final.message if named or not of_many else f"Rank {final.rank}: {final.message}"
+    kinds = {kind.code: kind for kind in JobError.__subclasses__()}
+    error = kinds.get(Exit(final.code), JobError)(message)
+    if final.traceback:
+        error.add_note(final.traceback)
+    return error
 
 
 def one_line(error: BaseException) -> str:

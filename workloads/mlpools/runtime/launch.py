@@ -31,6 +31,7 @@ def main() -> NoReturn:
     os.environ.setdefault(STAGE_ENV, child_url(str(task.checkpoint["url"]), f"{task.uid}/sql"))
     stop = Stop(task.grace_period_seconds).listen()
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
+    job.reporter.when_alone(lambda: os._exit(Exit.PEER_LOST))
     try:
         job.leave(work(job))
     except JobError as error:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mlpools.contract import TERMINATION_LOG, Exit, Final
+from mlpools.contract import TERMINATION_LOG, TERMINATION_LOG_ENV, Exit, Final
 from mlpools.supervisor import mounts
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
@@ -26,7 +26,7 @@ def main(command: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         say(str(error))
         final = Final(code=Exit.INTERNAL, rank=0, message=str(error))
-        write_termination(final, os.environ.get("MLPOOLS_TERMINATION_LOG", TERMINATION_LOG))
+        write_termination(final, os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG))
         return int(Exit.INTERNAL)
     missing = mounts.absent(settings.task)
     if missing:

@@ -48,8 +48,16 @@ class Circumstances:
 def judge(workers: list[Worker], around: Circumstances, report: Report) -> Final:
     """Return how the pod ended; of several workers the one with a cause of its own speaks."""
     finals = [_judge_worker(worker, around, report) for worker in workers]
+    if len(workers) > 1:
+        finals = [_named(final, worker.rank) for final, worker in zip(finals, workers, strict=True)]
     order = {Exit.DONE: 2, Exit.PEER_LOST: 1}
     return min(finals, key=lambda final: order.get(Exit(final.code), 0))
+
+
+def _named(final: Final, rank: int) -> Final:
+    """Say in a worker's own words which one spoke: a pod's rank is that of its node."""
+    own = final.message and f"ank {rank}" not in final.message and final.code != Exit.PREEMPTED
+    return dataclasses.replace(final, message=f"Rank {rank}: {final.message}") if own else final
 
 
 def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Final:

@@ -26,8 +26,9 @@ class Settings:
         coordinator_port: where rank 0's first worker opens the framework's rendezvous.
         termination_log: where the termination message goes.
         packages_folder: where packages are installed.
+        lifeline: descriptor of a pipe that closes when this supervisor has to end; None in a pod.
 
-    The ports and the paths differ from the contract's only where several pods share one host, as in tests.
+    The ports and the paths differ from the contract's only where several supervisors share one host.
     """
 
     task: contract.Task
@@ -37,6 +38,7 @@ class Settings:
     coordinator_port: int = contract.COORDINATOR_PORT
     termination_log: str = contract.TERMINATION_LOG
     packages_folder: str = contract.PACKAGES_FOLDER
+    lifeline: int | None = None
 
     @property
     def leads(self) -> bool:
@@ -60,15 +62,16 @@ class Settings:
         rank = _number(environ, contract.RANK_ENV, 0)
         if rank >= task.nodes:
             raise SettingsError(f"{contract.RANK_ENV} is {rank}, but the task has {task.nodes} node(s).")
-        status_port = _number(environ, "MLPOOLS_STATUS_PORT", contract.STATUS_PORT)
+        status_port = _number(environ, contract.STATUS_PORT_ENV, contract.STATUS_PORT)
         return cls(
             task=task,
             rank=rank,
             status_port=status_port,
             leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
-            coordinator_port=_number(environ, "MLPOOLS_COORDINATOR_PORT", contract.COORDINATOR_PORT),
+            coordinator_port=_number(environ, contract.COORDINATOR_PORT_ENV, contract.COORDINATOR_PORT),
             packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
-            termination_log=environ.get("MLPOOLS_TERMINATION_LOG", contract.TERMINATION_LOG),
+            termination_log=environ.get(contract.TERMINATION_LOG_ENV, contract.TERMINATION_LOG),
+            lifeline=_number(environ, contract.LIFELINE_FD_ENV, 0) or None,
         )
 
     def worker_environment(self, local_rank: int, threads: int) -> dict[str, str]:
@@ -79,7 +82,7 @@ class Settings:
             threads: CPUs for this worker. Thread counts that a user set stay as they are.
         """
         task = self.task
-        environ = {name: str(threads) for name in _THREAD_NAMES}
+        environ = {name: str(threads) for name in THREAD_NAMES}
         environ.update(os.environ)
         if task.packages:
             library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}"
@@ -101,7 +104,7 @@ class Settings:
 
 
 #: Libraries count the machine's CPUs, not the container's: without these they start far too many threads.
-_THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

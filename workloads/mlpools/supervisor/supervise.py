@@ -6,6 +6,7 @@ import dataclasses
 import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ _ABORT_SECONDS = 2.0
 _ENDING_SHARE = 0.1
 #: After rank 0 committed the result, or another rank was lost, a worker gets so long to end by itself.
 _SETTLE_SECONDS = 1.5
+#: Workers get so long to save their work after the program that started this one is gone.
+_ORPHAN_SECONDS = 5.0
 
 
 class Supervisor:
@@ -52,12 +55,20 @@ class Supervisor:
         """Run the task to its end and return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, lambda received, _: self._events.put(("signal", received)))
+        if self._settings.lifeline is not None:
+            threading.Thread(target=self._hold, args=(self._settings.lifeline,), daemon=True).start()
         self._server_and_gang()
         if self._is_installed():
             self._start()
             self._attend()
         self._wait_for_cause()
         return self._end()
+
+    def _hold(self, lifeline: int) -> None:
+        """Wait for the other end of a pipe to be closed, on purpose or by the death of its holder."""
+        os.set_inheritable(lifeline, False)
+        os.read(lifeline, 1)
+        self._events.put(("orphaned", None))
 
     def _server_and_gang(self) -> None:
         settings, task = self._settings, self._settings.task
@@ -132,6 +143,9 @@ class Supervisor:
                 self._progress.add(note)
         elif kind == "verdict":
             self._take(value)
+        elif kind == "orphaned":
+            self._stop("the end of the program that started it")
+            self._kill_within(_ORPHAN_SECONDS)
         elif value == signal.SIGCHLD:
             self._reap()
         else:

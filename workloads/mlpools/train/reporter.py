@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlpools.contract import REPORT_FD_ENV, Final, Note, Phase
@@ -41,6 +43,13 @@ class Reporter:
         os.set_inheritable(int(text), False)
         return cls(int(text))
 
+    def when_alone(self, action: Callable[[], None]) -> None:
+        """Run an action, in another thread, if the supervisor is gone: nobody else would end this worker."""
+        if self._pipe is not None:
+            threading.Thread(
+                target=self._wait_for_end, args=(self._pipe.fileno(), action), daemon=True
+            ).start()
+
     def phase(self, phase: Phase) -> None:
         """Enter a phase."""
         self._write(Note(phase=phase.value))
@@ -73,6 +82,13 @@ class Reporter:
         now = time.monotonic()
         self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._clock, 3)
         self._clock = now
+
+    @staticmethod
+    def _wait_for_end(descriptor: int, action: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(descriptor, 0)  # a pipe without a reader is an error, which always counts
+        poll.poll()
+        action()
 
     def _offer(self, note: Note) -> None:
         if time.monotonic() - self._last < _SECONDS_BETWEEN:

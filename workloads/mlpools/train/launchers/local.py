@@ -1,0 +1,117 @@
+"""All ranks of a task as processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlpools.contract import Exit, Final, Report, Task
+from mlpools.errors import from_final
+from mlpools.supervisor import cgroup
+from mlpools.supervisor.settings import THREAD_NAMES
+from mlpools.train.launchers.pod import Pod, Seat, free_ports
+
+_ADDRESS = "127.0.0.1"
+_LOOK_SECONDS = 0.25
+#: A gang that was told to stop agrees on it, saves and says goodbye within its grace period and this.
+_GOODBYE_SECONDS = 5.0
+
+
+class Watcher:
+    """Hears how a gang is. This one does nothing with it."""
+
+    def line(self, rank: int, text: str) -> None:
+        """Take a line of a pod's output; called in a thread of that pod."""
+
+    def report(self, report: Report) -> None:
+        """Take rank 0's report; called a few times a second."""
+
+
+def run_locally(
+    task: Task,
+    *,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    watcher: Watcher | None = None,
+) -> Final:
+    """Run a task to its end: a supervisor for each of its nodes, all on this machine.
+
+    An interrupt (Ctrl-C) tells the gang to stop, which saves a checkpoint; another one ends it at once.
+
+    Args:
+        task: what to do; its ``coordinator`` becomes this machine. Its URLs must be right for this machine.
+        folder: an existing one, for what only matters while the task runs.
+        environ: more variables for supervisors and workers.
+        watcher: hears output and progress.
+
+    Returns:
+        How rank 0 ended: the final metrics, where the output is.
+
+    Raises:
+        JobError: a rank failed; of several causes the first in the order of ranks.
+    """
+    task = dataclasses.replace(task, coordinator=_ADDRESS)
+    watcher = watcher or Watcher()
+    pods: list[Pod] = []
+    try:
+        pods.extend(_start(task, seat, folder, environ or {}, watcher) for seat in _seats(task.nodes))
+        _attend(pods, watcher)
+    except BaseException:
+        _stop(pods, task.grace_period_seconds)
+        raise
+    finally:
+        for pod in pods:
+            pod.close()
+    return outcome([pod.final() for pod in pods])
+
+
+def outcome(finals: list[Final]) -> Final:
+    """Return rank 0's end if all is well.
+
+    Args:
+        finals: of each pod, in the order of ranks.
+
+    Raises:
+        JobError: all is not well. A cause goes before its consequences in other ranks.
+    """
+    order = {Exit.DONE: 3, Exit.PEER_LOST: 2, Exit.PREEMPTED: 1}
+    worst = min(finals, key=lambda final: order.get(Exit(final.code), 0))
+    if worst.code != Exit.DONE:
+        raise from_final(worst, of_many=len(finals) > 1)
+    return finals[0]
+
+
+def _seats(nodes: int) -> list[Seat]:
+    coordinator, *ports = free_ports(_ADDRESS, nodes + 1)
+    return [Seat(rank, _ADDRESS, port, ports[0], coordinator) for rank, port in enumerate(ports)]
+
+
+def _start(task: Task, seat: Seat, folder: Path, environ: Mapping[str, str], watcher: Watcher) -> Pod:
+    threads = str(cgroup.limits().threads(task.world_size))
+    variables = dict.fromkeys(THREAD_NAMES, threads) if task.nodes > 1 else {}
+    return Pod(
+        task,
+        seat,
+        folder,
+        environ={**variables, **environ},
+        listener=lambda text: watcher.line(seat.rank, text),
+    )
+
+
+def _attend(pods: list[Pod], watcher: Watcher) -> None:
+    for pod in pods:
+        while pod.running:
+            pod.wait(_LOOK_SECONDS)
+            report = pods[0].report() if pods[0].running else None
+            if report is not None:
+                watcher.report(report)
+
+
+def _stop(pods: list[Pod], grace_seconds: float) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        for pod in pods:
+            pod.stop()
+        for pod in pods:
+            pod.wait(grace_seconds + _GOODBYE_SECONDS)
