@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlpools.contract import Phase, Report
@@ -122,9 +123,20 @@ def test_ranks_keep_their_numbers_and_talk(jobs: list[Job]) -> None:
             ranks.gather(ranks.rank),
             ranks.any(ranks.rank == 7, False),
             ranks.share_bytes(b"model"),
+            ranks.sum(np.array([[0.5, 1.0], [ranks.rank, 0.0]])).tolist(),
+            ranks.max(np.array([-1.0, ranks.rank])).tolist(),
+            [values.tolist() for values in ranks.gather_arrays(np.arange(float(ranks.rank)))],
         )
 
-    expected = ({"from": 0}, list(range(WORLD)), [True, False], b"model")
+    expected = (
+        {"from": 0},
+        list(range(WORLD)),
+        [True, False],
+        b"model",
+        [[WORLD / 2, WORLD], [sum(range(WORLD)), 0.0]],
+        [-1.0, WORLD - 1],
+        [list(map(float, range(rank))) for rank in range(WORLD)],
+    )
     assert on_all(jobs, talk) == [expected] * WORLD
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
@@ -63,6 +64,25 @@ class Collective:
         with _lost_peers():
             values = collective.allreduce(np.array(flags, dtype=np.int8), collective.Op.MAX)
         return [bool(value) for value in values]
+
+    def sum(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the sums over all ranks of arrays of one shape."""
+        return self._reduce(values, collective.Op.SUM)
+
+    def max(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the maxima over all ranks of arrays of one shape."""
+        return self._reduce(values, collective.Op.MAX)
+
+    def gather_arrays(self, values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the arrays of all ranks, in rank order, on every rank; their shapes may differ."""
+        return [self._broadcast(values, rank) for rank in range(self.world_size)]
+
+    def _reduce(self, values: npt.NDArray[np.float64], how: collective.Op) -> npt.NDArray[np.float64]:
+        if self.world_size == 1:
+            return values
+        with _lost_peers():
+            result: npt.NDArray[np.float64] = collective.allreduce(values, how)
+        return result.reshape(values.shape)
 
     def _broadcast(self, value: Any, root: int) -> Any:
         if self.world_size == 1:
