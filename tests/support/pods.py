@@ -182,6 +182,12 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+def read_history(output: Path) -> dict[str, list[Any]]:
+    """Return each column of an output's ``metrics.jsonl``."""
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
 def fake_worker(script: str) -> list[str]:
     """Return the command of a worker without mlpools; the script may use ``note``, ``end`` and ``RANK``."""
     return [sys.executable, "-I", "-S", "-c", _FAKE + script]

@@ -37,8 +37,8 @@ def test_the_readme_reads_the_model_and_finds_its_metric(
     give_unknown_category(tmp_path / "eval.parquet")
     stopping = spec(rounds=60, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 4})
     work(Job(task(tmp_path, spec=stopping, data=data), Gang(), Reporter(), Stop(60)))
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["bestRound"] < metrics["rounds"]  # so that the last round would give another number
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["bestRound"] < result["rounds"]  # so that the last round would give another number
 
     (tmp_path / "eval.parquet").rename(tmp_path / "eval")
     monkeypatch.chdir(tmp_path)
@@ -46,4 +46,4 @@ def test_the_readme_reads_the_model_and_finds_its_metric(
     exec(compile(snippet, str(README), "exec"), names)
 
     assert names["columns"]["categories"]["carrier"]
-    assert names["rmse"] == pytest.approx(metrics["metrics"]["eval"]["rmse"], rel=1e-6)
+    assert names["rmse"] == pytest.approx(result["metrics"]["eval"]["rmse"], rel=1e-6)

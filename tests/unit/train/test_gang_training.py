@@ -18,7 +18,7 @@ import xgboost as xgb
 
 from mlpools.contract import Exit, Final, Task
 from tests.support.flights import CARRIERS, flights, spec, write_flights
-from tests.support.pods import Pods, read_json, task, wait_for
+from tests.support.pods import Pods, read_history, read_json, task, wait_for
 
 ROWS = 4_000
 SPEC = spec(rounds=300, earlyStoppingRounds=280)
@@ -30,7 +30,7 @@ class Run:
     output: Path
     finals: list[Final]
     result: Any
-    metrics: Any
+    history: dict[str, list[Any]]
     model: bytes
 
     def booster(self) -> xgb.Booster:
@@ -61,7 +61,7 @@ def trained(data: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> R
         output,
         finals,
         read_json(output / "result.json"),
-        read_json(output / "metrics.json"),
+        read_history(output),
         (output / "model.ubj").read_bytes(),
     )
 
@@ -114,7 +114,7 @@ def test_the_kernel_saw_each_rank_read_its_row_groups_once_and_no_others(trained
 def test_the_model_is_as_good_as_plain_xgboost_on_all_rows(trained: Run) -> None:
     held_out = flights(ROWS // 4, seed=1)
     plain = xgb.train({"max_depth": 4, "eta": 0.2, "nthread": 1}, matrix(flights(ROWS)), 300)
-    best = trained.metrics["bestRound"]
+    best = trained.result["bestRound"]
     ours = rmse(trained.booster().predict(matrix(held_out), iteration_range=(0, best)), held_out)
     theirs = rmse(plain.predict(matrix(held_out), iteration_range=(0, best)), held_out)
     assert ours == pytest.approx(theirs, rel=0.01)
@@ -122,21 +122,21 @@ def test_the_model_is_as_good_as_plain_xgboost_on_all_rows(trained: Run) -> None
 
 
 def test_the_metrics_are_those_of_the_saved_model_on_all_rows(trained: Run) -> None:
-    booster, best = trained.booster(), trained.metrics["bestRound"]
+    booster, best = trained.booster(), trained.result["bestRound"]
     assert booster.attr("best_iteration") == str(best - 1)
     for name, table in {
         "train": flights(ROWS),
         "eval": flights(ROWS // 4, seed=1),
         "tiny": flights(1, seed=5),
     }.items():
-        reported = trained.metrics["metrics"][name]["rmse"]
+        reported = trained.result["metrics"][name]["rmse"]
         assert reported == pytest.approx(
             rmse(booster.predict(matrix(table), iteration_range=(0, best)), table), rel=1e-4
         )
         assert trained.finals[0].metrics[f"{name}-rmse"] == reported
-    assert best == 1 + int(np.argmin(trained.metrics["history"]["eval"]["rmse"]))
+    assert best == 1 + int(np.argmin(trained.history["eval-rmse"]))
     constant = float(np.mean(flights(ROWS)["arr_delay"].to_numpy()))
-    assert trained.metrics["baseline"]["eval"]["rmse"] == pytest.approx(
+    assert trained.result["baseline"]["eval"]["rmse"] == pytest.approx(
         rmse(np.full(ROWS // 4, constant), flights(ROWS // 4, seed=1)), rel=1e-3
     )
 
@@ -158,7 +158,7 @@ def test_the_status_tells_where_everything_is(trained: Run) -> None:
     final = trained.finals[0]
     for key, name in {
         "modelURL": "model.ubj",
-        "metricsURL": "metrics.json",
+        "metricsURL": "metrics.jsonl",
         "resultURL": "result.json",
     }.items():
         assert final.outputs[key] == f"file://{trained.output}/{name}"
@@ -195,10 +195,9 @@ def test_a_stop_of_one_rank_saves_a_round_and_the_next_attempt_gives_the_same_mo
         assert [final.code for final in second] == [Exit.DONE] * 2, pods[0].output()
     assert resumed > saved
     assert (tmp_path / "out/model.ubj").read_bytes() == trained.model
-    metrics = read_json(tmp_path / "out/metrics.json")
-    assert {key: metrics[key] for key in ("history", "bestRound", "metrics")} == {
-        key: trained.metrics[key] for key in ("history", "bestRound", "metrics")
-    }
+    assert read_history(tmp_path / "out") == trained.history
+    result = read_json(tmp_path / "out/result.json")
+    assert all(result[key] == trained.result[key] for key in ("bestRound", "metrics"))
 
 
 def test_a_killed_worker_ends_the_gang_and_the_next_attempt_resumes_with_fewer_ranks(
@@ -226,7 +225,7 @@ def test_a_killed_worker_ends_the_gang_and_the_next_attempt_resumes_with_fewer_r
     with Pods(work, tmp_path / "pods-2") as pods:
         [final] = pods.wait()
         assert final.code == Exit.DONE, pods[0].output()
-    history = read_json(tmp_path / "out/metrics.json")["history"]["train"]["rmse"]
+    history = read_history(tmp_path / "out")["train-rmse"]
     assert len(history) == final.step == newest + 5
     assert history == sorted(history, reverse=True)
 

@@ -110,7 +110,7 @@ def test_a_wish_to_end_is_kept_if_a_stop_comes_with_it(here: OneRank) -> None:
 
 def test_an_objective_of_squares_is_that_of_squares(here: OneRank) -> None:
     here.run(spec=spec(params={"max_depth": 4, "eta": 0.2, "base_score": 3.0}))
-    expected = read_json(here.output / "metrics.json")["metrics"]
+    expected = read_json(here.output / "result.json")["metrics"]
     output = {"url": str(here.output), "mode": "Overwrite"}
     here.run(
         uid="uid-2",
@@ -118,7 +118,7 @@ def test_an_objective_of_squares_is_that_of_squares(here: OneRank) -> None:
         spec=spec(params={"max_depth": 4, "eta": 0.2, "base_score": 3.0}),
         hooks=Hooks(objective=squared),
     )
-    found = read_json(here.output / "metrics.json")["metrics"]
+    found = read_json(here.output / "result.json")["metrics"]
     assert found["eval"]["rmse"] == pytest.approx(expected["eval"]["rmse"], rel=1e-4)
 
 

@@ -16,8 +16,8 @@ from mlpools.supervisor.final import save_log
 from mlpools.train.job import Job
 from tests.support.flights import spec, write_flights
 from tests.support.object_store import Fault, ObjectStore
+from tests.support.one_rank import StopAt
 from tests.support.pods import task
-from tests.unit.train.test_single import StopAt
 
 OUT = "s3://bucket/models/delay"
 
@@ -55,9 +55,10 @@ def test_a_job_leaves_its_result_and_its_checkpoints(object_store: ObjectStore, 
         for n in (15, 20)
         for part in ("COMMIT", "model", "state.json")
     }
-    assert kept(object_store) == {"owner.json", "model.ubj", "metrics.json", "result.json", *steps}
-    result = json.loads(object_store.objects["bucket/models/delay/result.json"])
-    assert result["job"]["uid"] == "uid-1"
+    result = {"model.ubj", "metrics.jsonl", "importance.csv", "learning_curve.png", "result.json"}
+    assert kept(object_store) == {"owner.json", *result, "logs/attempt-1/metrics.jsonl", *steps}
+    document = json.loads(object_store.objects["bucket/models/delay/result.json"])
+    assert document["job"]["uid"] == "uid-1"
     with pytest.raises(OutputExists, match="holds the result of"):
         run(data, uid="uid-2")
 

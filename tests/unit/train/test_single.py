@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xgboost as xgb
 
 import mlpools.train.trees.data as trainer
 from mlpools.contract import REASONS, Exit
@@ -34,7 +36,7 @@ from mlpools.train.stop import Stop
 from mlpools.train.xgboost.parameters import Parameters
 from tests.support.flights import flights, spec, write_flights
 from tests.support.one_rank import OneRank
-from tests.support.pods import read_json, task
+from tests.support.pods import read_history, read_json, task
 
 
 @pytest.fixture
@@ -48,11 +50,43 @@ def output(here: OneRank, mode: str = "Error") -> dict[str, str]:
 
 def test_early_stopping_remembers_the_best_round(here: OneRank) -> None:
     final = here.run(spec=spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5}))
-    metrics = read_json(here.output / "metrics.json")
-    curve = metrics["history"]["eval"]["rmse"]
-    assert metrics["bestRound"] == curve.index(min(curve)) + 1
-    assert metrics["rounds"] == final.step == metrics["bestRound"] + 5 < 500
+    result, curve = read_json(here.output / "result.json"), read_history(here.output)["eval-rmse"]
+    assert result["bestRound"] == curve.index(min(curve)) + 1
+    assert result["rounds"] == final.step == result["bestRound"] + 5 < 500
     assert final.metrics["eval-rmse"] == min(curve)
+
+
+def test_the_importance_is_that_of_the_rounds_that_count(here: OneRank) -> None:
+    here.run(spec=spec(rounds=500, earlyStoppingRounds=5, params={"eta": 0.5, "max_depth": 5}))
+    best = read_json(here.output / "result.json")["bestRound"]
+    with (here.output / "importance.csv").open() as file:
+        rows = {row["feature"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"carrier", "distance", "hour", "late"}
+    trees = xgb.Booster(model_file=here.output / "model.ubj").get_dump(with_stats=True, dump_format="json")
+    gains: dict[str, list[float]] = {}
+
+    def walk(node: dict[str, Any]) -> None:
+        if "split" in node:
+            gains.setdefault(node["split"], []).append(node["gain"])
+            for child in node["children"]:
+                walk(child)
+
+    for tree in trees[:best]:
+        walk(json.loads(tree))
+    for name, row in rows.items():
+        assert int(row["splits"]) == len(gains[name])
+        assert float(row["gain"]) == pytest.approx(sum(gains[name]), rel=1e-4)
+    assert list(rows) == sorted(gains, key=lambda name: -sum(gains[name]))
+
+
+def test_the_result_names_parameters_seed_and_versions(here: OneRank) -> None:
+    here.run(spec=spec(params={"max_depth": 3, "seed": 7, "subsample": 0.5}))
+    result = read_json(here.output / "result.json")
+    assert result["parameters"]["params"] == {"max_depth": 3, "seed": 7, "subsample": 0.5}
+    assert (result["seed"], result["steps"]) == (7, 20)
+    assert result["versions"]["xgboost"] == xgb.__version__
+    assert {"python", "mlpools", "numpy", "pyarrow"} <= set(result["versions"])
+    assert result["output"] == ["importance.csv", "learning_curve.png", "metrics.jsonl", "model.ubj"]
 
 
 @pytest.mark.parametrize("stop_at", [1, 8, 11])
@@ -66,7 +100,8 @@ def test_a_stop_anywhere_gives_the_same_model_and_the_same_early_stop(
         other.run(stop_at, spec=stopping)
     other.run(spec=stopping, attempt=2)
     assert other.model() == here.model()
-    assert (other.output / "metrics.json").read_bytes() == (here.output / "metrics.json").read_bytes()
+    for name in ("metrics.jsonl", "importance.csv", "learning_curve.png"):
+        assert (other.output / name).read_bytes() == (here.output / name).read_bytes()
 
 
 def test_a_metric_where_higher_is_better_stops_at_the_highest(here: OneRank) -> None:
@@ -81,10 +116,9 @@ def test_a_metric_where_higher_is_better_stops_at_the_highest(here: OneRank) -> 
             objective="binary:logistic", evalMetrics=["logloss", "auc"], earlyStoppingRounds=3, rounds=60
         ),
     )
-    metrics = read_json(here.output / "metrics.json")
-    curve = metrics["history"]["eval"]["auc"]
-    assert curve[metrics["bestRound"] - 1] == max(curve)
-    assert set(metrics["metrics"]["eval"]) == {"logloss", "auc"}
+    result, curve = read_json(here.output / "result.json"), read_history(here.output)["eval-auc"]
+    assert curve[result["bestRound"] - 1] == max(curve)
+    assert set(result["metrics"]["eval"]) == {"logloss", "auc"}
 
 
 def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: OneRank) -> None:
@@ -189,8 +223,6 @@ def test_weights_count(here: OneRank) -> None:
         data={"train": {"parquet": {"url": str(here.folder / "weighted.parquet")}}}, spec=spec(weight="w")
     )
     model = here.model()
-    import xgboost as xgb
-
     booster = xgb.Booster()
     booster.load_model(bytearray(model))
     assert json.loads(booster.get_dump(with_stats=True, dump_format="json")[0])["cover"] == 800

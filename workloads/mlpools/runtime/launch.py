@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib.metadata
 import os
 import platform
+import sys
 import time
 import traceback
 from typing import Any, NoReturn
@@ -15,13 +15,14 @@ from mlpools.contract import STAGE_ENV, TASK_ENV, Exit, Final, Task
 from mlpools.errors import JobError, one_line
 from mlpools.gang import Gang
 from mlpools.locations import child_url
+from mlpools.runtime.curve import CURVE, learning_curve
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
+from mlpools.train.documents import lines
+from mlpools.train.history import METRICS
 from mlpools.train.job import Job, Outcome
 from mlpools.train.reporter import Reporter, log
 from mlpools.train.stop import Stop
-
-_REPORTED_PACKAGES = ("numpy", "pyarrow", "xgboost", "xgboost-cpu")
 
 
 def main() -> NoReturn:
@@ -53,46 +54,55 @@ def work(job: Job) -> Final:
     gang, task = job.gang, job.task
     outputs = Outputs(task) if gang.leads else None
     if outputs is not None and (result := outputs.claim()) is not None:
-        step, metrics = int(result["rounds"]), result["finalMetrics"]
-        return Final(Exit.DONE, gang.rank, step=step, metrics=metrics, outputs=outputs.urls)
+        urls = outputs.urls(result["output"])
+        return Final(Exit.DONE, gang.rank, step=result["steps"], metrics=result["finalMetrics"], outputs=urls)
     job.reporter.lap("output")
     run = load(task.framework)
     job.reporter.lap("import")
     outcome = run(job)
     if outputs is None or outcome is None:
         return Final(Exit.DONE, gang.rank)
-    outputs.commit(outcome.files, _result(job, outcome))
+    files = {**outcome.files, **_history(outcome)}
+    outputs.commit(files, _result(job, outcome, sorted(files)))
     return Final(
         Exit.DONE,
         gang.rank,
         step=outcome.step,
         metrics=outcome.metrics,
-        outputs=outputs.urls,
+        outputs=outputs.urls(files),
         checkpoint_step=outcome.checkpoint_step,
     )
 
 
-def _result(job: Job, outcome: Outcome) -> dict[str, Any]:
+def _history(outcome: Outcome) -> dict[str, bytes]:
+    if not outcome.history:
+        return {}
+    curve = learning_curve(outcome.history, outcome.best_step)
+    return {METRICS: lines(outcome.history), **({CURVE: curve} if curve else {})}
+
+
+def _result(job: Job, outcome: Outcome, written: list[str]) -> dict[str, Any]:
     """Return the full report of a finished job."""
     task = job.task
     job.reporter.lap("finishing")
     return {
         **outcome.facts,
+        "steps": outcome.step,
         "finalMetrics": outcome.metrics,
+        "parameters": task.spec,
+        "output": written,
         "job": {"uid": task.uid, "namespace": task.namespace, "name": task.name, "attempt": task.attempt},
         "framework": task.framework,
         "worldSize": job.gang.world_size,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": job.reporter.seconds,
-        "versions": {"mlpools": __version__, "python": platform.python_version(), **_packages()},
+        "versions": {**_libraries(), "mlpools": __version__, "python": platform.python_version()},
     }
 
 
-def _packages() -> dict[str, str]:
-    versions = {}
-    for name in _REPORTED_PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+def _libraries() -> dict[str, str]:
+    """Return the versions of all that was imported, whoever imported it."""
+    others = (name for name in sys.modules if "." not in name and name not in sys.stdlib_module_names)
+    # Not by getattr, which may run code and warn.
+    versions = {name: getattr(sys.modules[name], "__dict__", {}).get("__version__") for name in others}
+    return {name: version for name, version in versions.items() if isinstance(version, str)}

@@ -3,30 +3,38 @@
 ====================================  =====================================================
 ``owner.json``                        whose result this location holds; written first
 ``model.ubj``, …                      the model, as its framework writes it
-``metrics.json``, …                   what else the training leaves
+``metrics.jsonl``                     the metrics of every step, a line each
+``learning_curve.png``                the same as a picture
+``importance.csv``                    of trees: what each feature did
 ``result.json``                       the full report; written last, so its presence means: complete
 ``checkpoints/<uid>/step-<n>/``       see ``mlpools.train.checkpoints``
 ``logs/attempt-<n>/rank-<r>.log``     the end of each rank's output
+``logs/attempt-<n>/metrics.jsonl``    the metrics up to the newest checkpoint of an attempt
 ====================================  =====================================================
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlpools.contract import Task
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
 from mlpools.locations import child_url
-from mlpools.runtime.frameworks import find
-from mlpools.storage import FileMissing, locate
-from mlpools.train.job import pretty
+from mlpools.runtime.curve import CURVE
+from mlpools.runtime.frameworks import FRAMEWORKS, find
+from mlpools.storage import FileMissing, Location, locate
+from mlpools.train.documents import pretty
+from mlpools.train.history import METRICS
+from mlpools.train.trees.importance import IMPORTANCE
 
 OWNER = "owner.json"
-METRICS = "metrics.json"
 RESULT = "result.json"
 LOGS = "logs"
+#: Whatever a job of any framework leaves.
+_LEFT = (*(framework.model for framework in FRAMEWORKS.values()), METRICS, CURVE, IMPORTANCE)
 
 
 class Outputs:
@@ -38,11 +46,15 @@ class Outputs:
         self._root = locate(self._url)
         self._model = find(task.framework).model
 
-    @property
-    def urls(self) -> dict[str, str]:
-        """Where a user finds what, for the job's status."""
+    def urls(self, written: Collection[str]) -> dict[str, str]:
+        """Return where a user finds what, for the job's status.
+
+        Args:
+            written: names of the files that were committed.
+        """
         names = {"modelURL": self._model, "metricsURL": METRICS, "resultURL": RESULT, "logsURL": LOGS}
-        places = {key: child_url(self._url, name) for key, name in names.items()}
+        there = {*written, RESULT, LOGS}
+        places = {key: child_url(self._url, name) for key, name in names.items() if name in there}
         return {**places, "checkpointURL": str(self._task.checkpoint["url"])}
 
     def claim(self) -> dict[str, Any] | None:
@@ -58,7 +70,7 @@ class Outputs:
         try:
             if self._owner() == self._task.uid:
                 return self._own_result()
-            held = [name for name in (OWNER, self._model, METRICS, RESULT) if self._root.child(name).exists()]
+            held = [name for name in (OWNER, RESULT, *_LEFT) if self._root.child(name).exists()]
         except DataNotReadable as error:
             raise OutputNotWritable(str(error)) from error
         if held and self._task.output.get("mode", "Error") == "Error":
@@ -68,10 +80,15 @@ class Outputs:
         self._write_owner(replace=bool(held))
         return None
 
-    def commit(self, files: Mapping[str, bytes], result: Mapping[str, Any]) -> None:
+    def commit(self, files: Mapping[str, bytes | Path], result: Mapping[str, Any]) -> None:
         """Write the files and, as the last one, the result.
 
-        With ``Overwrite`` and ``Resume`` an older result goes only now, and its ``result.json`` first.
+        With ``Overwrite`` and ``Resume`` an older result goes only now: first its ``result.json``, then all
+        that a job of whichever framework may have left.
+
+        Args:
+            files: by name: the content, or a local file or folder to copy.
+            result: the full report.
 
         Raises:
             OutputNotWritable: the volume or the store refuses.
@@ -79,8 +96,11 @@ class Outputs:
         if self._owner() != self._task.uid:
             raise OutputExists(f"Another job took output.url {self._url} over while this one was training.")
         self._root.child(RESULT).delete()
-        for name, data in {**files, RESULT: pretty(result)}.items():
-            self._root.child(name).write(data)
+        if self._task.output.get("mode", "Error") != "Error":
+            for name in _LEFT:
+                _clear(self._root.child(name))
+        for name, content in {**files, RESULT: pretty(result)}.items():
+            _write(self._root.child(name), content)
 
     def _exists(self, name: str) -> OutputExists:
         owner = self._read(OWNER) or {}
@@ -108,3 +128,23 @@ class Outputs:
         except (FileMissing, ValueError):
             return None
         return document
+
+
+def _write(place: Location, content: bytes | Path) -> None:
+    if isinstance(content, bytes):
+        place.write(content)
+    elif content.is_dir():
+        for path in sorted(path for path in content.rglob("*") if path.is_file()):
+            place.child(path.relative_to(content).as_posix()).write_file(path)
+    else:
+        place.write_file(content)
+
+
+def _clear(place: Location) -> None:
+    """Delete a file or a folder."""
+    try:
+        place.info()
+    except FileMissing:
+        place.delete_tree()
+    else:
+        place.delete()

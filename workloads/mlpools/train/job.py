@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mlpools.contract import Final, Task
 from mlpools.errors import JobError
 from mlpools.gang import Gang
+from mlpools.train.history import Row
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from mlpools.train.trees.hooks import Hooks
@@ -52,20 +53,19 @@ class Outcome:
     """A finished training, in the hands of rank 0.
 
     Attributes:
-        files: what goes into the output by its name: the model, its metrics.
+        files: what goes into the output by its name: the content, or a local file or folder to copy.
         step: finished steps.
         metrics: the final ones, such as ``{"eval-rmse": 17.9}``.
-        facts: what ``result.json`` says besides: rows, columns, fingerprint, who read what.
+        facts: what ``result.json`` says besides: rows, columns, fingerprint, seed, who read what.
+        history: the metrics of every step; they become ``metrics.jsonl`` and the learning curve.
+        best_step: step whose model counts, 0 = the last one.
         checkpoint_step: newest checkpoint, 0 = none.
     """
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes | Path]
     step: int
     metrics: dict[str, float]
     facts: dict[str, Any]
+    history: Sequence[Row] = ()
+    best_step: int = 0
     checkpoint_step: int = 0
-
-
-def pretty(document: Mapping[str, Any]) -> bytes:
-    """Return a document of the output as JSON that a person can read."""
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode()

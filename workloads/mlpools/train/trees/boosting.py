@@ -151,14 +151,7 @@ class Boosting:
         self._collective.any(False)
 
     def _snapshot(self) -> Snapshot:
-        progress = self.progress.copy()
-        state = {
-            "history": progress.history,
-            "best_round": progress.best_round,
-            "over": progress.over,
-            "callbacks": self._callbacks.state(),
-        }
-        return Snapshot(progress.finished, self._trees.save(), state)
+        return Snapshot(self.progress.copy(), self._trees.save(), self._callbacks.state())
 
     def _report(self, total_rows: int, began: float, first: int) -> None:
         finished, total = self.progress.finished, self._section.rounds

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from mlpools.storage import locate
 from mlpools.train.checkpoints import Checkpoints
-from mlpools.train.job import Job, Outcome, pretty
+from mlpools.train.job import Job, Outcome
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed
+from mlpools.train.trees.importance import IMPORTANCE, Importance, table
 from mlpools.train.trees.progress import Progress, Values, flat
-
-METRICS = "metrics.json"
 
 
 def identity(params: Mapping[str, Any], agreed: Agreed) -> dict[str, Any]:
@@ -35,36 +34,46 @@ def best_round(progress: Progress) -> int:
     return progress.best_round if progress.best_round >= 0 else progress.finished - 1
 
 
-def outcome(
-    model: tuple[str, bytes],
-    boosting: Boosting,
-    agreed: Agreed,
-    baseline: Values,
-    ranks: list[dict[str, Any]],
-) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What a framework made.
+
+    Attributes:
+        name: of the file.
+        content: as the framework itself reads it.
+        importance: of each feature, in the rounds that count.
+        baseline: metrics of the best constant: what learning has to beat.
+        seed: of all that was drawn by chance.
+    """
+
+    name: str
+    content: bytes
+    importance: Mapping[str, Importance]
+    baseline: Values
+    seed: int
+
+
+def outcome(model: Model, boosting: Boosting, agreed: Agreed, ranks: list[dict[str, Any]]) -> Outcome:
     """Put together what rank 0 leaves.
 
     Args:
-        model: name and content of the file.
+        model: the finished one.
         boosting: the finished loop.
         agreed: what was read, and how.
-        baseline: metrics of the best constant: what learning has to beat.
         ranks: what each rank says about its reading.
     """
     progress = boosting.progress
     best = best_round(progress)
-    summary = {
-        "rounds": progress.finished,
-        "bestRound": best + 1,
-        "metrics": progress.at(best),
-        "baseline": baseline,
-        "rows": {name: plan.num_rows for name, plan in agreed.plans.items()},
-    }
     files = {
         name: [[file.name, len(file.units)] for file in plan.files] for name, plan in agreed.plans.items()
     }
     facts = {
-        **summary,
+        "rounds": progress.finished,
+        "bestRound": best + 1,
+        "metrics": progress.at(best),
+        "baseline": model.baseline,
+        "seed": model.seed,
+        "rows": {name: plan.num_rows for name, plan in agreed.plans.items()},
         "resumedFromStep": boosting.resumed_from,
         "columns": json.loads(agreed.columns.to_json()),
         "fingerprint": agreed.fingerprint,
@@ -72,18 +81,11 @@ def outcome(
         "ranks": ranks,
     }
     return Outcome(
-        files=dict([model, (METRICS, pretty(_finite({**summary, "history": progress.history})))]),
+        files={model.name: model.content, IMPORTANCE: table(model.importance)},
         step=progress.finished,
         metrics=flat(progress.at(best)),
-        facts=_finite(facts),
+        facts=facts,
+        history=progress.rows(),
+        best_step=best + 1,
         checkpoint_step=boosting.checkpoint_step,
     )
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON cannot say, such as a metric that became NaN, by null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value

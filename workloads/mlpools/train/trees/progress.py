@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
+from mlpools.train.history import Row
+
 #: data set -> metric -> value
 Values = dict[str, dict[str, float]]
 #: data set -> metric -> value of each round
@@ -55,6 +57,10 @@ class Progress:
             for name, metrics in self.history.items()
         }
 
+    def rows(self) -> list[Row]:
+        """Return all values, a row for each round, which is counted from 1 here."""
+        return [{"step": i + 1, **_joined(self.at(i))} for i in range(self.finished)]
+
     def copy(self) -> Progress:
         """Return what later rounds do not change."""
         history = {
@@ -66,10 +72,9 @@ class Progress:
 
 def flat(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Return values under names such as ``eval-rmse``, at most as many as a report holds."""
-    pairs = [
-        (f"{name}-{metric}", value)
-        for name, metrics in values.items()
-        for metric, value in metrics.items()
-        if math.isfinite(value)
-    ]
-    return dict(pairs[:_REPORTED_METRICS])
+    finite = [(name, value) for name, value in _joined(values).items() if math.isfinite(value)]
+    return dict(finite[:_REPORTED_METRICS])
+
+
+def _joined(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{name}-{metric}": value for name, item in values.items() for metric, value in item.items()}

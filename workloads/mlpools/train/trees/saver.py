@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlpools.errors import Preempted
 from mlpools.train.checkpoints import Checkpoints
+from mlpools.train.history import keep
 from mlpools.train.job import Job
+from mlpools.train.trees.progress import Progress
 
 #: Keeping the model's bytes at hand for a late stop may cost this share of the time.
 _SNAPSHOT_SHARE = 0.01
@@ -21,14 +23,26 @@ class Snapshot:
     """A training at a round's end, which later rounds do not change.
 
     Attributes:
-        finished: rounds.
+        progress: a copy.
         model: the framework's bytes.
-        state: what else continuing needs, as JSON can hold it.
+        callbacks: their states.
     """
 
-    finished: int
+    progress: Progress
     model: bytes
-    state: Mapping[str, Any]
+    callbacks: Sequence[Any]
+
+    @property
+    def finished(self) -> int:
+        """Rounds."""
+        return self.progress.finished
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What continuing needs besides the model, as JSON can hold it."""
+        progress = self.progress
+        kept = {"history": progress.history, "best_round": progress.best_round, "over": progress.over}
+        return {**kept, "callbacks": self.callbacks}
 
 
 class Saver:
@@ -84,3 +98,4 @@ class Saver:
         self.committed = snapshot.finished
         self._last = time.monotonic()
         self._job.reporter.checkpoint(snapshot.finished)
+        keep(self._job.task, snapshot.progress.rows())

@@ -11,7 +11,7 @@ from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job, Outcome
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, prepare
-from mlpools.train.trees.outcome import best_round, checkpoints, identity, outcome
+from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
 from mlpools.train.xgboost.matrix import Batches, build
 from mlpools.train.xgboost.parameters import Parameters, rehearse, translate
@@ -67,12 +67,14 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     ranks = collective.gather(facts)
     if not job.gang.leads:
         return None
+    best = best_round(boosting.progress)
     trees.booster.set_attr(
-        best_iteration=str(best_round(boosting.progress)),
+        best_iteration=str(best),
         mlpools_columns=data.columns.to_json(),
         mlpools_data=json.dumps(made_with["data"], sort_keys=True),
     )
-    return outcome((MODEL, trees.save()), boosting, data.agreed, baseline, ranks)
+    model = Model(MODEL, trees.save(), trees.importance(best + 1), baseline, parameters.seed)
+    return outcome(model, boosting, data.agreed, ranks)
 
 
 def _matrices(

@@ -115,6 +115,11 @@ class Parameters:
         return -math.inf, math.inf
 
     @property
+    def seed(self) -> int:
+        """Of all that is drawn by chance."""
+        return int(self.booster.get("seed", 0))
+
+    @property
     def metrics(self) -> list[str]:
         """The metrics asked for; empty = the objective's own."""
         given = self.booster.get("eval_metric", [])

@@ -9,6 +9,7 @@ from typing import Any
 import xgboost as xgb
 
 from mlpools.train.trees.hooks import Hooks, Objective, calling
+from mlpools.train.trees.importance import Importance
 from mlpools.train.trees.progress import Values
 from mlpools.train.xgboost.parameters import Parameters
 
@@ -62,6 +63,15 @@ class XGBoostTrees:
         score = json.loads(self.booster.save_config())["learner"]["learner_model_param"]["base_score"]
         constant = xgb.Booster({**self._parameters, "base_score": score}, cache=list(self._matrices.values()))
         return self._evaluate(constant, 0)
+
+    def importance(self, rounds: int) -> dict[str, Importance]:
+        """Return what each feature did in the first rounds."""
+        counted = self.booster[:rounds]
+        gain, splits = (counted.get_score(importance_type=kind) for kind in ("total_gain", "weight"))
+        return {
+            name: Importance(float(gain.get(name, 0.0)), int(splits.get(name, 0)))
+            for name in self.booster.feature_names
+        }
 
     @property
     def _objective(self) -> Objective | None:
