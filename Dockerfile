@@ -1,7 +1,9 @@
 # The images of mlpools: each is its locked dependencies and, last, one thin layer of code.
 #
 #   base ─┬─ operator-dependencies ── operator    the controller: no machine learning in it
-#         ├─ runtime-dependencies ─── runtime     what runs in a job's pods, for CPUs
+#         ├─ runtime-dependencies ─┬─ runtime     what runs in a job's pods, for CPUs
+#         │                        └─ runtime-full-dependencies ── runtime-full
+#         │                                       the same with PyTorch, CUDA and what people train with
 #         └─ wheel                                builds the project; its result is the thin layer
 #
 #   docker build --target operator --tag mlpools/operator .
@@ -65,6 +67,26 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mlpools runtime (CPU)" \
       org.opencontainers.image.description="Distributed training on the pods of a Kubernetes cluster: XGBoost, LightGBM, Ray." \
+      org.opencontainers.image.source="https://github.com/mlpools/mlpools" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+WORKDIR /tmp
+USER 1000:1000
+EXPOSE 8470
+ENTRYPOINT ["python", "-m", "mlpools.supervisor"]
+COPY --from=wheel /code /opt/mlpools/lib/python3.11/site-packages
+
+FROM runtime-dependencies AS runtime-full-dependencies
+COPY requirements/runtime-full.txt /opt/mlpools/requirements/
+# XGBoost for GPUs has the same files as the one for CPUs, which goes first.
+RUN --mount=type=secret,id=ca sh /opt/mlpools/requirements/install.sh /opt/mlpools /opt/mlpools/requirements/runtime-full.txt xgboost-cpu
+
+FROM runtime-full-dependencies AS runtime-full
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mlpools runtime (full, CPU and CUDA)" \
+      org.opencontainers.image.description="Distributed training on the pods of a Kubernetes cluster: PyTorch, XGBoost, LightGBM, Ray." \
       org.opencontainers.image.source="https://github.com/mlpools/mlpools" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \

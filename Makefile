@@ -21,7 +21,7 @@ test: $(VENV)/ready ## Lint, types, layers, unit, integration, chart and end-to-
 test-full: $(VENV)/ready ## The same and all that is too long for every change
 	@$(RUN) -m tools.stages test-full
 
-test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, libraries, e2e
+test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, libraries, images-full, e2e
 	@$(RUN) -m tools.stages $*
 
 ##@ Change
@@ -36,6 +36,9 @@ lock: $(VENV)/ready ## Compile requirements/*.txt anew from pyproject.toml
 
 images: $(VENV)/ready ## Build the operator and runtime images
 	@$(RUN) -m tools.images
+
+images-full: $(VENV)/ready ## Build the full runtime image, with PyTorch and CUDA (takes 20 GB of disk)
+	@$(RUN) -m tools.images runtime-full
 
 ##@ Measure
 bench-launch: $(VENV)/ready ## Launch: first and later `make run`, CR to pods, container to first round, requests per job
@@ -64,4 +67,4 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z%_-]+:.*## / {printf "  \033[36mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run down test test-full generate format lock images bench-launch bench-data bench-scale venv clean help
+.PHONY: run down test test-full generate format lock images images-full bench-launch bench-data bench-scale venv clean help

@@ -1,4 +1,7 @@
-"""Compile `requirements/*.txt` from pyproject.toml: names, versions and hashes, no address of any index."""
+"""Compile `requirements/*.txt` from pyproject.toml: names, versions and hashes, no address of any index.
+
+The docs' list of the images' packages is written anew with them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools import image_packages
+
 FOLDER = Path("requirements")
 LOCKS = {
     "dev.txt": ["--extra", "operator", "--extra", "workloads", "--group", "dev"],
     "operator.txt": ["--extra", "operator"],
     "runtime.txt": ["--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"],
+    # The full image lies on top of the other one: what both have is the same.
+    "runtime-full.txt": [
+        *("--extra", "full", "--extra", "iceberg", "--extra", "snowflake"),
+        *("--constraints", "requirements/runtime.txt"),
+    ],
     "libraries.txt": [
         *("--extra", "operator", "--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"),
         *("--extra", "torch", "--extra", "tensorflow", "--extra", "huggingface", "--group", "dev"),
@@ -43,6 +53,8 @@ def main() -> int:
         ]
         subprocess.run([*command, "--output-file", str(target)], check=True)
         print(f"  ✓ {target}")
+    image_packages.PAGE.write_text(image_packages.page(FOLDER))
+    print(f"  ✓ {image_packages.PAGE}")
     return 0
 
 

@@ -102,6 +102,9 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         ),
         Stage("images", 6, (("python", "-m", "tools.images"),), cluster=True),
         Stage(
+            "images-full", 20, (("python", "-m", "tools.images", "runtime-full"),), full=True, cluster=True
+        ),
+        Stage(
             "integration",
             10,
             (_pytest("integration", "tests/integration", "-n2", "--dist=loadfile", *chosen),),

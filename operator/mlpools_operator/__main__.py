@@ -62,6 +62,7 @@ def policies(settings: Settings) -> Policies:
     """Return the decisions that this operator makes."""
     defaults = Defaults(
         runtime_image=settings.runtime_image,
+        runtime_full_image=settings.runtime_full_image,
         operator_namespace=settings.operator_namespace,
         operator_labels=settings.operator_labels,
         cluster_domain=settings.cluster_domain,

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
 
     Attributes:
         runtime_image: image of job pods where neither job nor pool names one.
+        runtime_full_image: the same for jobs that need PyTorch or GPUs, or run a script; empty = the same.
         operator_namespace: where the operator runs; network policies let its probe in from there.
         operator_labels: labels of the operator's own pods, for the same rule.
         namespaces: namespaces to serve; empty = all of them.
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     runtime_image: Annotated[str, Field(min_length=1)]
+    runtime_full_image: str = ""
     operator_namespace: Annotated[str, Field(min_length=1)]
     operator_labels: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()

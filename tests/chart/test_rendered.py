@@ -196,6 +196,21 @@ def test_images(render: Render, project_version: str, values: tuple[str, ...], i
     assert environment(render(*values))["MLPOOLS_RUNTIME_IMAGE"] == image.replace("VERSION", project_version)
 
 
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ((), "mlpools-runtime-full:VERSION"),
+        (("image.runtimeFull.repository=host:5000/full", "image.runtimeFull.tag=x"), "host:5000/full:x"),
+        (("image.runtimeFull.repository=",), None),
+    ],
+)
+def test_the_full_image_may_be_left_out(
+    render: Render, project_version: str, values: tuple[str, ...], image: str | None
+) -> None:
+    wanted = image.replace("VERSION", project_version) if image else None
+    assert environment(render(*values)).get("MLPOOLS_RUNTIME_FULL_IMAGE") == wanted
+
+
 def test_the_operator_never_sees_a_secret(render: Render) -> None:
     for values in ((), ("namespaces={team-a}",)):
         objects = render(*values)

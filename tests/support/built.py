@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlpools_operator.api.v1alpha1 import parse
+from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import indexed_job
 from mlpools_operator.domain.pool import families
@@ -12,13 +13,18 @@ from tests.support.domain_values import a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
 
 
-def build(job: dict[str, Any] | None = None, pool: dict[str, Any] | None = None, attempt: int = 1) -> Object:
+def build(
+    job: dict[str, Any] | None = None,
+    pool: dict[str, Any] | None = None,
+    attempt: int = 1,
+    defaults: Defaults = DEFAULTS,
+) -> Object:
     """Return the Job of an attempt."""
     resource = a_job(**(job or {}))
     spec = parse("TrainingJob", resource.spec)
     offer = parse("ComputePool", a_pool(**(pool or {})).spec)
-    family = families.find(offer, families.order(offer)[0], DEFAULTS.families)
-    return indexed_job.indexed_job("TrainingJob", resource, spec, offer, family, attempt, DEFAULTS)
+    family = families.find(offer, families.order(offer)[0], defaults.families)
+    return indexed_job.indexed_job("TrainingJob", resource, spec, offer, family, attempt, defaults)
 
 
 def pod(built: Object) -> Object:

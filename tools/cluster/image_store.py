@@ -24,6 +24,9 @@ from tools.locks import locked
 from tools.steps import ToolError, cache_dir, step, wait_for
 
 KEPT = 3
+#: Of the images with gigabytes that others lack, the latest only.
+KEPT_LARGE = 1
+LARGE = ("mlpools-runtime-full", "mlpools-runtime-full-dependencies")
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -93,7 +96,8 @@ class ImageStore:
         for name, digest in reversed(self.images().items()):
             repository = name.rpartition(":")[0]
             repositories[repository] += 1
-            if repositories[repository] <= KEPT:
+            limit = KEPT_LARGE if repository.rpartition("/")[2] in LARGE else KEPT
+            if repositories[repository] <= limit:
                 kept[name] = digest
             else:
                 namespaces.HERE.run(*_ctr(socket), "images", "remove", name)

@@ -1,4 +1,4 @@
-"""`python -m tools.images [operator|runtime|all]`: build the images and say where they are."""
+"""`python -m tools.images [operator|runtime|runtime-full …]`: build images and say where they are."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from tools.steps import told
 
 
 def main(arguments: list[str]) -> int:
-    """Build what is named and print each image's name and archives."""
+    """Build what is named, or the usual ones, and print each image's name and archives."""
     with told():
-        for target in arguments or ["all"]:
-            for archive in images.build(target).values():
-                print(archive.reference)
-                for path in archive.paths:
-                    print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        for archive in images.build(*arguments).values():
+            print(archive.reference)
+            for path in archive.paths:
+                print(f"    {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

@@ -6,10 +6,35 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-#: The images, and the lock file of each one's dependencies.
-TARGETS = {"operator": "operator.txt", "runtime": "runtime.txt"}
+
+@dataclass(frozen=True)
+class Target:
+    """An image.
+
+    Attributes:
+        lock: the lock file of its dependencies.
+        upon: the image on whose dependencies its own lie; empty: the base.
+        archives: kept of it, so that changing branches builds nothing.
+        dependencies: archives kept of what is below its code.
+    """
+
+    lock: str
+    upon: str = ""
+    archives: int = 8
+    dependencies: int = 2
+
+
+#: The images. The full one's dependencies take gigabytes, so that only the latest is kept.
+TARGETS = {
+    "operator": Target("operator.txt"),
+    "runtime": Target("runtime.txt"),
+    "runtime-full": Target("runtime-full.txt", upon="runtime", archives=2, dependencies=1),
+}
+#: What a plain build makes; the rest is asked for by name.
+USUAL = ("operator", "runtime")
 
 #: The base where no registry is asked: a Debian with Python 3.11 and what the wheels link to.
 SUITE = "bookworm"
@@ -24,7 +49,7 @@ TEXTS = (".dockerignore", "README.md", "LICENSE")
 
 def copy_sources(root: Path, context: Path) -> None:
     """Copy what images are made of from a checkout into an empty folder."""
-    locks = [f"requirements/{lock}" for lock in TARGETS.values()]
+    locks = [f"requirements/{target.lock}" for target in TARGETS.values()]
     for name in (*BUILD_FILES, *INSTALLER, *TEXTS, *locks):
         target = context / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +65,10 @@ def base() -> str:
 
 def dependencies(context: Path, target: str) -> str:
     """The key of everything below an image's code."""
-    files = (*INSTALLER, f"requirements/{TARGETS[target]}")
-    return _key([base().encode(), *((context / file).read_bytes() for file in files)])
+    upon = TARGETS[target].upon
+    below = dependencies(context, upon) if upon else base()
+    files = (*INSTALLER, f"requirements/{TARGETS[target].lock}")
+    return _key([below.encode(), *((context / file).read_bytes() for file in files)])
 
 
 def image(context: Path, target: str) -> str:

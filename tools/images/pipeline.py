@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.images import archive, builders, keys
 from tools.images.archive import Archive
 from tools.images.builders import Builder
-from tools.images.keys import TARGETS, copy_sources
+from tools.images.keys import TARGETS, USUAL, copy_sources
 from tools.locks import locked
 from tools.steps import ToolError, cache_dir, step
 
 ROOT = Path(__file__).parents[2]
-
-#: Archives kept of each image: of code, so that changing branches builds nothing; of dependencies,
-#: some hundred megabytes each, the latest and the one before.
-KEPT_IMAGES = 8
-KEPT_DEPENDENCIES = 2
 
 
 def version() -> str:
@@ -29,11 +24,11 @@ def version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
-def build(target: str = "all") -> dict[str, Archive]:
-    """Build one image, or all of them, where their archives are not in the cache.
+def build(*targets: str) -> dict[str, Archive]:
+    """Build images where their archives are not in the cache.
 
     Args:
-        target: a target of the Dockerfile that makes an image, or `all`.
+        targets: targets of the Dockerfile that make an image; none: the usual ones.
 
     Returns:
         The archive of each image, by target.
@@ -41,9 +36,10 @@ def build(target: str = "all") -> dict[str, Archive]:
     Raises:
         ToolError: no such target, no builder on this machine, or a build failed; with its log's path.
     """
-    if target not in ("all", *TARGETS):
-        raise ToolError(f"There is no image {target!r}; there are: {', '.join(TARGETS)}.")
-    names = TARGETS if target == "all" else (target,)
+    names = targets or USUAL
+    for target in names:
+        if target not in TARGETS:
+            raise ToolError(f"There is no image {target!r}; there are: {', '.join(TARGETS)}.")
     folder = cache_dir() / "images"
     with locked(folder), tempfile.TemporaryDirectory() as context:
         # A copy: what is edited meanwhile must not end up under the key of what was there before.
@@ -63,21 +59,26 @@ class _Plan:
 
     Attributes:
         target: the image.
-        dependencies: the name of the image below its code.
+        dependencies: target -> name of the images below its code, the lowest first.
         reference: its own name.
         folder: of the archives.
     """
 
     target: str
-    dependencies: str
+    dependencies: Mapping[str, str]
     reference: str
     folder: Path
 
     @classmethod
     def of(cls, target: str, context: Path, folder: Path) -> _Plan:
         """Name what a target is made of by what is in the context."""
-        below = f"localhost/mlpools-{target}-dependencies:{keys.dependencies(context, target)}"
-        return cls(target, below, f"localhost/mlpools-{target}:{keys.image(context, target)}", folder)
+        below: dict[str, str] = {}
+        part = target
+        while part:
+            below[part] = f"localhost/mlpools-{part}-dependencies:{keys.dependencies(context, part)}"
+            part = TARGETS[part].upon
+        reference = f"localhost/mlpools-{target}:{keys.image(context, target)}"
+        return cls(target, dict(reversed(below.items())), reference, folder)
 
     @property
     def done(self) -> bool:
@@ -85,15 +86,19 @@ class _Plan:
 
     def carry_out(self, builder: Builder) -> None:
         """Build and pack what is missing."""
-        below, path = self._paths
-        if not below.exists():
-            with step(f"building the {self.target} image's dependencies"):
-                builder.build(f"{self.target}-dependencies", self.dependencies, version())
-                _pack(builder, self.dependencies, below)
+        known: list[archive.Layer] = []
+        for part, name in self.dependencies.items():
+            path = _path(self.folder, name)
+            if not path.exists():
+                with step(f"building the {part} image's dependencies"):
+                    builder.build(f"{part}-dependencies", name, version())
+                    _pack(builder, name, path, known)
+            known = archive.layers(path)
+        path = _path(self.folder, self.reference)
         if not path.exists():
             with step(f"building the {self.target} image"):
                 builder.build(self.target, self.reference, version())
-                _pack(builder, self.reference, path, archive.layers(below))
+                _pack(builder, self.reference, path, known)
 
     def archive(self) -> Archive:
         """The result; its archives count as used now."""
@@ -102,16 +107,15 @@ class _Plan:
         return Archive(self.reference, archive.digest(self._paths[-1]), self._paths)
 
     @property
-    def _paths(self) -> tuple[Path, Path]:
-        return _path(self.folder, self.dependencies), _path(self.folder, self.reference)
+    def _paths(self) -> tuple[Path, ...]:
+        return tuple(_path(self.folder, name) for name in (*self.dependencies.values(), self.reference))
 
 
-def _pack(builder: Builder, reference: str, path: Path, known: Iterable[archive.Layer] = ()) -> None:
-    layers = list(known)
+def _pack(builder: Builder, reference: str, path: Path, known: Collection[archive.Layer]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as aside:
         layout = Path(aside) / "layout"
-        builder.export(reference, layout, layers)
-        archive.write(layout, path, reference, without=[layer.digest for layer in layers])
+        builder.export(reference, layout, known)
+        archive.write(layout, path, reference, without=[layer.digest for layer in known])
 
 
 def _path(folder: Path, reference: str) -> Path:
@@ -122,8 +126,8 @@ def _path(folder: Path, reference: str) -> Path:
 def _forget_old(folder: Path) -> list[str]:
     """Delete the archives that were not used for the longest time; return the names of the others."""
     kept = []
-    for target in TARGETS:
-        for name, number in ((target, KEPT_IMAGES), (f"{target}-dependencies", KEPT_DEPENDENCIES)):
+    for target, image in TARGETS.items():
+        for name, number in ((target, image.archives), (f"{target}-dependencies", image.dependencies)):
             latest = sorted(
                 folder.glob(f"mlpools-{name}_*.tar"), key=lambda path: path.stat().st_mtime, reverse=True
             )

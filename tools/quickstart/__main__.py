@@ -79,7 +79,7 @@ def existing_cluster(context: str, registry: str) -> tuple[Kubectl, dict[str, st
             f"shows, then `make run CONTEXT={context} REGISTRY=registry.example.com/ml`."
         )
     version = images.version()
-    references = {target: f"{registry}/mlpools-{target}:{version}" for target in ("operator", "runtime")}
+    references = {target: f"{registry}/mlpools-{target}:{version}" for target in install.VALUES}
     return Kubectl(context=context, prefer_own=True), references
 
 

@@ -9,6 +9,8 @@ from tools.kubectl import Kubectl
 CHART = Path("charts/mlpools")
 NAMESPACE = "mlpools-system"
 RELEASE = "mlpools"
+#: The chart's name of each image.
+VALUES = {"operator": "operator", "runtime": "runtime", "runtime-full": "runtimeFull"}
 #: On one machine a standby is lost together with the leader, and takes the memory of a pod that trains.
 LOCAL_REPLICAS = 1
 #: A person watches one job of half a minute; the default of ten is for clusters with thousands.
@@ -20,16 +22,19 @@ def operator(cluster: Kubectl, images: dict[str, str], *, replicas: int | None =
 
     Args:
         cluster: where to.
-        images: reference of the image by target (``operator``, ``runtime``); empty = the chart's own.
+        images: reference of the image by target (``operator``, ``runtime``, and ``runtime-full`` if there is
+            one); empty = the chart's own.
         replicas: operators; None = as many as the chart says.
 
     Raises:
         ToolError: Helm refused, or the operator did not become ready.
     """
     values = [f"settings.progressSeconds={PROGRESS_SECONDS}"]
+    if images:
+        values.append(f"image.{VALUES['runtime-full']}.repository=")
     for target, reference in images.items():
         repository, _, tag = reference.rpartition(":")
-        values += [f"image.{target}.repository={repository}", f"image.{target}.tag={tag}"]
+        values += [f"image.{VALUES[target]}.repository={repository}", f"image.{VALUES[target]}.tag={tag}"]
     options = [part for value in values for part in ("--set-string", value)]
     if replicas is not None:
         options += ["--set", f"replicas={replicas}"]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from mlpools_operator.domain.pool.families import Catalogue
 
+#: What the full image is for without GPUs, too: PyTorch, and programs that import whatever they like.
+_FULL = frozenset({"pytorch", "script"})
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -14,6 +17,7 @@ class Defaults:
 
     Attributes:
         runtime_image: image of pods.
+        runtime_full_image: image for PyTorch, scripts and GPUs; empty: the same.
         operator_namespace: where the operator runs; only from there may a pod be asked for its status.
         operator_labels: of the operator's pods.
         cluster_domain: the end of the cluster's DNS names.
@@ -27,3 +31,14 @@ class Defaults:
     cluster_domain: str = "cluster.local"
     image_pull_policy: str = "IfNotPresent"
     families: Catalogue = field(default_factory=dict)
+    runtime_full_image: str = ""
+
+    def image(self, framework: str, gpus: int) -> str:
+        """Return the image of pods where neither job nor pool names one.
+
+        Args:
+            framework: of the job; empty: unknown.
+            gpus: of a node.
+        """
+        full = gpus > 0 or framework in _FULL
+        return (full and self.runtime_full_image) or self.runtime_image

@@ -20,7 +20,7 @@ from tools.images import archive, builders, keys, pipeline
 from tools.images.archive import Layer
 from tools.steps import ToolError
 
-DEPENDENCIES, CODE = b"dependencies" * 1000, b"code"
+DEPENDENCIES, FURTHER, CODE = b"dependencies" * 1000, b"further", b"code"
 
 
 def blob(layout: Path, content: bytes) -> dict[str, Any]:
@@ -57,7 +57,8 @@ class RecordingBuilder:
     def export(self, reference: str, layout: Path, known: Collection[Layer]) -> None:
         archive.pretend(layout, known)
         code = [] if "-dependencies:" in reference else [CODE]
-        write_layout(layout, [DEPENDENCIES, *code])
+        upon = [FURTHER] if "-full" in reference else []
+        write_layout(layout, [DEPENDENCIES, *upon, *code])
         if self.fails:
             (layout / "blobs" / blob(layout, DEPENDENCIES)["digest"].replace(":", "/")).unlink()
 
@@ -86,7 +87,9 @@ def append(path: Path, text: str = "\n# changed\n") -> None:
     path.write_text(path.read_text() + text)
 
 
-EVERYTHING = ["operator-dependencies", "operator", "runtime-dependencies", "runtime"]
+USUAL = ["operator-dependencies", "operator", "runtime-dependencies", "runtime"]
+FULL = ["runtime-full-dependencies", "runtime-full"]
+EVERYTHING = [*USUAL, *FULL]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +97,11 @@ EVERYTHING = ["operator-dependencies", "operator", "runtime-dependencies", "runt
     [
         (None, []),
         ("README.md", []),
-        ("workloads/mlpools/contract.py", ["operator", "runtime"]),
-        ("pyproject.toml", ["operator", "runtime"]),
-        ("requirements/build.txt", ["operator", "runtime"]),
-        ("requirements/runtime.txt", ["runtime-dependencies", "runtime"]),
+        ("workloads/mlpools/contract.py", ["operator", "runtime", "runtime-full"]),
+        ("pyproject.toml", ["operator", "runtime", "runtime-full"]),
+        ("requirements/build.txt", ["operator", "runtime", "runtime-full"]),
+        ("requirements/runtime.txt", ["runtime-dependencies", "runtime", *FULL]),
+        ("requirements/runtime-full.txt", FULL),
         ("requirements/operator.txt", ["operator-dependencies", "operator"]),
         ("Dockerfile", EVERYTHING),
     ],
@@ -105,15 +109,30 @@ EVERYTHING = ["operator-dependencies", "operator", "runtime-dependencies", "runt
 def test_only_what_a_change_reaches_is_built_again(
     checkout: Path, builder: RecordingBuilder, changed: str | None, built: list[str]
 ) -> None:
-    first = images.build()
+    first = images.build(*keys.TARGETS)
     assert builder.built == EVERYTHING
     builder.built.clear()
     if changed:
         append(checkout / changed)
-    second = images.build()
+    second = images.build(*keys.TARGETS)
     assert builder.built == built
     for target in keys.TARGETS:
         assert (second[target].reference != first[target].reference) == (target in built)
+
+
+def test_the_full_image_is_built_only_when_asked_for_and_brings_what_it_lies_on(
+    builder: RecordingBuilder,
+) -> None:
+    assert list(images.build()) == ["operator", "runtime"]
+    assert builder.built == USUAL
+    builder.built.clear()
+    built = images.build("runtime-full")["runtime-full"]
+    assert builder.built == FULL
+    assert [path.name.partition("_")[0] for path in built.paths] == [
+        "mlpools-runtime-dependencies",
+        "mlpools-runtime-full-dependencies",
+        "mlpools-runtime-full",
+    ]
 
 
 def test_a_file_that_appears_or_moves_changes_the_image(checkout: Path) -> None:
@@ -157,8 +176,11 @@ def test_the_archive_of_code_is_thin(builder: RecordingBuilder) -> None:
     assert thin.stat().st_size < below.stat().st_size
 
 
-def test_archives_together_hold_every_blob_of_the_image_unchanged(builder: RecordingBuilder) -> None:
-    built = images.build("runtime")["runtime"]
+@pytest.mark.parametrize("target", keys.TARGETS)
+def test_archives_together_hold_every_blob_of_the_image_unchanged(
+    builder: RecordingBuilder, target: str
+) -> None:
+    built = images.build(target)[target]
     blobs: dict[str, bytes] = {}
     for path in built.paths:
         with tarfile.open(path) as tar:
@@ -196,18 +218,21 @@ def test_a_build_that_fails_leaves_nothing_that_looks_built(
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
     builder.fails = False
     images.build()
-    assert builder.built == [EVERYTHING[0], *EVERYTHING]
+    assert builder.built == [USUAL[0], *USUAL]
 
 
 def test_old_archives_are_forgotten_and_their_images_with_them(
     checkout: Path, builder: RecordingBuilder, tmp_path: Path
 ) -> None:
-    for _ in range(pipeline.KEPT_IMAGES + 3):
+    for _ in range(keys.TARGETS["runtime"].archives + 3):
         append(checkout / "workloads" / "mlpools" / "contract.py")
         latest = images.build()
     folder = tmp_path / "cache" / "mlpools" / "images"
     archives = {path.stem for path in folder.glob("*.tar")}
-    assert len([name for name in archives if name.startswith("mlpools-runtime_")]) == pipeline.KEPT_IMAGES
+    assert (
+        len([name for name in archives if name.startswith("mlpools-runtime_")])
+        == keys.TARGETS["runtime"].archives
+    )
     assert {path.stem for one in latest.values() for path in one.paths} <= archives
     assert {reference.removeprefix("localhost/").replace(":", "_") for reference in builder.kept} == archives
 
@@ -227,6 +252,16 @@ def test_what_is_edited_during_a_build_is_not_taken_for_what_was_there(
     monkeypatch.setattr(builders, "choose", choose)
     images.build()
     assert contexts == [before]
+
+
+def test_of_the_largest_archive_only_the_latest_is_kept(
+    checkout: Path, builder: RecordingBuilder, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        append(checkout / "requirements" / "runtime-full.txt")
+        images.build("runtime-full")
+    folder = tmp_path / "cache" / "mlpools" / "images"
+    assert len(list(folder.glob("mlpools-runtime-full-dependencies_*.tar"))) == 1
 
 
 def test_an_unknown_image_is_refused_with_the_names_of_all() -> None:

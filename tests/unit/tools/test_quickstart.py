@@ -24,7 +24,7 @@ def test_images_have_the_names_that_the_readme_pushes() -> None:
     _, references = existing_cluster("kind-a", "registry.example.com/ml")
     assert references == {
         target: f"registry.example.com/ml/mlpools-{target}:{images.version()}"
-        for target in ("operator", "runtime")
+        for target in ("operator", "runtime", "runtime-full")
     }
 
 

@@ -142,7 +142,7 @@ def _template(pool: Resource, spec: ComputePoolSpec, family: Family, defaults: D
         "containers": [
             {
                 "name": "placeholder",
-                "image": spec.runtime.image or defaults.runtime_image,
+                "image": spec.runtime.image or defaults.image("", family.instance.gpus),
                 "imagePullPolicy": spec.runtime.image_pull_policy or defaults.image_pull_policy,
                 "command": ["python", "-I", "-S", "-c", _WAIT],
                 "resources": {"requests": shape, "limits": shape},

@@ -44,9 +44,10 @@ def container(
 ) -> Object:
     """Return the container of one rank; all ranks have the same."""
     resources = {**wiring.resources, **quantities.resources(instance)}
+    image = spec.runtime.image or pool.runtime.image or defaults.image(spec.framework, instance.gpus)
     built: Object = {
         "name": MAIN,
-        "image": spec.runtime.image or pool.runtime.image or defaults.runtime_image,
+        "image": image,
         "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
         "command": list(COMMAND),
         "env": _env(spec, pool, wiring, task),
