@@ -73,6 +73,37 @@ def test_changing_a_batch_in_place_changes_nothing_else() -> None:
     assert table.column("row").to_pylist() == list(range(8))
 
 
+def test_workers_send_a_batch_once_and_nothing_of_its_row_group(connector: DataConnector) -> None:
+    dataset = connector.to_torch_dataset(batch_size=10, stack={"x": ["half"]}, fill={"text": "?"})
+    whole, sent = next(iter(dataset)), next(iter(loader(dataset, 1)))
+    assert type(sent) is dict
+    assert torch.equal(sent["x"], whole["x"])
+    assert torch.equal(sent["row"], whole["row"])
+    assert sent["text"] == whole["text"]
+    memory = {
+        value.untyped_storage().data_ptr(): value.untyped_storage() for value in (sent["x"], sent["row"])
+    }
+    assert [each.nbytes() for each in memory.values()] == [64 + 128]
+
+
+def add_double(batch: dict[str, Any]) -> dict[str, Any]:
+    batch["half"] = batch["half"] * 2
+    return {**batch, "kept": batch} if len(batch["text"]) == 1 else batch
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_what_a_collate_fn_changes_arrives(connector: DataConnector, size: int) -> None:
+    dataset = connector.to_torch_dataset(batch_size=size)
+    first = next(iter(loader(dataset, 1, collate_fn=add_double)))
+    assert first["half"].tolist() == first["row"].tolist() == list(range(size))
+    assert first.get("kept", first)["text"] == [f"t{i}" for i in range(size)]
+
+
+def test_batches_without_numbers_come_from_workers(connector: DataConnector) -> None:
+    dataset = connector.to_torch_dataset(batch_size=2, columns=["text"])
+    assert next(iter(loader(dataset, 1))) == {"text": ["t0", "t1"]}
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 4])
 def test_batches_do_not_depend_on_workers(connector: DataConnector, workers: int, shuffle: bool) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mlpools.data.epochs import Epochs
 from mlpools.data.mixing import Mixing
+from mlpools.data.outputs.parcel import Parcel
 from mlpools.data.state import Position
 from mlpools.data.tensor_rows import tensor_form
 from mlpools.data.tensors import Tensor, TensorLayout
@@ -92,11 +93,12 @@ class TorchDataset(IterableDataset):  # type: ignore[misc]  # torch has no types
     def _items(self, position: Position, worker: int) -> Iterator[dict[str, Any]]:
         size = self._batch_size or _ROWS_AT_ONCE
         form = tensor_form(self._layout, owned=self.epochs.owns_memory)
+        packed = Parcel if get_worker_info() is not None else dict
         for batch in self.epochs.batches(position, self._columns, form, worker=worker, size=size):
             tensors = {name: _tensor(values) for name, values in batch.tensors().items()}
             if self._batch_size is not None:
                 self.epochs.advance(worker)
-                yield tensors
+                yield packed(tensors)
                 continue
             for row in range(batch.num_rows):
                 self.epochs.advance(worker)
