@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-PAGE = Path("docs/reference/image-packages.md")
+PAGE = Path("docs/image-packages.md")
 #: The table's columns: an image and its lock file.
 _IMAGES = {"runtime": "runtime.txt", "runtime-full": "runtime-full.txt"}
 _PINNED = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^\s;\\]+)", re.MULTILINE)
@@ -21,8 +21,8 @@ def page(locks: Path) -> str:
     lines = [
         "# Packages of the runtime images",
         "",
-        "`make lock` writes this page. [Which image a job gets](../images.md) stands elsewhere; a job "
-        "[installs](../packages.md)",
+        "`make lock` writes this page. [Which image a job gets](images.md) stands elsewhere; a job "
+        "[installs](packages.md)",
         "what is not here.",
         "",
         f"| package | {' | '.join(f'`{image}`' for image in found)} |",

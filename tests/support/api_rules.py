@@ -378,11 +378,12 @@ JOB_RULES = (
         {"checkpoint": {"everyRounds": 5}},
     ),
     _job(
-        "spec.data",
+        "spec",
         "an entry named train",
         {"data": {"eval": {"parquet": {"url": "/data"}}}},
         {"data": _SEVERAL},
     ),
+    _job("spec", "an entry named train", {"data": ABSENT}, {"data": _SEVERAL}),
     _job("spec.data", "lower-case letters", {"data.Eval": {"parquet": {"url": "/data"}}}, {"data": _SEVERAL}),
     _job(
         "spec.data",

@@ -45,6 +45,8 @@ COORDINATOR_PORT_ENV = "MLPOOLS_COORDINATOR_PORT"
 TERMINATION_LOG_ENV = "MLPOOLS_TERMINATION_LOG"
 #: Folder of the packages that a job asks for; tests set another than ``PACKAGES_FOLDER``.
 PACKAGES_ENV = "MLPOOLS_PACKAGES"
+#: Folder of a job's own code; tests set another than ``CODE_FOLDER``.
+CODE_ENV = "MLPOOLS_CODE"
 
 #: Where every supervisor serves ``GET /status``; the only port the operator asks for.
 STATUS_PORT = 8470
@@ -59,6 +61,14 @@ PACKAGES_LOCK = "lock.json"
 #: Where the pod finds the pool's Secrets for the index and the job's requirements, each if it is there:
 #: ``username``, ``password``, ``ca.crt``, ``requirements.txt``.
 PACKAGES_MOUNT = "/etc/mlpools/packages"
+
+#: Where a job's own code is laid down, and in there: the code itself, and what rank 0 found for all ranks.
+CODE_FOLDER = "/scratch/mlpools-code"
+CODE_TREE = "tree"
+CODE_LOCK = "lock.json"
+#: Where the pod finds the ConfigMap with the code, or the Secret of its Git repository: ``username``,
+#: ``password``, ``ca.crt``.
+CODE_MOUNT = "/etc/mlpools/code"
 
 #: Where a pod keeps data that it reads more than once, and how many bytes of it its pool allows.
 CACHE_ENV = "MLPOOLS_CACHE"
@@ -100,6 +110,10 @@ class Exit(enum.IntEnum):
     #: No such package or version, or not together with the others.
     PACKAGES_NOT_RESOLVED = 25
     PACKAGE_INDEX_UNAVAILABLE = 26
+    #: The job's own code: not there, not what it should be, or not what it is said to hold.
+    CODE_NOT_READABLE = 27
+    #: Where the code lies does not answer.
+    CODE_UNAVAILABLE = 28
 
 
 #: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
@@ -121,6 +135,8 @@ REASONS: Mapping[int, str] = {
     Exit.INTERNAL: "InternalError",
     Exit.PACKAGES_NOT_RESOLVED: "PackagesNotResolved",
     Exit.PACKAGE_INDEX_UNAVAILABLE: "PackageIndexUnavailable",
+    Exit.CODE_NOT_READABLE: "CodeNotReadable",
+    Exit.CODE_UNAVAILABLE: "CodeUnavailable",
 }
 
 
@@ -145,6 +161,7 @@ class Task(Document):
         grace_period_seconds: between SIGTERM and SIGKILL.
         required: Secrets and ConfigMaps that have to be mounted, each ``{kind, name, path, files}``.
         packages: a ``Packages`` as plain JSON; empty if the job installs none.
+        code: a ``Code`` as plain JSON; empty if the job brings none.
     """
 
     namespace: str
@@ -163,6 +180,7 @@ class Task(Document):
     grace_period_seconds: int = 60
     required: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     packages: dict[str, Any] = dataclasses.field(default_factory=dict)
+    code: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -196,10 +214,32 @@ class Packages(Document):
     block: Sequence[str] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Code(Document):
+    """Where a job's own code comes from: exactly one of ``config_map``, ``url`` and ``git_url`` is not empty.
+
+    Attributes:
+        config_map: name of the ConfigMap whose keys are the files.
+        url: of an archive: tar, zip or wheel.
+        sha256: of the archive.
+        git_url: of a Git repository.
+        revision: its branch, tag or commit.
+        secret: name of the Secret for the repository; empty if there is none.
+    """
+
+    config_map: str = ""
+    url: str = ""
+    sha256: str = ""
+    git_url: str = ""
+    revision: str = ""
+    secret: str = ""
+
+
 class Phase(str, enum.Enum):
     """Where a pod is, in the order in which it gets there."""
 
     STARTING = "Starting"
+    CODE = "Code"
     PACKAGES = "Packages"
     DATA = "Data"
     RENDEZVOUS = "Rendezvous"

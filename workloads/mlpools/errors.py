@@ -78,6 +78,18 @@ class PackageIndexUnavailable(JobError):
     code = Exit.PACKAGE_INDEX_UNAVAILABLE
 
 
+class CodeNotReadable(JobError):
+    """The job's own code is not there, is not what it should be, or lacks what is to run."""
+
+    code = Exit.CODE_NOT_READABLE
+
+
+class CodeUnavailable(JobError):
+    """The place of the job's code does not answer."""
+
+    code = Exit.CODE_UNAVAILABLE
+
+
 class SecretMissing(JobError):
     """A Secret or ConfigMap that the pod was promised is not there."""
 

@@ -51,6 +51,7 @@ RULES: Mapping[str, Retry] = {
     "BadHyperParameter": Retry.NEVER,
     "PackageNotAllowed": Retry.NEVER,
     "PackagesNotResolved": Retry.NEVER,
+    "CodeNotReadable": Retry.NEVER,
     "CheckpointMismatch": Retry.NEVER,
     "UserCodeError": Retry.NEVER,
     "DeadlineExceeded": Retry.NEVER,
@@ -68,6 +69,7 @@ RULES: Mapping[str, Retry] = {
     "PeerLost": Retry.COUNTED,
     "OutputNotWritable": Retry.COUNTED,
     "PackageIndexUnavailable": Retry.COUNTED,
+    "CodeUnavailable": Retry.COUNTED,
     "OutOfDisk": Retry.COUNTED,
     "InternalError": Retry.COUNTED,
 }
@@ -80,6 +82,7 @@ _REMEDY = {
     "CheckpointMismatch": "choose another checkpoint.url, or set output.mode to Overwrite",
     "InvalidSpec": "correct the spec in a new job",
     "PackageNotAllowed": "make a new job with packages that the pool takes",
+    "CodeNotReadable": "correct code, or what it is to run, in a new job",
     "PackagesNotResolved": "correct spec.runtime, or the requirements file, in a new job",
 }
 

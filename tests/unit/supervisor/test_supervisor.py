@@ -176,7 +176,7 @@ def test_workers_know_their_place(tmp_path: Path) -> None:
 def test_of_two_workers_the_one_with_a_cause_speaks(tmp_path: Path) -> None:
     script = f"note(step=1)\nif RANK == 1: end({Exit.BAD_HYPER_PARAMETER}, 'eta is too high')\ntime.sleep(60)"
     final, _, _ = run_one(tmp_path, script, workers_per_node=2)
-    assert (final.code, final.message) == (Exit.BAD_HYPER_PARAMETER, "eta is too high")
+    assert (final.code, final.message) == (Exit.BAD_HYPER_PARAMETER, "Rank 1: eta is too high")
 
 
 def test_a_python_without_permission_to_write_the_message_still_ends(tmp_path: Path) -> None:

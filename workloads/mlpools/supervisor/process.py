@@ -125,3 +125,8 @@ def default_command() -> list[str]:
 def installer_command() -> list[str]:
     """Return how packages are installed."""
     return [sys.executable, "-m", "mlpools.runtime.packages"]
+
+
+def fetcher_command() -> list[str]:
+    """Return how a job's own code is fetched."""
+    return [sys.executable, "-m", "mlpools.runtime.code"]

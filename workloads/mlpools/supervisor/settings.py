@@ -26,6 +26,7 @@ class Settings:
         coordinator_port: where rank 0's first worker opens the framework's rendezvous.
         termination_log: where the termination message goes.
         packages_folder: where packages are installed.
+        code_folder: where the job's own code is laid down.
         lifeline: descriptor of a pipe that closes when this supervisor has to end; None in a pod.
 
     The ports and the paths differ from the contract's only where several supervisors share one host.
@@ -38,6 +39,7 @@ class Settings:
     coordinator_port: int = contract.COORDINATOR_PORT
     termination_log: str = contract.TERMINATION_LOG
     packages_folder: str = contract.PACKAGES_FOLDER
+    code_folder: str = contract.CODE_FOLDER
     lifeline: int | None = None
 
     @property
@@ -70,6 +72,7 @@ class Settings:
             leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
             coordinator_port=_number(environ, contract.COORDINATOR_PORT_ENV, contract.COORDINATOR_PORT),
             packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
+            code_folder=environ.get(contract.CODE_ENV, contract.CODE_FOLDER),
             termination_log=environ.get(contract.TERMINATION_LOG_ENV, contract.TERMINATION_LOG),
             lifeline=_number(environ, contract.LIFELINE_FD_ENV, 0) or None,
         )
@@ -98,6 +101,7 @@ class Settings:
                 "MASTER_ADDR": task.coordinator,
                 "MASTER_PORT": str(self.coordinator_port),
                 contract.LEADER_PORT_ENV: str(self.leader_port),
+                contract.CODE_ENV: self.code_folder,
             }
         )
         return environ

@@ -8,16 +8,16 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import PACKAGES_LOCK, Exit, Final, Phase
+from mlpools.contract import CODE_LOCK, PACKAGES_LOCK, Exit, Final, Phase
 from mlpools.locations import child_url
 from mlpools.supervisor import cgroup, gang
 from mlpools.supervisor.final import Circumstances, complete, judge, save_log, write_termination
 from mlpools.supervisor.logs import say
-from mlpools.supervisor.process import Worker, installer_command
+from mlpools.supervisor.process import Worker, fetcher_command, installer_command
 from mlpools.supervisor.progress import Progress
 from mlpools.supervisor.settings import Settings
 from mlpools.supervisor.status import StatusServer
@@ -47,7 +47,7 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._stopping = False
         self._hung = ""
-        self._installing = False
+        self._preparing = False
         #: Monotonic time after which running workers are killed; None = they may go on.
         self._kill_at: float | None = None
 
@@ -58,7 +58,7 @@ class Supervisor:
         if self._settings.lifeline is not None:
             threading.Thread(target=self._hold, args=(self._settings.lifeline,), daemon=True).start()
         self._server_and_gang()
-        if self._is_installed():
+        if self._is_prepared():
             self._start()
             self._attend()
         self._wait_for_cause()
@@ -79,7 +79,8 @@ class Supervisor:
         self._gang: gang.Member = gang.Alone()
         own = gang.Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
         if task.nodes > 1 and settings.leads:
-            routes["GET", "/packages"] = self._packages
+            routes["GET", "/code"] = _lock(Path(settings.code_folder, CODE_LOCK))
+            routes["GET", "/packages"] = _lock(Path(settings.packages_folder, PACKAGES_LOCK))
             leader = gang.Leader(own, task.nodes, self._heard_verdict)
             routes["POST", "/gang"] = leader.answer
             self._gang = leader
@@ -94,25 +95,21 @@ class Supervisor:
         report = dataclasses.replace(self._progress.report(), memory_bytes=most, memory_rank=rank)
         return report.to_json()
 
-    def _packages(self, _: bytes) -> str:
-        """Serve what rank 0 resolved, which all ranks install; nothing while it is at it."""
-        try:
-            return Path(self._settings.packages_folder, PACKAGES_LOCK).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return "{}"
-
     def _heard_verdict(self, verdict: gang.Verdict) -> None:
         self._events.put(("verdict", verdict))
 
-    def _is_installed(self) -> bool:
-        """Install what the job asks for, if anything, and tell whether the workers may start."""
-        if not self._settings.task.packages:
-            return True
+    def _is_prepared(self) -> bool:
+        """Fetch code and install packages, if the job has any, and tell whether the workers may start."""
+        task = self._settings.task
+        commands = [fetcher_command()] * bool(task.code) + [installer_command()] * bool(task.packages)
+        return all(self._prepare(command) for command in commands)
+
+    def _prepare(self, command: Sequence[str]) -> bool:
         environ = self._settings.worker_environment(0, self._limits.threads(1))
-        self._workers = [Worker(installer_command(), environ, self._events, int(environ["RANK"]))]
-        self._installing = True  # it has a time-out of its own: a long download is no hang
+        self._workers = [Worker(command, environ, self._events, int(environ["RANK"]))]
+        self._preparing = True  # it has time-outs of its own: a long download is no hang
         self._attend()
-        self._installing = False
+        self._preparing = False
         if self._workers[0].exit_code != Exit.DONE or self._stopping:
             return False
         self._workers = []
@@ -192,7 +189,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Act on what time brought: hung workers and expired deadlines."""
         now = time.monotonic()
-        limit = 0 if self._installing else self._settings.task.hang_timeout_seconds
+        limit = 0 if self._preparing else self._settings.task.hang_timeout_seconds
         for worker in self._workers:
             still = now - worker.heard
             if limit and still > limit and worker.running and not self._hung:
@@ -244,3 +241,15 @@ class Supervisor:
             save_log(worker.tail.bytes(), str(task.output["url"]), task.attempt, worker.rank)
         self._gang.goodbye(final.code, final.message)
         return int(final.code)
+
+
+def _lock(path: Path) -> Callable[[bytes], str]:
+    """Return the answer of rank 0 about what all ranks take; it is empty while rank 0 finds it out."""
+
+    def answer(_: bytes) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return "{}"
+
+    return answer

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from mlpools_operator.api.v1alpha1.code import CodeSpec
 from mlpools_operator.api.v1alpha1.common import (
     ENTRY_NAME,
     IN_A_STORE,
@@ -36,6 +37,8 @@ from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
 #: Fields of the spec of which exactly one says what runs.
 FRAMEWORKS = ("xgboost",)
+#: Those that cannot do without rows to learn from.
+_TREES = ("xgboost",)
 #: Seconds between checkpoints when the user names no interval.
 CHECKPOINT_SECONDS = 300
 
@@ -146,20 +149,15 @@ class TrainingJobSpec(Model):
     """Train a boosted-trees model with XGBoost over all nodes."""
     data: Annotated[
         dict[str, DataSource],
-        Field(min_length=1, max_length=16),
-        Rule(
-            "'train' in self",
-            "data needs an entry named train: the rows to learn from.",
-            lambda data: "train" in data,
-        ),
+        Field(max_length=16),
         Rule(
             f"self.all(name, name.size() <= 63 && name.matches('{ENTRY_NAME}'))",
             "Names in data are at most 63 lower-case letters, digits and -, such as eval or eval-2013.",
             lambda data: all(is_entry_name(name) for name in data),
         ),
-    ]
-    """Data by name. train: rows to learn from. Every other entry, such as eval, is held out: the model is
-    measured on it after each round, and never learns from it."""
+    ] = Field(default_factory=dict)
+    """Data by name. Boosted trees need train, the rows to learn from. Every other entry, such as eval, is
+    held out: the model is measured on it after each round, and never learns from it."""
     output: OutputSpec
     """Where the model, its metrics and the logs go."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -208,7 +206,15 @@ class TrainingJobSpec(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one(FRAMEWORKS, "Say what to train: spec.xgboost is required."),
         Rule(
-            "!has(self.xgboost) || !has(self.xgboost.earlyStoppingRounds) || 'eval' in self.data",
+            f"![{', '.join(f'has(self.{name})' for name in _TREES)}].exists(it, it) || has(self.data) && "
+            "'train' in self.data",
+            "data needs an entry named train: the rows to learn from.",
+            lambda spec: "train" in spec.data or all(getattr(spec, name) is None for name in _TREES),
+            ".data",
+        ),
+        Rule(
+            "!has(self.xgboost) || !has(self.xgboost.earlyStoppingRounds) || has(self.data) && "
+            "'eval' in self.data",
             "earlyStoppingRounds needs held-out rows: add an entry named eval to data.",
             lambda spec: not spec.xgboost or not spec.xgboost.early_stopping_rounds or "eval" in spec.data,
             ".xgboost.earlyStoppingRounds",
@@ -234,6 +240,11 @@ class TrainingJobSpec(Model):
     def framework(self) -> str:
         """Name of the field that says what runs, such as ``xgboost``."""
         return next(name for name in FRAMEWORKS if getattr(self, name) is not None)
+
+    @property
+    def code(self) -> CodeSpec | None:
+        """The code that the job brings, if its framework runs any and the image does not have it."""
+        return getattr(getattr(self, self.framework), "code", None)
 
 
 #: What may still change once the first attempt has begun; the rest of the spec describes what runs.

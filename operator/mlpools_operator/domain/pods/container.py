@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from mlpools.contract import (
@@ -22,7 +23,7 @@ from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
-from mlpools_operator.domain.pods import connections, mounted, packages, restricted
+from mlpools_operator.domain.pods import code, connections, mounted, packages, restricted
 from mlpools_operator.domain.pods.network_profiles import Wiring
 
 COMMAND = ("python", "-m", "mlpools.supervisor")
@@ -59,6 +60,7 @@ def container(
         "securityContext": _security(wiring),
         "volumeMounts": [
             *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
+            *code.mounts(spec.code),
             *packages.mounts(spec, pool),
             *connections.mounts(spec),
             *(mount.plain() for mount in spec.volume_mounts),
@@ -77,7 +79,8 @@ def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> lis
         CACHE_MOUNT: _cache(pool),
     }
     own = [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
-    return [*own, *packages.volumes(spec, pool), *connections.volumes(spec), *mounted.volumes(spec)]
+    given = (code.volumes(spec.code), packages.volumes(spec, pool), connections.volumes(spec))
+    return [*own, *itertools.chain(*given), *mounted.volumes(spec)]
 
 
 def _cache(pool: ComputePoolSpec) -> Object:

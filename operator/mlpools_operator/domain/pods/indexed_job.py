@@ -18,6 +18,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import (
+    code,
     connections,
     container,
     mounted,
@@ -148,7 +149,7 @@ def task(
 ) -> Task:
     """Return what the attempt has to do, for every rank."""
     framework = getattr(spec, spec.framework)
-    install = packages.wanted(spec, pool)
+    install, bring = packages.wanted(spec, pool), code.wanted(spec.code)
     return Task(
         namespace=job.meta.namespace,
         name=job.meta.name,
@@ -163,6 +164,7 @@ def task(
         checkpoint={**spec.checkpoint.plain(), "url": outputs.checkpoint_url(spec)},
         hang_timeout_seconds=spec.hang_timeout_seconds,
         grace_period_seconds=spec.termination_grace_period_seconds,
-        required=[*mounted.required(spec), *connections.required(spec)],
+        required=[*mounted.required(spec), *code.required(spec.code), *connections.required(spec)],
         packages=install.to_dict() if install else {},
+        code=bring.to_dict() if bring else {},
     )
