@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import os
 import platform
@@ -22,6 +23,7 @@ from mlpools.train.documents import lines
 from mlpools.train.history import METRICS
 from mlpools.train.job import Job, Outcome
 from mlpools.train.reporter import Reporter, log
+from mlpools.train.sent import received_hooks
 from mlpools.train.stop import Stop
 
 
@@ -34,7 +36,7 @@ def main() -> NoReturn:
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
     job.reporter.when_alone(lambda: os._exit(Exit.PEER_LOST))
     try:
-        job.leave(work(job))
+        job.leave(work(dataclasses.replace(job, hooks=received_hooks())))
     except JobError as error:
         log(f"rank {job.gang.rank}: {error}")
         job.end(error)
