@@ -41,7 +41,7 @@ SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libgomp1", "python3-venv")
 
 #: All that the Dockerfile reads, and its own texts; of these only the last do not change an image's key.
-PACKAGE_FOLDERS = ("operator/mlpools_operator", "workloads/mlpools")
+PACKAGE_FOLDERS = ("operator/mlpools_operator", "workloads/mlpools", "workloads/mlpools_cli")
 BUILD_FILES = ("pyproject.toml", "requirements/build.txt")
 INSTALLER = ("Dockerfile", "requirements/install.sh")
 TEXTS = (".dockerignore", "README.md", "LICENSE")

@@ -78,6 +78,8 @@ CACHE_MOUNT = "/cache"
 EPHEMERAL_BYTES_ENV = "MLPOOLS_EPHEMERAL_BYTES"
 #: Where the pod finds the Secrets of its SQL sources: a folder for each data set by its name.
 CONNECTIONS_MOUNT = "/etc/mlpools/connections"
+#: Another folder with them, where there are no mounts.
+CONNECTIONS_ENV = "MLPOOLS_CONNECTIONS"
 #: URL of the folder where a job lays down the rows of SQL queries for all its ranks and attempts.
 STAGE_ENV = "MLPOOLS_STAGE"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from mlpools.contract import CONNECTIONS_MOUNT
+from mlpools.contract import CONNECTIONS_ENV, CONNECTIONS_MOUNT
 from mlpools.data.parts import plan_parts
 from mlpools.data.plan import Plan, Selection
 from mlpools.data.sources import check_keys
@@ -53,7 +54,8 @@ class SqlSource(Selection):
         """
         needed = ("connectionSecret", "query")
         check_keys(name, raw, (*needed, "partitionOn"), needed=needed)
-        mount = Path(CONNECTIONS_MOUNT, name.removeprefix("data.").removesuffix(".sql"))
+        folder = os.environ.get(CONNECTIONS_ENV, CONNECTIONS_MOUNT)
+        mount = Path(folder, name.removeprefix("data.").removesuffix(".sql"))
         return cls(raw["query"], mount, raw.get("partitionOn") or "", **selection)
 
     def plan(self) -> Plan:

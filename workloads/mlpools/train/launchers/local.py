@@ -28,6 +28,9 @@ class Watcher:
     def report(self, report: Report) -> None:
         """Take rank 0's report; called a few times a second."""
 
+    def ended(self, final: Final) -> None:
+        """Take how a pod ended; called for each in the order of ranks, also when all were interrupted."""
+
 
 def run_locally(
     task: Task,
@@ -64,6 +67,7 @@ def run_locally(
     finally:
         for pod in pods:
             pod.close()
+            watcher.ended(pod.final())
     return outcome([pod.final() for pod in pods])
 
 

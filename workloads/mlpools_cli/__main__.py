@@ -1,0 +1,79 @@
+"""``mlpools`` and ``python -m mlpools_cli``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlpools import __version__
+
+_EXAMPLES = """\b
+Examples:
+  mlpools run job.yaml --mount /data=./flights
+  mlpools run job.yaml --nodes 4 --mode Overwrite
+"""
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="mlpools")
+def main() -> None:
+    """Distributed training from one manifest, on a Kubernetes cluster or on this machine.
+
+    On a cluster, `kubectl apply -f job.yaml` runs a TrainingJob. Here, `mlpools run job.yaml` does.
+    """
+
+
+@main.command(epilog=_EXAMPLES)
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-n", "--nodes", type=click.IntRange(1, 256), help="Ranks to start, instead of spec.nodes.")
+@click.option(
+    "-m",
+    "--mount",
+    "mounts",
+    multiple=True,
+    metavar="PATH=FOLDER",
+    help="The folder of this machine that stands for a volume: /data=./flights. May be given several times.",
+)
+@click.option(
+    "-s",
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=FOLDER",
+    help="The folder with the keys of a database's Secret as files: uri, or host, user, password, database.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["Error", "Overwrite", "Resume"]),
+    help="What to do about an older result, instead of spec.output.mode.",
+)
+@click.pass_context
+def run(
+    context: click.Context,
+    manifest: Path,
+    nodes: int | None,
+    mounts: tuple[str, ...],
+    secrets: tuple[str, ...],
+    mode: str | None,
+) -> None:
+    """Run the TrainingJobs of a manifest on this machine.
+
+    It is the manifest that a cluster takes, checked by the same rules: the same data for each rank, the same
+    checkpoints, the same output. Each node is a process here, and they share this machine's CPUs. Of several
+    jobs each begins when the one before it has succeeded.
+
+    Volumes are folders (--mount). Variables and credentials that a cluster takes from Secrets come from this
+    shell's environment, those of databases from --secret.
+
+    Ctrl-C saves a checkpoint and stops; --mode Resume goes on from it.
+    """
+    from mlpools_cli.run import Given, pairs, run_file  # takes half a second, which --help can do without
+
+    given = Given(nodes, mode, pairs("--mount", mounts), pairs("--secret", secrets))
+    context.exit(run_file(manifest, given))
+
+
+if __name__ == "__main__":
+    main()
