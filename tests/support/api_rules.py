@@ -327,7 +327,18 @@ def _dataset(**fields: Any) -> dict[str, Any]:
 
 
 JOB_RULES = (
-    _job("spec", "spec.xgboost is required", {"xgboost": ABSENT}, {}),
+    _job(
+        "spec",
+        "Say what to train: exactly one of",
+        {"pytorch": {"file": "train.py"}},
+        {"xgboost": ABSENT, "pytorch": {"file": "train.py"}},
+    ),
+    _job(
+        "spec.pytorch",
+        "exactly one of module, file and command",
+        {"xgboost": ABSENT, "pytorch": {"file": "train.py", "module": "train"}},
+        {"xgboost": ABSENT, "pytorch": {"command": ["./train", "--fast"]}},
+    ),
     _job(
         "spec",
         "earlyStoppingRounds needs held-out rows",
@@ -383,7 +394,12 @@ JOB_RULES = (
         {"data": {"eval": {"parquet": {"url": "/data"}}}},
         {"data": _SEVERAL},
     ),
-    _job("spec", "an entry named train", {"data": ABSENT}, {"data": _SEVERAL}),
+    _job(
+        "spec",
+        "an entry named train",
+        {"data": ABSENT},
+        {"xgboost": ABSENT, "pytorch": {"file": "train.py"}, "data": ABSENT},
+    ),
     _job("spec.data", "lower-case letters", {"data.Eval": {"parquet": {"url": "/data"}}}, {"data": _SEVERAL}),
     _job(
         "spec.data",

@@ -25,7 +25,7 @@ class JobError(Exception):
 
 
 class UserCodeError(JobError):
-    """Code of the user's raised an exception."""
+    """The user's own code failed; a note may have its traceback or its last words."""
 
     code = Exit.USER_CODE
 

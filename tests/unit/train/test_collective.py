@@ -23,6 +23,7 @@ from mlpools.supervisor.status import StatusServer
 from mlpools.train import collective
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job
+from mlpools.train.leader import wait_for_leader
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from tests.support.pods import free_ports, task, wait_for
@@ -157,7 +158,7 @@ def test_a_rank_of_an_older_attempt_is_not_joined(jobs: list[Job]) -> None:
     assert isinstance(supervisor, Supervisor)
     supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=7)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(collective._wait_for_leader, follower)
+        waiting = pool.submit(wait_for_leader, follower)
         wait_for(lambda: supervisor.asked >= 3, what="a third question")
         assert not waiting.done()
         supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=1)
@@ -180,13 +181,13 @@ def test_a_name_that_comes_late_is_waited_for(jobs: list[Job], monkeypatch: pyte
     assert isinstance(supervisor, Supervisor)
     supervisor.phase(Phase.RENDEZVOUS)
     gang = dataclasses.replace(jobs[1].gang, coordinator="job-1-0.job")
-    assert collective._wait_for_leader(dataclasses.replace(jobs[1], gang=gang)) == "127.0.0.1"
+    assert wait_for_leader(dataclasses.replace(jobs[1], gang=gang)) == "127.0.0.1"
     assert len(asked) == 3
 
 
 def test_waiting_ends_with_a_stop(jobs: list[Job]) -> None:
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(collective._wait_for_leader, jobs[1])
+        waiting = pool.submit(wait_for_leader, jobs[1])
         jobs[1].stop.request()
         with pytest.raises(Preempted):
             waiting.result(20)

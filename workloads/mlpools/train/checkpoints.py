@@ -75,13 +75,13 @@ class Checkpoints:
             CheckpointMismatch: another job's newest checkpoint was made with something else.
             DataNotReadable: the location cannot be looked into.
         """
-        for folder in reversed(_committed(self._own)):
+        for folder in reversed(committed(self._own)):
             checkpoint = _load(folder)
             if checkpoint is not None and checkpoint.identity == self._identity:
                 return checkpoint
         if not of_others:
             return None
-        others = [found for folder in _committed(self._root) if (found := _load(folder)) is not None]
+        others = [found for folder in committed(self._root) if (found := _load(folder)) is not None]
         if not others:
             return None
         newest = max(others, key=lambda checkpoint: checkpoint.step)
@@ -93,12 +93,12 @@ class Checkpoints:
         return newest
 
     def _forget_old(self) -> None:
-        for folder in _committed(self._own)[: -self._keep]:
+        for folder in committed(self._own)[: -self._keep]:
             folder.child(COMMIT).delete()
             folder.delete_tree()
 
 
-def _committed(place: Location) -> list[Location]:
+def committed(place: Location) -> list[Location]:
     """Return the folders below a place that have a COMMIT, those of one job oldest first."""
     found = (locate(info.url) for info in place.list(hidden=True))
     return [file.parent for file in found if file.name == COMMIT]

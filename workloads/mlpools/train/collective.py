@@ -15,18 +15,14 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
-from mlpools.contract import Phase, Report
-from mlpools.document import ContractError
+from mlpools.contract import Phase
 from mlpools.errors import JobError, PeerLost
-from mlpools.supervisor.status import ask
 from mlpools.train.job import Job
+from mlpools.train.leader import wait_for_leader
 
-_READY = frozenset({Phase.RENDEZVOUS.value, Phase.WORKING.value, Phase.FINISHING.value})
 _RETRY_SECONDS = 0.1
 #: Twice as long as Linux remembers a closed connection.
 _PORT_SECONDS = 120.0
-#: Followers of large gangs ask less often, so that rank 0 answers a few hundred a second at most.
-_RANKS_PER_RETRY = 100
 #: XGBoost's time-outs come after the supervisor's, which can say who hung.
 _MARGIN_SECONDS = 60
 _GOODBYE_SECONDS = 30
@@ -117,7 +113,7 @@ def meet(job: Job) -> Iterator[Collective]:
         job.reporter.phase(Phase.RENDEZVOUS)
     else:
         job.reporter.phase(Phase.RENDEZVOUS)
-        address = _wait_for_leader(job)
+        address = wait_for_leader(job)
     hang = job.task.hang_timeout_seconds
     with _lost_peers():
         collective.init(
@@ -134,24 +130,6 @@ def meet(job: Job) -> Iterator[Collective]:
         collective.finalize()
         if tracker is not None:
             tracker.wait_for(_GOODBYE_SECONDS)  # freed earlier, the others could not say goodbye
-
-
-def _wait_for_leader(job: Job) -> str:
-    """Return rank 0's address once its tracker listens.
-
-    Rank 0's name may come up late in the DNS, and XGBoost's own retries begin with two seconds and give
-    up after a few. So its supervisor is asked, which costs nothing and tells when the tracker is open.
-    """
-    gang = job.gang
-    pause = _RETRY_SECONDS * max(1.0, gang.world_size / _RANKS_PER_RETRY)
-    while True:
-        job.stop.check()
-        with contextlib.suppress(OSError, ContractError):
-            address = _resolve(gang.coordinator)
-            report = Report.from_json(ask(address, gang.leader_port, "GET", "/status"))
-            if report.attempt == job.task.attempt and report.phase in _READY:
-                return address
-        time.sleep(pause)
 
 
 def _wait_for_port(job: Job) -> None:
@@ -176,10 +154,6 @@ def _wait_for_port(job: Job) -> None:
                     "that uses this port of the machine, or use a pool with another network."
                 ) from error
         time.sleep(_RETRY_SECONDS)
-
-
-def _resolve(name: str) -> str:
-    return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 @contextlib.contextmanager

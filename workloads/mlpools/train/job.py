@@ -38,7 +38,8 @@ class Job:
 
     def end(self, error: JobError, traceback: str = "") -> NoReturn:
         """End this process with a failure that has a cause, from any thread."""
-        self.leave(Final(code=error.code, rank=self.gang.rank, message=str(error), traceback=traceback))
+        told = traceback or "\n".join(getattr(error, "__notes__", ()))
+        self.leave(Final(code=error.code, rank=self.gang.rank, message=str(error), traceback=told))
 
     def leave(self, final: Final) -> NoReturn:
         """End this process at once: destructors of native libraries may wait for peers that are gone."""

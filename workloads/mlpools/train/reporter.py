@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import threading
@@ -50,6 +51,11 @@ class Reporter:
                 target=self._wait_for_end, args=(self._pipe.fileno(), action), daemon=True
             ).start()
 
+    @property
+    def descriptor(self) -> int | None:
+        """The pipe's, for a program that reports in this one's place; None without a supervisor."""
+        return None if self._pipe is None else self._pipe.fileno()
+
     def phase(self, phase: Phase) -> None:
         """Enter a phase."""
         self._write(Note(phase=phase.value))
@@ -91,6 +97,9 @@ class Reporter:
         action()
 
     def _offer(self, note: Note) -> None:
+        if self._waiting is not None:  # a step is not lost because of a message after it
+            news = {name: value for name, value in vars(note).items() if value is not None}
+            note = dataclasses.replace(self._waiting, **news)
         if time.monotonic() - self._last < _SECONDS_BETWEEN:
             self._waiting = note
             return

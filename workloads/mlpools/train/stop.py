@@ -24,6 +24,7 @@ class Stop:
         self._late_after = grace_seconds * _LATE_SHARE
         self._requested = threading.Event()
         self._late: Callable[[], None] | None = None
+        self._told: Callable[[], None] | None = None
 
     def listen(self) -> Stop:
         """Take over SIGTERM; call it from the main thread."""
@@ -32,6 +33,8 @@ class Stop:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: self.request())
         threading.Thread(target=self._hear, args=(reading,), daemon=True).start()
+        # A child that a DataLoader ends by SIGTERM would write into this very pipe.
+        os.register_at_fork(after_in_child=_be_deaf)
         return self
 
     def request(self) -> None:
@@ -56,10 +59,22 @@ class Stop:
         """Run an action, in another thread, if most of the grace period has passed without an agreement."""
         self._late = action
 
+    def when_told(self, action: Callable[[], None]) -> None:
+        """Run an action, in another thread, as soon as the signal comes."""
+        self._told = action
+
     def _hear(self, reading: int) -> None:
         while os.read(reading, 1) != bytes([signal.SIGTERM]):
             pass
         self.request()
+        if self._told is not None:
+            self._told()
         timer = threading.Timer(self._late_after, lambda: self._late() if self._late else None)
         timer.daemon = True
         timer.start()
+
+
+def _be_deaf() -> None:
+    """Give a forked child the usual meaning of SIGTERM back."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

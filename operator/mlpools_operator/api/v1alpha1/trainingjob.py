@@ -29,6 +29,7 @@ from mlpools_operator.api.v1alpha1.meta import (
     exactly_one,
     list_map,
 )
+from mlpools_operator.api.v1alpha1.pytorch import PyTorchSpec
 from mlpools_operator.api.v1alpha1.schedule import Schedule
 from mlpools_operator.api.v1alpha1.sources import DataSource
 from mlpools_operator.api.v1alpha1.trainingjob_status import TrainingJobStatus
@@ -36,7 +37,7 @@ from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
 #: Fields of the spec of which exactly one says what runs.
-FRAMEWORKS = ("xgboost",)
+FRAMEWORKS = ("xgboost", "pytorch")
 #: Those that cannot do without rows to learn from.
 _TREES = ("xgboost",)
 #: Seconds between checkpoints when the user names no interval.
@@ -147,6 +148,8 @@ class TrainingJobSpec(Model):
     """Nodes that it takes, all or none; one pod each."""
     xgboost: XGBoostSpec | None = None
     """Train a boosted-trees model with XGBoost over all nodes."""
+    pytorch: PyTorchSpec | None = None
+    """Run a PyTorch program over all nodes."""
     data: Annotated[
         dict[str, DataSource],
         Field(max_length=16),
@@ -157,7 +160,8 @@ class TrainingJobSpec(Model):
         ),
     ] = Field(default_factory=dict)
     """Data by name. Boosted trees need train, the rows to learn from. Every other entry, such as eval, is
-    held out: the model is measured on it after each round, and never learns from it."""
+    held out: the model is measured on it after each round, and never learns from it.
+    A PyTorch program finds each entry in get_context().get_dataset_map()."""
     output: OutputSpec
     """Where the model, its metrics and the logs go."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -204,7 +208,7 @@ class TrainingJobSpec(Model):
     output.url and checkpoint.url."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        exactly_one(FRAMEWORKS, "Say what to train: spec.xgboost is required."),
+        exactly_one(FRAMEWORKS, f"Say what to train: exactly one of {', '.join(FRAMEWORKS)}."),
         Rule(
             f"![{', '.join(f'has(self.{name})' for name in _TREES)}].exists(it, it) || has(self.data) && "
             "'train' in self.data",
