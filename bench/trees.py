@@ -11,7 +11,7 @@ from bench.higgs import FEATURES, LABEL
 def xgboost(folder: Path) -> None:
     """Bin all rows as a training job does."""
     from mlpools.data import DataConnector
-    from mlpools.data.columns import choose
+    from mlpools.data.choosing import choose
     from mlpools.data.shard import ShardRows
     from mlpools.train.xgboost import matrix
     from mlpools.train.xgboost.parameters import Parameters

@@ -481,6 +481,18 @@ JOB_RULES = (
         {"xgboost.weight": "w", "xgboost.features": ["w"]},
         {"xgboost.weight": "w", "xgboost.features": ["a"]},
     ),
+    _job(
+        "spec.xgboost",
+        "groupColumn must be a column of its own",
+        {"xgboost.groupColumn": "w", "xgboost.weight": "w"},
+        {"xgboost.groupColumn": "q", "xgboost.weight": "w"},
+    ),
+    _job(
+        "spec.xgboost",
+        "baseMargin must be a column of its own",
+        {"xgboost.baseMargin": "q", "xgboost.groupColumn": "q"},
+        {"xgboost.baseMargin": "m", "xgboost.groupColumn": "q", "xgboost.features": ["a"]},
+    ),
     _reserved_param("objective", "reg:squarederror"),
     _reserved_param("eval_metric", "rmse"),
     _reserved_param("num_boost_round", 5),

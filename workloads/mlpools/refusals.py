@@ -14,14 +14,49 @@ from fnmatch import fnmatchcase
 XGBOOST_BOOSTERS = ("gbtree", "dart")
 #: The others do not work on several nodes.
 XGBOOST_TREE_METHODS = ("hist", "auto")
-#: They need groups or bounds of rows beside a label and a weight.
-XGBOOST_REFUSED_OBJECTIVES = ("rank:", "survival:")
+#: They need bounds of labels, or the order of all rows, which no rank has.
+XGBOOST_REFUSED_OBJECTIVES = ("survival:",)
+#: What makes no sense without groups of rows to rank within.
+XGBOOST_GROUP_OBJECTIVES = ("rank:",)
+XGBOOST_GROUP_METRICS = frozenset({"ndcg", "map", "pre"})
+#: Metrics that can weigh whole groups, as XGBoost does where there are groups.
+XGBOOST_WEIGHING_GROUPS = XGBOOST_GROUP_METRICS | {"auc", "aucpr"}
 XGBOOST_REFUSED_PARAMS: Mapping[str, str] = {
     "process_type": "only new models are trained here",
     "updater": "the tree method decides about updaters",
 }
-#: Metrics of an order of all rows. XGBoost averages the ranks' own values, which is another number.
-XGBOOST_ONE_RANK_METRICS = frozenset({"auc", "aucpr", "pre", "ndcg", "map", "cox-nloglik"})
+#: Metrics of an order of all rows that nobody computes over several ranks.
+XGBOOST_ONE_RANK_METRICS = frozenset({"cox-nloglik"})
+
+
+def xgboost_group_refusal(objective: str, metrics: Sequence[str], *, group: bool, weight: bool) -> str | None:
+    """Return why an objective and metrics do not fit to the rows, as a sentence; None if they do.
+
+    Args:
+        objective: in XGBoost's words.
+        metrics: likewise, perhaps none.
+        group: whether ``groupColumn`` is given.
+        weight: whether ``weight`` is given.
+    """
+    ranks = objective.startswith(XGBOOST_GROUP_OBJECTIVES)
+    names = {metric: metric.partition("@")[0].rstrip("-") for metric in metrics}
+    if not group:
+        lacking = [metric for metric, name in names.items() if name in XGBOOST_GROUP_METRICS]
+        what = f"objective {objective!r}" if ranks else f"metric {lacking[0]!r}" if lacking else ""
+        return (
+            f"The {what} ranks within groups: set groupColumn to the column that names them."
+            if what
+            else None
+        )
+    if weight:
+        others = [metric for metric, name in names.items() if name not in XGBOOST_WEIGHING_GROUPS]
+        what = f"metric {others[0]!r}" if others else "" if ranks else f"objective {objective!r}"
+        if what:
+            return (
+                f"With groupColumn, weight weighs whole groups, which the {what} cannot do: leave weight out."
+            )
+    return None
+
 
 #: A name, perhaps with extras, versions and a condition. What says where to get it from, such as
 #: ``name @ https://…`` or an option, is none: packages come from the pool's index.

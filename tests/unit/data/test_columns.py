@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlpools.data.columns import MAX_CATEGORIES, Columns, choose
+from mlpools.data.choosing import choose
+from mlpools.data.columns import MAX_CATEGORIES, Columns
 from mlpools.errors import DataNotReadable, InvalidSpec
 
 TRAIN = pa.schema(

@@ -19,33 +19,16 @@ import pytest
 from mlpools.contract import Phase, Report
 from mlpools.errors import JobError, Preempted
 from mlpools.gang import Gang
-from mlpools.supervisor.status import StatusServer
 from mlpools.train import collective
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job
 from mlpools.train.leader import wait_for_leader
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
+from tests.support.many_ranks import Supervisor
 from tests.support.pods import free_ports, task, wait_for
 
 WORLD = 11  # two digits: ids that are sorted as texts need their leading zeros
-
-
-class Supervisor(Reporter):
-    """Rank 0's supervisor, as far as the others ask it."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__()
-        self.report = Report(phase=Phase.DATA.value)
-        self.asked = 0
-        StatusServer(port, {("GET", "/status"): self._answer})
-
-    def _answer(self, _: bytes) -> str:
-        self.asked += 1
-        return self.report.to_json()
-
-    def phase(self, phase: Phase) -> None:
-        self.report = dataclasses.replace(self.report, phase=phase.value)
 
 
 @pytest.fixture

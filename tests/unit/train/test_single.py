@@ -33,7 +33,6 @@ from mlpools.storage import local
 from mlpools.train.job import Job
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
-from mlpools.train.xgboost.parameters import Parameters
 from tests.support.flights import flights, spec, write_flights
 from tests.support.one_rank import OneRank
 from tests.support.pods import read_history, read_json, task
@@ -239,7 +238,7 @@ def test_weights_count(here: OneRank) -> None:
         ({"process_type": "update"}, "'process_type' cannot be set"),
         ({"updater": "refresh"}, "'updater' cannot be set"),
         ({"max_bin": 1}, "XGBoost refuses the parameter 'max_bin'"),
-        ({"objective": "rank:ndcg"}, "'rank:ndcg' needs groups"),
+        ({"objective": "rank:ndcg"}, "'rank:ndcg' ranks within groups: set groupColumn"),
         ({"objective": "reg:nothing"}, "Unknown objective function"),
         ({"eval_metric": "nonsense"}, "Unknown metric function nonsense"),
         ({"device": "cuda"}, "asks for a GPU"),
@@ -256,14 +255,6 @@ def test_bad_parameters_are_named(here: OneRank, params: dict[str, Any], words: 
 def test_early_stopping_without_a_second_set_is_refused(here: OneRank) -> None:
     with pytest.raises(InvalidSpec, match=r"needs a second data set.*data\.eval"):
         here.run(spec=spec(earlyStoppingRounds=3), data={"train": here.data["train"]})
-
-
-@pytest.mark.parametrize("metric", ["auc", "aucpr", "ndcg@5"])
-def test_metrics_of_order_are_refused_on_several_ranks_only(metric: str) -> None:
-    parameters = Parameters.from_spec(spec(evalMetrics=[metric]), threads=1)
-    parameters.check(["train", "eval"], world_size=1)
-    with pytest.raises(BadHyperParameter, match="order of all rows"):
-        parameters.check(["train", "eval"], world_size=2)
 
 
 def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: OneRank) -> None:

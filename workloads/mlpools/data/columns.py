@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlpools.errors import DataNotReadable, InvalidSpec, at_hand
+from mlpools.data.groups import runs
+from mlpools.errors import DataNotReadable
 
 #: A text column with more values than this is an identifier, not a category.
 MAX_CATEGORIES = 10_000
@@ -31,12 +33,16 @@ class Batch:
         features: one column a feature, in order; categories as dictionary arrays over one common list.
         label: float64, no NaN.
         weight: float64, or None without a weight column.
+        margin: float64, what the model starts from, or None without such a column.
+        group: uint32, which group each row is of, counted from 0 in this batch; None without a group column.
         unknown: values of category columns that are not in the list; they count as missing.
     """
 
     features: pa.Table
     label: np.ndarray
     weight: np.ndarray | None
+    margin: np.ndarray | None
+    group: npt.NDArray[np.uint32] | None
     unknown: int
 
 
@@ -49,6 +55,8 @@ class Columns:
         kinds: of each feature, in XGBoost's words: ``int``, ``float``, ``i`` (boolean), ``c`` (category).
         label: name of the label column.
         weight: name of the weight column, empty without.
+        margin: name of the column of base margins, empty without.
+        group: name of the column whose equal values make a group of rows, empty without.
         categories: of each category column, sorted; every rank and every later use has this list.
     """
 
@@ -56,12 +64,14 @@ class Columns:
     kinds: tuple[Kind, ...]
     label: str
     weight: str = ""
+    margin: str = ""
+    group: str = ""
     categories: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def all(self) -> list[str]:
         """Every column that has to be read."""
-        extra = [name for name in (self.label, self.weight) if name]
+        extra = [name for name in (self.label, self.weight, self.margin, self.group) if name]
         return [*self.features, *(name for name in extra if name not in self.features)]
 
     @property
@@ -95,7 +105,7 @@ class Columns:
         """Bring rows into the contract's form.
 
         Args:
-            table: with at least the contract's columns.
+            table: with at least the contract's columns; with a group column, whole groups.
             where: what the rows came from, for messages.
 
         Raises:
@@ -117,6 +127,8 @@ class Columns:
             features=pa.table(arrays, names=list(self.features)),
             label=_target(table, self.label, "label", where),
             weight=weight,
+            margin=_target(table, self.margin, "base margin", where) if self.margin else None,
+            group=_numbered(table.column(self.group)) if self.group else None,
             unknown=unknown,
         )
 
@@ -132,7 +144,14 @@ class Columns:
             else pa.nulls(1, pa.float32())
             for name, kind in zip(self.features, self.kinds, strict=True)
         ]
-        return Batch(pa.table(arrays, names=list(self.features)), np.ones(1), np.zeros(1), 0)
+        return Batch(
+            features=pa.table(arrays, names=list(self.features)),
+            label=np.ones(1),
+            weight=np.zeros(1),
+            margin=np.zeros(1) if self.margin else None,
+            group=np.zeros(1, np.uint32) if self.group else None,
+            unknown=0,
+        )
 
     def to_json(self) -> str:
         """Return the text that is sent to the other ranks and kept with the model."""
@@ -147,82 +166,10 @@ class Columns:
         return cls(**raw)
 
 
-def choose(
-    schemas: Mapping[str, pa.Schema],
-    *,
-    label: str,
-    weight: str = "",
-    features: Sequence[str] = (),
-    excluded: Sequence[str] = (),
-) -> Columns:
-    """Fix the columns from the types alone; the categories follow when the data is read.
-
-    Args:
-        schemas: of each data set by its name; ``train`` decides, the others must fit.
-        label: what to predict.
-        weight: column of row weights.
-        features: what to learn from, in this order; by default every other column.
-        excluded: columns not to learn from.
-
-    Raises:
-        DataNotReadable: a column is absent or of a type that cannot be learned from.
-        InvalidSpec: nothing is left to learn from, or the label is a feature.
-    """
-    train = schemas["train"]
-    for what, names in (("label", [label]), ("weight", [weight] if weight else []), ("feature", features)):
-        for name in names:
-            _field(train, name, "train", what)
-    for name in {name for name in features if features.count(name) > 1}:
-        raise InvalidSpec(f"The feature {name!r} is listed twice.")
-    if label in features:
-        raise InvalidSpec(
-            f"The label {label!r} is also listed under features; a model would learn to copy it."
-        )
-    for name in excluded:
-        _field(train, name, "train", "excluded column")
-    chosen = list(features) or [name for name in train.names if name not in {label, weight, *excluded}]
-    if not chosen:
-        raise InvalidSpec("No column is left to learn from: every one is the label, the weight or excluded.")
-    for name in (label, weight):
-        if name and _kind(train.field(name).type) in (None, "c"):
-            raise DataNotReadable(
-                f"Column {name!r} is {train.field(name).type}, but a label or weight must be a number."
-            )
-    kinds = {name: _checked_kind(train.field(name), listed=bool(features)) for name in chosen}
-    for data_name, schema in schemas.items():
-        for name in [*chosen, label, *([weight] if weight else [])]:
-            field = _field(schema, name, data_name, "column")
-            text = name in kinds and kinds[name] == "c"
-            if (_kind(field.type) == "c") != text or _kind(field.type) is None:
-                raise DataNotReadable(
-                    f"Column {name!r} is {train.field(name).type} in train, but {field.type} in {data_name}. "
-                    "Write both with the same type."
-                )
-    return Columns(tuple(chosen), tuple(kinds[name] for name in chosen), label, weight)
-
-
-def _field(schema: pa.Schema, name: str, data_name: str, what: str) -> pa.Field:
-    if schema.get_field_index(name) < 0:
-        raise DataNotReadable(
-            f"The {what} {name!r} is not in the data {data_name!r}. {at_hand(name, schema.names, 'Columns')}"
-        )
-    return schema.field(name)
-
-
-def _checked_kind(field: pa.Field, *, listed: bool) -> Kind:
-    kind = _kind(field.type)
-    if kind is None:
-        remedy = "take it from features" if listed else "put it under excluded"
-        raise DataNotReadable(
-            f"Column {field.name!r} is {field.type}, which is no feature: convert it to numbers or {remedy}."
-        )
-    return kind
-
-
-def _kind(kind: pa.DataType) -> Kind | None:
-    """Return how a type is learned from, or None."""
+def kind_of(kind: pa.DataType) -> Kind | None:
+    """Return how a type is learned from, or None if it cannot be."""
     if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
+        return kind_of(kind.value_type)
     if pa.types.is_boolean(kind):
         return "i"
     if pa.types.is_integer(kind):
@@ -269,9 +216,16 @@ def _codes(column: pa.ChunkedArray | pa.Array, categories: Sequence[str]) -> tup
     return pa.DictionaryArray.from_arrays(codes, pa.array(categories or ("",), pa.string())), unknown
 
 
+def _numbered(column: pa.ChunkedArray) -> npt.NDArray[np.uint32]:
+    """Return the number of the run of equal values that each row is in."""
+    starts = np.zeros(len(column), np.uint32)
+    starts[runs(column.combine_chunks())[1:]] = 1
+    return np.cumsum(starts, dtype=np.uint32)
+
+
 def _target(table: pa.Table, name: str, what: str, where: str) -> np.ndarray:
     column = table.column(name)
-    values: np.ndarray = _number(column, _kind(column.type) or "float").cast(pa.float64()).to_numpy()
+    values: np.ndarray = _number(column, kind_of(column.type) or "float").cast(pa.float64()).to_numpy()
     empty = int(np.isnan(values).sum())
     if empty:
         raise DataNotReadable(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,3 +162,22 @@ def runs(values: pa.Array) -> list[int]:
     """Return the positions at which runs of equal values begin."""
     found = codes(values)
     return [0, *(np.flatnonzero(found[1:] != found[:-1]) + 1).tolist()] if len(found) else []
+
+
+def uncut(tables: Iterable[pa.Table], column: str) -> Iterator[pa.Table]:
+    """Yield the rows of tables in order, parted only between groups.
+
+    Args:
+        tables: in which equal values of the column follow on one another, also from one to the next.
+        column: rows with equal values are a group.
+    """
+    held: list[pa.Table] = []  # the last group so far
+    for table in tables:
+        if not table.num_rows:
+            continue
+        joined = pa.concat_tables([*held, table])
+        last = runs(joined.column(column).combine_chunks())[-1]
+        if last:
+            yield joined.slice(0, last)
+        held = [joined.slice(last)]
+    yield from held

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlpools.data.connector import DataConnector
+from mlpools.data.groups import uncut
 from mlpools.data.sizes import row_bytes
 
 _IO = Path("/proc/self/io")
@@ -17,6 +18,8 @@ _IO = Path("/proc/self/io")
 
 class ShardRows:
     """Gives the same tables as often as wanted, and knows what reading them cost.
+
+    With a group column no group is parted between two tables.
 
     Attributes:
         alive: called for every table read; a reader of the tables may call it too.
@@ -27,10 +30,17 @@ class ShardRows:
     """
 
     def __init__(
-        self, shard: DataConnector, columns: Sequence[str], *, keep: bool, alive: Callable[[], None]
+        self,
+        shard: DataConnector,
+        columns: Sequence[str],
+        *,
+        group: str = "",
+        keep: bool,
+        alive: Callable[[], None],
     ) -> None:
         self._shard = shard
         self._columns = list(columns)
+        self._group = group
         self.keep = keep
         self.alive = alive
         self._kept: list[pa.Table] | None = None
@@ -45,15 +55,21 @@ class ShardRows:
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order; from memory after the first time if they are kept."""
         if self.keep and self._kept is None:
-            self._kept = list(self._read(self._columns))
+            self._kept = list(self._whole())
         if self._kept is not None:
             yield from self._kept
+        elif columns is None:
+            yield from self._whole()
         else:
-            yield from self._read(self._columns if columns is None else columns)
+            yield from self._read(columns)
 
     def release(self) -> None:
         """Forget kept rows; whoever needed them has them in another form."""
         self._kept = None
+
+    def _whole(self) -> Iterator[pa.Table]:
+        tables = self._read(self._columns)
+        return uncut(tables, self._group) if self._group else tables
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         tables = self._shard.to_tables(columns)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
 from mlpools_operator.api.v1alpha1.common import ColumnName
-from mlpools_operator.api.v1alpha1.meta import INT_OR_STRING, LIST_SET, Extension, Model, Rule, at_most_one
+from mlpools_operator.api.v1alpha1.meta import (
+    INT_OR_STRING,
+    LIST_SET,
+    Extension,
+    Model,
+    Rule,
+    at_most_one,
+    camel,
+)
 
 _Objective = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z]+:[a-z0-9_]+$")]
 _Metric = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9@.-]+$")]
@@ -70,6 +79,38 @@ _Params = Annotated[
 ]
 
 
+#: Fields that name a column which is nothing else; each with those before it.
+_OWN_COLUMNS = {
+    "weight": ("label",),
+    "group_column": ("label", "weight"),
+    "base_margin": ("label", "weight", "group_column"),
+}
+
+
+def _of_its_own(field: str, others: Sequence[str]) -> Rule:
+    """Return the rule that a field names another column than other fields and the features do."""
+    name = camel(field)
+    different = [
+        f"self.{name} != self.{other}"
+        if other == "label"
+        else f"(!has(self.{other}) || self.{name} != self.{other})"
+        for other in map(camel, others)
+    ]
+
+    def holds(spec: Any) -> bool:
+        column = getattr(spec, field)
+        taken = {*(getattr(spec, other) for other in others), *(spec.features or ())}
+        return column is None or column not in taken
+
+    return Rule(
+        f"!has(self.{name}) || {' && '.join(different)} && "
+        f"!(has(self.features) && self.{name} in self.features)",
+        f"{name} must be a column of its own, neither {', '.join(map(camel, others))} nor one of features.",
+        holds,
+        f".{name}",
+    )
+
+
 class XGBoostSpec(Model):
     """A boosted-trees model, trained with XGBoost's own collective over all nodes of the job."""
 
@@ -82,16 +123,22 @@ class XGBoostSpec(Model):
     label: ColumnName
     """Column to predict."""
     features: _Columns | None = None
-    """Columns to learn from. Absent: all but label, weight and excluded."""
+    """Columns to learn from. Absent: all but excluded, label, weight, groupColumn and baseMargin."""
     excluded: _Columns | None = None
     """Columns not to learn from. Not together with features."""
     weight: ColumnName | None = None
-    """Column with the weight of each row. Absent: all rows weigh the same."""
+    """Column with the weight of each row; with groupColumn, of each group. Absent: all weigh the same."""
+    group_column: ColumnName | None = None
+    """Column whose equal values make a group, such as a query, for objectives that rank within groups. A
+    group stays whole on one node."""
+    base_margin: ColumnName | None = None
+    """Column with the margin that the trees begin from in each row, such as another model's. Absent: all rows
+    begin from the same."""
     early_stopping_rounds: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Rounds without a better metric on data.eval after which training stops. Absent: it runs to the end."""
     eval_metrics: _Metrics | None = None
-    """Metrics in XGBoost's words, such as rmse or logloss; the last one decides about early stopping.
-    Those of an order of all rows, such as auc, need nodes: 1. Absent: the objective's own."""
+    """Metrics in XGBoost's words, such as rmse, logloss or auc, over the rows of all nodes; the last one
+    decides about early stopping. Absent: the objective's own."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         at_most_one(("features", "excluded"), "Give either features or excluded."),
@@ -101,11 +148,5 @@ class XGBoostSpec(Model):
             lambda spec: spec.label not in (spec.features or ()),
             ".label",
         ),
-        Rule(
-            "!has(self.weight) || self.weight != self.label && "
-            "!(has(self.features) && self.weight in self.features)",
-            "weight must be a column of its own, neither the label nor one of features.",
-            lambda spec: spec.weight is None or spec.weight not in (spec.label, *(spec.features or ())),
-            ".weight",
-        ),
+        *(_of_its_own(field, others) for field, others in _OWN_COLUMNS.items()),
     )

@@ -11,10 +11,12 @@ from typing import Any
 
 from mlpools.refusals import (
     XGBOOST_BOOSTERS,
+    XGBOOST_GROUP_OBJECTIVES,
     XGBOOST_ONE_RANK_METRICS,
     XGBOOST_REFUSED_OBJECTIVES,
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
+    xgboost_group_refusal,
 )
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
@@ -29,26 +31,26 @@ _TREES = """
     monotone_constraints interaction_constraints max_cached_hist_node max_cat_to_onehot max_cat_threshold
 """
 _DART = "sample_type normalize_type rate_drop one_drop skip_drop"
-_OBJECTIVES = "tweedie_variance_power huber_slope quantile_alpha"
-
-#: Documented parameters of XGBoost 3 that a job can use, less those that it says in fields of its own.
-XGBOOST = frozenset(" ".join((_GENERAL, _TREES, _DART, _OBJECTIVES)).split())
-
-_LINEAR = "feature_selector top_k tolerance"
-_OTHER_BINNING = "sparse_threshold default_direction opt_dense_col"
-_SURVIVAL = "aft_loss_distribution aft_loss_distribution_scale"
 _RANKING = """
     lambdarank_pair_method lambdarank_num_pair_per_sample lambdarank_normalization
     lambdarank_score_normalization lambdarank_unbiased lambdarank_bias_norm ndcg_exp_gain
 """
+_OBJECTIVES = "tweedie_variance_power huber_slope quantile_alpha"
 
+#: Parameters of objectives that rank within groups.
+RANKING = frozenset(_RANKING.split())
+#: Documented parameters of XGBoost 3 that a job can use, less those that it says in fields of its own.
+XGBOOST = frozenset(" ".join((_GENERAL, _TREES, _DART, _OBJECTIVES)).split()) | RANKING
+
+_LINEAR = "feature_selector top_k tolerance"
+_OTHER_BINNING = "sparse_threshold default_direction opt_dense_col"
+_SURVIVAL = "aft_loss_distribution aft_loss_distribution_scale"
 #: Documented parameters that no worker takes, and why.
 REFUSED = {
     **XGBOOST_REFUSED_PARAMS,
     **dict.fromkeys(_LINEAR.split(), "it belongs to the linear booster, and only trees are trained here"),
     **dict.fromkeys(_OTHER_BINNING.split(), "it has no meaning for the way in which rows are binned here"),
-    **dict.fromkeys(_SURVIVAL.split(), "it belongs to survival objectives, which cannot be used yet"),
-    **dict.fromkeys(_RANKING.split(), "it belongs to ranking objectives, which cannot be used yet"),
+    **dict.fromkeys(_SURVIVAL.split(), "it belongs to survival objectives, which cannot be used here"),
 }
 
 
@@ -68,14 +70,23 @@ def check_xgboost(spec: XGBoostSpec, nodes: int) -> None:
     """
     for name in sorted(spec.params):
         _check_name(name)
+        if name in RANKING and not spec.objective.startswith(XGBOOST_GROUP_OBJECTIVES):
+            raise RefusedParameterError(
+                f"spec.xgboost.params: leave {name!r} out: it belongs to objectives that rank."
+            )
     _check_choice(spec.params, "booster", XGBOOST_BOOSTERS)
     _check_choice(spec.params, "tree_method", XGBOOST_TREE_METHODS)
     if spec.objective.startswith(XGBOOST_REFUSED_OBJECTIVES):
         raise RefusedParameterError(
-            f"spec.xgboost.objective: {spec.objective!r} needs groups or bounds of rows, which cannot be "
-            "given yet; use an objective for single rows, such as reg:squarederror or binary:logistic."
+            f"spec.xgboost.objective: {spec.objective!r} needs bounds of labels or the order of all rows, "
+            "which no node has; use an objective of single rows, such as reg:squarederror or binary:logistic."
         )
-    for metric in spec.eval_metrics or ():
+    metrics = spec.eval_metrics or ()
+    given = {"group": spec.group_column is not None, "weight": spec.weight is not None}
+    if refusal := xgboost_group_refusal(spec.objective, metrics, **given):
+        field = "weight" if spec.group_column else "groupColumn"
+        raise RefusedParameterError(f"spec.xgboost.{field}: {refusal}")
+    for metric in metrics:
         if nodes > 1 and metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS:
             raise RefusedParameterError(
                 f"spec.xgboost.evalMetrics: {metric!r} depends on the order of all rows, but XGBoost only "

@@ -52,6 +52,8 @@ _USES: dict[str, dict[str, Any]] = {
     "sample_type": {"sample_type": "weighted", "booster": "dart"},
     "normalize_type": {"normalize_type": "forest", "booster": "dart"},
     **{name: {name: 1, "booster": "dart"} for name in ("rate_drop", "one_drop", "skip_drop")},
+    **{name: {name: 1, "objective": "rank:ndcg"} for name in hyperparameters.RANKING},
+    "lambdarank_pair_method": {"lambdarank_pair_method": "topk", "objective": "rank:ndcg"},
 }
 
 
@@ -89,13 +91,16 @@ def _worker(params: dict[str, Any], *, nodes: int = 2, **section: Any) -> None:
     spec = {"rounds": 1, "label": "y", "objective": "reg:squarederror", "params": params, **section}
     parameters = Parameters.from_spec(spec, threads=1)
     parameters.check(["train"], nodes)
-    rehearse(parameters, Columns(features=("a", "b"), kinds=("float", "float"), label="y"))
+    group = parameters.section.group
+    rehearse(parameters, Columns(features=("a", "b"), kinds=("float", "float"), label="y", group=group))
 
 
 @pytest.mark.parametrize("name", sorted(hyperparameters.XGBOOST))
 def test_what_the_operator_lets_through_a_worker_can_use(name: str) -> None:
     params = dict(_USES.get(name, {name: 1}))
     section = {"objective": params.pop("objective", "reg:squarederror")}
+    if name in hyperparameters.RANKING:
+        section["groupColumn"] = "query"
     _operator(params, **section)
     _worker(params, **section)
 
@@ -107,9 +112,15 @@ def test_what_the_operator_lets_through_a_worker_can_use(name: str) -> None:
         ({"params": {"booster": "gblinear"}}, "booster cannot be 'gblinear' here; use gbtree or dart"),
         ({"params": {"tree_method": "exact"}}, "tree_method cannot be 'exact' here; use hist or auto"),
         ({"params": {"tree_method": "approx"}}, "tree_method cannot be 'approx' here"),
-        ({"objective": "rank:ndcg"}, "'rank:ndcg' needs groups .*; use an objective for single rows"),
-        ({"objective": "survival:aft"}, "'survival:aft' needs groups"),
-        ({"evalMetrics": ["rmse", "ndcg@5"]}, "'ndcg@5' depends on the order .*; use logloss"),
+        ({"objective": "rank:ndcg"}, "'rank:ndcg' ranks within groups: set groupColumn"),
+        (
+            {"objective": "survival:aft"},
+            "'survival:aft' needs bounds of labels .*; use an objective of single",
+        ),
+        ({"evalMetrics": ["rmse", "ndcg@5"]}, "'ndcg@5' ranks within groups: set groupColumn"),
+        ({"evalMetrics": ["cox-nloglik"]}, "'cox-nloglik' depends on the order .*; use logloss"),
+        ({"groupColumn": "q", "weight": "w"}, "'reg:squarederror' cannot do: leave weight out"),
+        ({"params": {"lambdarank_unbiased": 1}}, "it belongs to objectives that rank"),
     ],
     ids=str,
 )
@@ -121,9 +132,10 @@ def test_what_a_worker_refuses_never_queues(section: dict[str, Any], words: str)
         _operator(**whole)
 
 
-def test_on_one_node_the_order_of_all_rows_is_known() -> None:
-    _operator({}, nodes=1, evalMetrics=["auc"])
-    _worker({}, nodes=1, evalMetrics=["auc"])
+@pytest.mark.parametrize("metric", ["auc", "aucpr"])
+def test_areas_under_curves_are_taken_over_all_nodes(metric: str) -> None:
+    _operator({}, evalMetrics=[metric])
+    _worker({}, evalMetrics=[metric])
 
 
 @pytest.mark.parametrize(

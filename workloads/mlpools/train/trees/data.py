@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlpools import budgets
-from mlpools.data.columns import Columns, choose
+from mlpools.data.choosing import choose
+from mlpools.data.columns import Columns
 from mlpools.data.counting import count
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.progress import reported_to
 from mlpools.data.shard import ShardRows, size_in_memory
-from mlpools.data.sharded import ShardedDataConnector
+from mlpools.data.sharded import Dealing, ShardedDataConnector
 from mlpools.data.sources import from_spec
 from mlpools.errors import DataNotReadable
 from mlpools.train.collective import Collective
@@ -58,6 +59,8 @@ def prepare(job: Job, section: Section) -> Agreed:
         {name: plan.schema for name, plan in plans.items()},
         label=section.label,
         weight=section.weight,
+        margin=section.margin,
+        group=section.group,
         features=section.features,
         excluded=section.excluded,
     )
@@ -92,6 +95,8 @@ def agree(job: Job, collective: Collective, own: Agreed | None) -> Data:
     columns = Columns.from_json(contract)
     agreed = Agreed({name: Plan.from_json(text) for name, text in plans.items()}, columns)
     rows = _shards(job, agreed)
+    if columns.group:
+        _check_groups(collective.gather(rows["train"].num_rows), columns.group)
     if columns.categorical:
         found: dict[str, set[str]] = {name: set() for name in columns.categorical}
         for table in rows["train"].tables(columns.categorical):
@@ -102,11 +107,22 @@ def agree(job: Job, collective: Collective, own: Agreed | None) -> Data:
     return Data(agreed, rows)
 
 
+def _check_groups(rows: Sequence[int], column: str) -> None:
+    """Refuse ranks that no group fell to."""
+    if not all(rows):
+        raise DataNotReadable(
+            f"Whole groups of {column!r} are dealt to {len(rows)} ranks; {rows.count(0)} of them got none: "
+            "use fewer nodes."
+        )
+
+
 def _shards(job: Job, agreed: Agreed) -> dict[str, ShardRows]:
     shards = {}
     for name in ["train", *sorted(set(agreed.plans) - {"train"})]:
         ingestor = ArrowIngestor([from_spec(name, job.task.data[name])], agreed.plans[name])
-        shards[name] = ShardedDataConnector(ingestor).get_shard(job.gang)
+        connector = ShardedDataConnector(ingestor)
+        connector.dealing = Dealing(group_column=agreed.columns.group)
+        shards[name] = connector.get_shard(job.gang)
     read = agreed.columns.all
     memory = budgets.memory(job.task.workers_per_node)
     keep = sum(size_in_memory(shard, read) for shard in shards.values()) <= memory * _DECODED_SHARE
@@ -114,7 +130,10 @@ def _shards(job: Job, agreed: Agreed) -> dict[str, ShardRows]:
     def alive() -> None:
         reading(job)
 
-    return {name: ShardRows(shard, read, keep=keep, alive=alive) for name, shard in shards.items()}
+    group = agreed.columns.group
+    return {
+        name: ShardRows(shard, read, group=group, keep=keep, alive=alive) for name, shard in shards.items()
+    }
 
 
 def reading(job: Job) -> None:

@@ -19,7 +19,13 @@ from mlpools.train.trees.progress import Progress, Values, flat
 def identity(params: Mapping[str, Any], agreed: Agreed) -> dict[str, Any]:
     """Return what a checkpoint must have been made with to go on from it: parameters, columns, data."""
     columns = agreed.columns
-    chosen = {"features": list(columns.features), "label": columns.label, "weight": columns.weight}
+    chosen = {
+        "features": list(columns.features),
+        "label": columns.label,
+        "weight": columns.weight,
+        "baseMargin": columns.margin,
+        "groupColumn": columns.group,
+    }
     return {**params, **chosen, "data": agreed.fingerprint}
 
 

@@ -17,6 +17,8 @@ class Section:
         rounds: boosting rounds to finish.
         label: name of the label column.
         weight: name of the weight column, empty without.
+        margin: name of the column of base margins, from which the trees go on, empty without.
+        group: name of the column whose equal values make a query to rank within, empty without.
         features: to learn from, all others by default.
         excluded: not to learn from.
         patience: stop after so many rounds without a better metric; 0 = never.
@@ -25,6 +27,8 @@ class Section:
     rounds: int
     label: str
     weight: str = ""
+    margin: str = ""
+    group: str = ""
     features: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     patience: int = 0
@@ -36,6 +40,8 @@ class Section:
             rounds=int(spec["rounds"]),
             label=spec["label"],
             weight=spec.get("weight") or "",
+            margin=spec.get("baseMargin") or "",
+            group=spec.get("groupColumn") or "",
             features=tuple(spec.get("features") or ()),
             excluded=tuple(spec.get("excluded") or ()),
             patience=int(spec.get("earlyStoppingRounds") or 0),

@@ -13,6 +13,7 @@ from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, prepare
 from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
+from mlpools.train.xgboost.evaluation import Held, check_metric
 from mlpools.train.xgboost.matrix import Batches, build
 from mlpools.train.xgboost.parameters import Parameters, rehearse, translate
 from mlpools.train.xgboost.trees import XGBoostTrees
@@ -43,6 +44,7 @@ def run(job: Job) -> Outcome | None:
 
 def _prepare(job: Job, parameters: Parameters) -> Agreed:
     agreed = prepare(job, parameters.section)
+    check_metric(job.hooks, {name: plan.num_rows for name, plan in agreed.plans.items()})
     rehearse(parameters, agreed.columns)
     job.reporter.lap("rehearsal")
     return agreed
@@ -51,13 +53,13 @@ def _prepare(job: Job, parameters: Parameters) -> Agreed:
 def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed | None) -> Outcome | None:
     job.reporter.phase(Phase.WORKING)
     data = agree(job, collective, own)
-    matrices, unknown = _matrices(job, parameters, data)
+    sets, unknown = _sets(job, parameters, data)
     job.stop.check()
     made_with = identity({**parameters.identity, **job.hooks.identity}, data.agreed)
     saved = checkpoints(job, made_with) if job.gang.leads else None
-    trees = XGBoostTrees(parameters, matrices, job.hooks)
+    trees = XGBoostTrees(collective, parameters, sets, job.hooks)
     callbacks = XGBoostCallbacks(job.hooks.callbacks, trees)
-    boosting = Boosting(job, collective, parameters.section, trees, list(matrices), saved, callbacks)
+    boosting = Boosting(job, collective, parameters.section, trees, list(sets), saved, callbacks)
     boosting.resume(saved.newest(of_others=job.task.output.get("mode") == "Resume") if saved else None)
     boosting.run(data.agreed.plans["train"].num_rows)
     job.reporter.lap("boosting")
@@ -77,17 +79,16 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     return outcome(model, boosting, data.agreed, ranks)
 
 
-def _matrices(
-    job: Job, parameters: Parameters, data: Data
-) -> tuple[dict[str, xgb.QuantileDMatrix], dict[str, int]]:
-    """Return the binned matrix of every set, and how many values each has of unknown categories."""
-    matrices: dict[str, xgb.QuantileDMatrix] = {}
+def _sets(job: Job, parameters: Parameters, data: Data) -> tuple[dict[str, Held], dict[str, int]]:
+    """Return the binned rows of every set, and how many values each has of unknown categories."""
+    sets: dict[str, Held] = {}
     unknown = {}
     for name, shard in data.rows.items():
         batches = Batches(shard, data.columns, parameters, name)
-        matrices[name] = build(batches, parameters, matrices.get("train"))
+        matrix = build(batches, parameters, sets["train"].matrix if sets else None)
+        sets[name] = Held(matrix, empty=shard.num_rows == 0)
         if batches.unknown:
             unknown[name] = batches.unknown
         job.reporter.alive(f"The data {name!r} is in memory.")
     job.reporter.lap("data")
-    return matrices, unknown
+    return sets, unknown

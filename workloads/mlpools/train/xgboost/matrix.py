@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
+import numpy as np
 import xgboost as xgb
 
 from mlpools.data.columns import Batch, Columns
 from mlpools.data.shard import ShardRows
+from mlpools.errors import DataNotReadable
 from mlpools.train.xgboost.parameters import Parameters
 
 
@@ -45,15 +46,27 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         if batch is None:
             return False
         self._rows.alive()
-        weight: dict[str, Any] = {} if batch.weight is None else {"weight": batch.weight}
+        extra = {"weight": self._weights(batch), "base_margin": batch.margin, "qid": batch.group}
         input_data(
             data=batch.features,
             label=batch.label,
             feature_names=list(self._columns.features),
             feature_types=list(self._columns.kinds),
-            **weight,
+            **{name: values for name, values in extra.items() if values is not None},
         )
         return True
+
+    def _weights(self, batch: Batch) -> np.ndarray | None:
+        """Return a weight for each row, or for each group as XGBoost has it."""
+        if batch.weight is None or batch.group is None:
+            return batch.weight
+        of_groups: np.ndarray = batch.weight[np.unique(batch.group, return_index=True)[1]]
+        if (of_groups[batch.group] != batch.weight).any():
+            raise DataNotReadable(
+                f"{self._where}: the weight column {self._columns.weight!r} differs within a group of "
+                f"{self._columns.group!r}. XGBoost weighs whole groups: give all rows of a group one weight."
+            )
+        return of_groups
 
     def _convert(self) -> Iterator[Batch]:
         self.unknown = 0
@@ -66,9 +79,7 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
             yield batch
 
 
-def build(
-    batches: Batches, parameters: Parameters, reference: xgb.QuantileDMatrix | None
-) -> xgb.QuantileDMatrix:
+def build(batches: Batches, parameters: Parameters, reference: xgb.DMatrix | None) -> xgb.QuantileDMatrix:
     """Build a matrix; sets other than the training data use its bins.
 
     A collective call: every rank builds the same sets in the same order.

@@ -20,6 +20,7 @@ from mlpools.refusals import (
     XGBOOST_REFUSED_OBJECTIVES,
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
+    xgboost_group_refusal,
 )
 from mlpools.train.trees.section import Section
 
@@ -28,6 +29,8 @@ _NETWORK = re.compile(
     r"\[(allreduce|allgather|broadcast|coll\w*|comm\w*|socket|loop|tracker|protocol)\.(cc|h)"
 )
 _ABOUT_DATA = re.compile(r"label|\binf\b|weight", re.IGNORECASE)
+#: A label of ``rank:ndcg`` is a power of two in its gain, which XGBoost bounds so.
+_HIGHEST_DEGREE = 31
 #: Parameters that follow from the machine and change nothing but speed.
 MACHINE = frozenset({"nthread", "device"})
 
@@ -77,12 +80,23 @@ class Parameters:
         objective = str(self.booster["objective"])
         if objective.startswith(XGBOOST_REFUSED_OBJECTIVES):
             raise BadHyperParameter(
-                f"The objective {objective!r} needs groups or bounds, which cannot be given yet."
+                f"The objective {objective!r} needs bounds of labels or the order of all rows, which no rank "
+                "has; use an objective of single rows, such as reg:squarederror or binary:logistic."
             )
         if self.booster["tree_method"] not in XGBOOST_TREE_METHODS:
             raise BadHyperParameter("tree_method must be hist: the others do not work on several nodes.")
         if self.booster.get("booster", "gbtree") not in XGBOOST_BOOSTERS:
             raise BadHyperParameter("booster must be gbtree or dart.")
+        section = self.section
+        refusal = xgboost_group_refusal(
+            objective, self.metrics, group=bool(section.group), weight=bool(section.weight)
+        )
+        if refusal:
+            raise BadHyperParameter(refusal)
+        if section.margin and int(self.booster.get("num_class", 0)) > 1:
+            raise BadHyperParameter(
+                f"baseMargin is one number a row, and {objective!r} has one for each class: leave it out."
+            )
         for metric in self.metrics:
             if metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS and world_size > 1:
                 raise BadHyperParameter(
@@ -106,11 +120,13 @@ class Parameters:
 
     def _label_range(self) -> tuple[float, float]:
         objective = str(self.booster["objective"])
-        if objective.startswith("binary:"):
+        if objective.startswith("binary:") or objective == "rank:map":
             return 0, 1
+        if objective == "rank:ndcg" and self.booster.get("ndcg_exp_gain", True) not in (0, "0", "false"):
+            return 0, _HIGHEST_DEGREE
         if objective.startswith("multi:"):
             return 0, int(self.booster.get("num_class", 1)) - 1
-        if objective.startswith(("count:", "reg:gamma", "reg:tweedie")):
+        if objective.startswith(("count:", "reg:gamma", "reg:tweedie", "rank:ndcg")):
             return 0, math.inf
         return -math.inf, math.inf
 
@@ -124,6 +140,16 @@ class Parameters:
         """The metrics asked for; empty = the objective's own."""
         given = self.booster.get("eval_metric", [])
         return [given] if isinstance(given, str) else [str(metric) for metric in given]
+
+    def of_booster(self, measured_elsewhere: Sequence[str]) -> dict[str, Any]:
+        """Return the parameters of the booster that trains, which leaves some metrics to others."""
+        booster, kept = dict(self.booster), [it for it in self.metrics if it not in measured_elsewhere]
+        if kept:
+            booster["eval_metric"] = kept
+        elif self.metrics:
+            del booster["eval_metric"]
+            booster["disable_default_eval_metric"] = 1
+        return booster
 
 
 def rehearse(parameters: Parameters, columns: Columns) -> None:
@@ -159,6 +185,7 @@ def _two_rows(columns: Columns, bins: int | None) -> xgb.QuantileDMatrix:
     return xgb.QuantileDMatrix(
         np.zeros((2, len(columns.features)), dtype=np.float32),
         label=np.ones(2),
+        qid=np.zeros(2, np.uint32) if columns.group else None,
         feature_names=list(columns.features),
         feature_types=list(columns.kinds),
         max_bin=bins,

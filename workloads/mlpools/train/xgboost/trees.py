@@ -8,9 +8,11 @@ from typing import Any
 
 import xgboost as xgb
 
+from mlpools.train.collective import Collective
 from mlpools.train.trees.hooks import Hooks, Objective, calling
 from mlpools.train.trees.importance import Importance
 from mlpools.train.trees.progress import Values
+from mlpools.train.xgboost.evaluation import Evaluation, Held, distributed_areas
 from mlpools.train.xgboost.parameters import Parameters
 
 _HIGHER_IS_BETTER = frozenset({"auc", "aucpr", "pre", "ndcg", "map"})
@@ -24,12 +26,13 @@ class XGBoostTrees:
     """
 
     def __init__(
-        self, parameters: Parameters, matrices: Mapping[str, xgb.QuantileDMatrix], hooks: Hooks
+        self, collective: Collective, parameters: Parameters, sets: Mapping[str, Held], hooks: Hooks
     ) -> None:
-        self._parameters = dict(parameters.booster)
-        self._matrices = matrices
+        self._parameters = parameters.of_booster(distributed_areas(parameters, collective.world_size))
+        self._evaluation = Evaluation(collective, parameters, sets, hooks)
+        self._matrices = {name: held.matrix for name, held in sets.items()}
         self._hooks = hooks
-        self.booster = xgb.Booster(self._parameters, cache=list(matrices.values()))
+        self.booster = xgb.Booster(self._parameters, cache=list(self._matrices.values()))
 
     def update(self, index: int) -> None:
         """Grow the trees of a round."""
@@ -37,10 +40,12 @@ class XGBoostTrees:
 
     def evaluate(self, index: int) -> Values:
         """Return the metrics of every set, over the rows of all ranks."""
-        return self._evaluate(self.booster, index)
+        return self._evaluation.measure(self.booster, index)
 
     def higher_is_better(self, metric: str) -> bool:
         """Whether early stopping waits for a higher value of a metric."""
+        if metric == self._evaluation.of_caller:
+            return self._hooks.maximize
         return metric.partition("@")[0] in _HIGHER_IS_BETTER
 
     def save(self) -> bytes:
@@ -62,7 +67,7 @@ class XGBoostTrees:
         """Return the metrics of a model without trees, the best constant. A collective call."""
         score = json.loads(self.booster.save_config())["learner"]["learner_model_param"]["base_score"]
         constant = xgb.Booster({**self._parameters, "base_score": score}, cache=list(self._matrices.values()))
-        return self._evaluate(constant, 0)
+        return self._evaluation.measure(constant, 0)
 
     def importance(self, rounds: int) -> dict[str, Importance]:
         """Return what each feature did in the first rounds."""
@@ -85,14 +90,3 @@ class XGBoostTrees:
                 return given(predictions, matrix)
 
         return named
-
-    def _evaluate(self, booster: xgb.Booster, index: int) -> Values:
-        # Numbers instead of the sets' names: XGBoost answers "<name>-<metric>", and both may hold dashes.
-        numbered = [(matrix, str(i)) for i, matrix in enumerate(self._matrices.values())]
-        names = list(self._matrices)
-        values: Values = {name: {} for name in names}
-        for item in booster.eval_set(numbered, index).split("\t")[1:]:
-            key, _, value = item.rpartition(":")
-            number, _, metric = key.partition("-")
-            values[names[int(number)]][metric] = float(value)
-        return values
