@@ -288,6 +288,24 @@ def test_a_stack_of_floats_takes_missing_integers_as_nan() -> None:
         TensorLayout(table.schema, stack={"both": ["i"]}).convert(table)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2047, 2048, 5000])
+def test_what_is_laid_down_row_by_row_is_what_is_converted(rows: int) -> None:
+    table = pa.table(
+        {
+            "f": pa.array(np.arange(rows, dtype=np.float32)),
+            "i": pa.array([None if i % 7 == 3 else i for i in range(rows)], pa.int16()),
+            "n": pa.array(range(rows), pa.int64()),
+        }
+    )
+    layout = TensorLayout(table.schema, stack={"all": ["i", "f"]}, expand_dims=True)
+    batch = pa.record_batch({name: table.column(name).combine_chunks() for name in table.column_names})
+    for name in ("all", "n"):
+        target = layout.room(name, rows)
+        layout.lay_down(batch, name, target)
+        assert target.flags.c_contiguous
+        np.testing.assert_array_equal(target, layout.convert(batch)[name])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

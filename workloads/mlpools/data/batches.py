@@ -21,7 +21,7 @@ from mlpools.data.sharding import RowRange
 from mlpools.errors import DataNotReadable
 
 #: For permuted rows that wait for the loop, which goes on while the next ones are permuted.
-_AHEAD_BYTES = 32 << 20
+_AHEAD_BYTES = 16 << 20
 
 Read = Callable[[Sequence[RowRange]], Iterator[pa.Table]]
 
@@ -121,22 +121,30 @@ def rebatch(
     """
     held: list[R] = []
     missing, seen = size, 0
-    for table in tables:
-        for batch in map(form.of, table.to_batches()):
-            rows, start = batch.num_rows, 0
-            seen += rows
-            while rows - start >= missing:
-                piece = batch.slice(start, missing)
-                start += missing
-                yield form.join([*held, piece]) if held else piece
-                held, missing = [], size
-            if start < rows:
-                held.append(batch.slice(start))
-                missing -= rows - start
+    for batch in _formed(tables, form):
+        rows, start = batch.num_rows, 0
+        seen += rows
+        while rows - start >= missing:
+            piece = batch.slice(start, missing)
+            start += missing
+            yield form.join([*held, piece]) if held else piece
+            held, missing = [], size
+        if start < rows:
+            held.append(batch.slice(start))
+            missing -= rows - start
     if held and not drop_last:
         yield form.join(held) if len(held) > 1 else held[0]
     if expected is not None:
         _check_rows(seen, expected)
+
+
+def _formed(tables: Iterable[pa.Table], form: Form[R]) -> Iterator[R]:
+    """Yield all rows in their form; a table that this is a copy of is given back before it is used."""
+    for table in tables:
+        stored = table.to_batches()[::-1]
+        del table
+        while stored:
+            yield form.of(stored.pop())
 
 
 def _rows(read: Read, blocks: Sequence[Block]) -> Iterator[pa.Table]:

@@ -11,7 +11,7 @@ from mlpools.data.order import RankOrder, Reading
 from mlpools.data.sizes import stored_row_bytes
 
 #: Rows that are permuted together take no more than this, and no more than an eighth of what there is.
-_WINDOW_BYTES = 128 << 20
+_WINDOW_BYTES = 64 << 20
 _WINDOW_SHARE = 8
 #: A page of four-byte values: the smallest piece that a disk reads at once.
 SLICE_ROWS = 1024

@@ -30,7 +30,7 @@ from mlpools.storage import FileMissing
 _END = 1 << 62
 #: For rows that are decoded and not yet used: the container's share of memory, and no more than helps.
 _MEMORY_SHARE = 8
-_MOST_BYTES = 256 << 20
+_MOST_BYTES = 128 << 20
 #: A unit's position and ascending ranges of it.
 _Run = tuple[int, list[RowRange]]
 
@@ -72,8 +72,9 @@ def read(
         # Small ranges of what is mapped already: to hand them over would cost more than to make them.
         return _read_again(plan, runs, request, cache)
     tables = _read(plan, runs, request, cache)
-    # A quarter each for what waits, what is in the making, and what is in use.
-    return read_ahead(tables if limit is None else _first(tables, limit), budget // 4)
+    # A quarter each for what is in the making, in use, and waiting: if it is small, then no more than keeps
+    # the decoder busy.
+    return read_ahead(tables if limit is None else _first(tables, limit), budget // 8)
 
 
 def count_rows(plan: Plan, file: PlannedFile, files: FileCache | None = None) -> Iterator[int]:

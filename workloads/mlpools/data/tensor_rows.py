@@ -17,10 +17,8 @@ from mlpools.data.matrix import own
 from mlpools.data.tensors import TensorLayout, Tensors
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
-#: Rows of a matrix that are turned over at once: they fit into a processor's cache.
-_TURNED_ROWS = 2048
 #: Tables of fewer rows are joined before they become tensors.
-_TOGETHER_ROWS = 1 << 16
+_TOGETHER_ROWS = 1 << 15
 
 
 class TensorRows:
@@ -91,33 +89,39 @@ def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
         rest = pa.concat_batches([part._rest for part in parts])
         return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
 
+    spare: dict[str, npt.NDArray[np.generic]] = {}
+
     def window(tables: Iterator[pa.Table], rows: int) -> TensorRows:
-        position = 0
-        numbers: dict[str, npt.NDArray[np.generic]] = {}
-        rest = []
-        for table in _of_some_size(tables):
-            for part in map(of, table.to_batches()):
-                for name, array in part._numbers.items():
-                    if name not in numbers:
-                        numbers[name] = np.empty((rows, *array.shape[1:]), array.dtype)
-                    _turn(array, numbers[name][position : position + len(array)])
-                position += part.num_rows
-                rest.append(part._rest)
+        numbers = {name: _room(spare, name, rows, layout) for name in names}
+        position, rest = 0, []
+        for part in _of_some_size(tables):
+            for name, array in numbers.items():
+                layout.lay_down(part, name, array[position : position + part.num_rows])
+            position += part.num_rows
+            rest.append(part.select(others))
+            del part  # before the next one is waited for
         return TensorRows(layout, numbers, pa.concat_batches(rest), rows)
 
     return Form(of, join, window, TensorRows.take)
 
 
-def _of_some_size(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the tables, small ones joined."""
-    some: list[pa.Table] = []
+def _of_some_size(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of tables, small ones joined; what was yielded is held by nobody here."""
+    some: list[pa.RecordBatch] = []
     for table in tables:
-        some.append(table)
+        some += table.to_batches()
+        del table
         if sum(each.num_rows for each in some) >= _TOGETHER_ROWS:
-            yield some[0] if len(some) == 1 else pa.concat_tables(some).combine_chunks()
-            some.clear()
+            yield _joined(some)
     if some:
-        yield pa.concat_tables(some).combine_chunks()
+        yield _joined(some)
+
+
+def _joined(some: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Take all batches out of a list, as one."""
+    joined = some[0] if len(some) == 1 else pa.concat_batches(some)
+    some.clear()
+    return joined
 
 
 def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
@@ -125,7 +129,14 @@ def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.ge
     return np.concatenate([part.T for part in parts], axis=-1).T
 
 
-def _turn(source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> None:
-    """Copy rows; each row of a matrix comes to lie in one piece, to be taken at the cost of one value."""
-    for start in range(0, len(source), _TURNED_ROWS):
-        target[start : start + _TURNED_ROWS] = source[start : start + _TURNED_ROWS]
+def _room(
+    spare: dict[str, npt.NDArray[np.generic]], name: str, rows: int, layout: TensorLayout
+) -> npt.NDArray[np.generic]:
+    """Return memory for a window, that of the last one if it has room: new memory has to be cleared.
+
+    One window at a time has it, and batches are copies of its rows.
+    """
+    if name not in spare or len(spare[name]) < rows:
+        spare.pop(name, None)
+        spare[name] = layout.room(name, rows)
+    return spare[name][:rows]

@@ -17,6 +17,8 @@ from mlpools.errors import DataNotReadable, InvalidSpec, at_hand, one_line
 #: What one column, or several stacked ones, become.
 Tensor: TypeAlias = npt.NDArray[np.generic] | list[object]
 Tensors: TypeAlias = dict[str, Tensor]
+#: Rows that are turned over at once: they fit into a processor's cache.
+_TURNED_ROWS = 2048
 
 
 class TensorLayout:
@@ -131,12 +133,49 @@ class TensorLayout:
         if view is not None:
             return view.T
         buffer = np.empty((len(members), rows.num_rows), form.dtype)
-        as_nan = np.issubdtype(form.dtype, np.floating)
         for line, member in zip(buffer, members, strict=True):
-            for first, chunk in self._chunks(rows, member):
-                place = Place(member, where, first=first)
-                line[first : first + len(chunk)] = to_array(chunk, place, missing_as_nan=as_nan)
+            for first, values in self._member(rows, member, form, where):
+                line[first : first + len(values)] = values
         return buffer.T
+
+    def room(self, name: str, rows: int) -> npt.NDArray[np.generic]:
+        """Return memory for so many rows of a tensor of numbers, for ``lay_down``."""
+        form = self.forms[name]
+        assert form.dtype is not None
+        return np.empty((rows, *(length or 0 for length in form.shape)), form.dtype)
+
+    def lay_down(self, rows: pa.RecordBatch, name: str, target: npt.NDArray[np.generic]) -> None:
+        """Write a tensor of numbers into an array in which each row lies in one piece.
+
+        A stack goes there through a few rows that stay in a processor's cache, and is nowhere as a whole.
+
+        Args:
+            rows: to convert.
+            name: of a tensor for which ``is_numbers`` holds.
+            target: as many rows, of the tensor's dtype and shape.
+
+        Raises:
+            DataNotReadable: a value cannot be converted.
+        """
+        if name not in self._stack:
+            target[...] = np.asarray(self.tensor(rows, name))
+            return
+        members, form = self._stack[name], self.forms[name]
+        lines = [values for member in members for _, values in self._member(rows, member, form, "")]
+        few = np.empty((len(members), _TURNED_ROWS), form.dtype)
+        for start in range(0, rows.num_rows, _TURNED_ROWS):
+            part = target[start : start + _TURNED_ROWS]
+            for i, line in enumerate(lines):
+                few[i, : len(part)] = line[start : start + _TURNED_ROWS]
+            part[...] = few[:, : len(part)].T
+
+    def _member(
+        self, rows: pa.RecordBatch | pa.Table, name: str, form: Form, where: str
+    ) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
+        """Yield a stack's column, chunk by chunk, each with the row at which it begins."""
+        as_nan = form.dtype is not None and np.issubdtype(form.dtype, np.floating)
+        for first, chunk in self._chunks(rows, name):
+            yield first, to_array(chunk, Place(name, where, first=first), missing_as_nan=as_nan)
 
     def _chunks(self, rows: pa.RecordBatch | pa.Table, name: str) -> Iterator[tuple[int, pa.Array]]:
         """Yield a column's chunks, each with the row at which it begins."""
