@@ -6,13 +6,22 @@ import json
 import math
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlpools.contract import Exit, Note
-from mlpools.errors import DataNotReadable, InvalidSpec, JobError, PeerLost, Preempted, UserCodeError
+from mlpools.errors import (
+    CodeNotReadable,
+    DataNotReadable,
+    InvalidSpec,
+    JobError,
+    PeerLost,
+    Preempted,
+    UserCodeError,
+)
 from mlpools.gang import Gang
 from mlpools.runtime.launch import work
 from mlpools.storage import locate
@@ -220,7 +229,9 @@ if sys.argv[1:] == ["stop"]:
 """
 
 
-def alone(folder: Path, monkeypatch: pytest.MonkeyPatch, **section: Any) -> Any:
+def alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, Any] | None = None, **section: Any
+) -> Any:
     """Run a program that needs no PyTorch in this process, on the backend that needs none to be chosen."""
     (folder / "train.py").write_text(ALONE)
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}.items():
@@ -229,8 +240,9 @@ def alone(folder: Path, monkeypatch: pytest.MonkeyPatch, **section: Any) -> Any:
     monkeypatch.setattr("atexit._run_exitfuncs", lambda: None)  # they are this process's, too
     before = dict(os.environ)
     spec = {"file": str(folder / "train.py"), "backend": "gloo", **section}
+    given = task(folder / "out", framework="pytorch", spec=spec, code=code or {})
     try:
-        return work(Job(task(folder / "out", framework="pytorch", spec=spec), Gang(), Reporter(), Stop(1)))
+        return work(Job(given, Gang(), Reporter(), Stop(1)))
     finally:
         for name in set(os.environ) - set(before):
             del os.environ[name]
@@ -253,8 +265,34 @@ def test_a_program_that_stops_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidSpec, match=r"There is no file /nowhere/train\.py"):
+    with pytest.raises(CodeNotReadable, match=r"There is no file /nowhere/train\.py"):
         alone(tmp_path, monkeypatch, file="/nowhere/train.py")
+
+
+def test_a_program_runs_among_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "code" / "tree"
+    (tree / "team").mkdir(parents=True)
+    (tree / "helpers_of_mine.py").write_text("WORD = 'found'")
+    (tree / "note.txt").write_text("beside it")
+    text = (
+        "import helpers_of_mine as h\nfrom pathlib import Path\n"
+        + ALONE
+        + ("context.get_artifact_manager().upload((h.WORD + Path('note.txt').read_text()).encode(), 'a')\n")
+    )
+    (tree / "team" / "train.py").write_text(text)
+    monkeypatch.setenv("MLPOOLS_CODE", str(tmp_path / "code"))
+    before = Path.cwd(), list(sys.path)
+    for name, section in {
+        "file": {"file": "team/train.py"},
+        "module": {"file": "", "module": "team.train"},
+    }.items():
+        place = tmp_path / name
+        place.mkdir()
+        alone(place, monkeypatch, code={"configMap": "code"}, **section)
+        assert (place / "out/artifacts/a").read_bytes() == b"foundbeside it"
+    assert (Path.cwd(), sys.path) == before
+    with pytest.raises(CodeNotReadable, match=r"Did you mean 'team/train\.py'"):
+        alone(tmp_path, monkeypatch, code={"configMap": "code"}, file="team/trian.py")
 
 
 def test_a_forked_child_s_stop_is_not_its_parent_s(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from mlpools_operator.api.v1alpha1.common import DataURL, ObjectName
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 
-_Checksum = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$")]
+_Checksum = Annotated[str, StringConstraints(max_length=64, pattern="^[0-9a-fA-F]{64}$")]
 _GitURL = Annotated[
     str,
     StringConstraints(min_length=8, max_length=1024, pattern=r"^https?://[^\s?#/]+/[^\s?#]+$"),

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from mlpools_operator.api.v1alpha1.code import CodeSpec
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 
 _Module = Annotated[
@@ -22,8 +23,9 @@ class PyTorchSpec(Model):
     module: _Module | None = None
     """Python module that runs as __main__."""
     file: _File | None = None
-    """Python file that runs as __main__: a path in the image or on a volume, absolute or from the image's
-    working folder."""
+    """Python file that runs as __main__: a path in the code, else absolute in the image or on a volume."""
+    code: CodeSpec | None = None
+    """Where the program comes from, if the image does not have it. It is the working folder of every pod."""
     command: Annotated[tuple[_Word, ...], Field(min_length=1, max_length=128)] | None = None
     """A program and its arguments. It starts later than a module or a file, which need no second process."""
     args: Annotated[tuple[_Word, ...], Field(max_length=128)] = ()

@@ -12,12 +12,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlpools.contract import REPORT_FD_ENV
+from mlpools.contract import REPORT_FD_ENV, Task
 from mlpools.errors import InvalidSpec, Preempted
 from mlpools.supervisor.logs import Tail, pump
+from mlpools.train import user_code
 from mlpools.train.job import Job
 from mlpools.train.pytorch import failures
 from mlpools.train.pytorch.section import Section
+from mlpools.train.sent import unpack
 
 _KEPT_BYTES = 8_000
 #: How long the output of an ended command is waited for: a grandchild may hold the pipe open.
@@ -41,8 +43,8 @@ def run(section: Section, job: Job, scratch: Path) -> None:
         _run_command(section, job, scratch)
         return
     try:
-        with _at_home(section):
-            _run_python(section)
+        with _at_home(section, job.task) as file:
+            _run_python(section, file)
     except SystemExit as error:
         if error.code not in (None, 0):
             raise _stopped_or(failures.judge(error, job.gang.rank), job) from None
@@ -50,33 +52,37 @@ def run(section: Section, job: Job, scratch: Path) -> None:
         raise _stopped_or(failures.judge(error, job.gang.rank), job) from error
 
 
-def _run_python(section: Section) -> None:
+def _run_python(section: Section, file: str) -> None:
     if section.function:
-        import cloudpickle
-
-        cloudpickle.loads(Path(section.function).read_bytes())()
+        unpack("train_func", Path(section.function).read_bytes())()
     elif section.module:
         runpy.run_module(section.module, run_name="__main__", alter_sys=True)
     else:
-        runpy.run_path(section.file, run_name="__main__")
+        runpy.run_path(file, run_name="__main__")
 
 
 @contextlib.contextmanager
-def _at_home(section: Section) -> Iterator[None]:
-    """Give the program the arguments and the path that Python would give it."""
-    argv, path = sys.argv, list(sys.path)
-    sys.argv = [section.file or section.module or sys.argv[0], *section.args]
-    if section.file:
-        if not Path(section.file).is_file():
-            raise InvalidSpec(
-                f"There is no file {section.file} in the image or on a volume (working folder {Path.cwd()})."
-            )
-        sys.path.insert(0, str(Path(section.file).resolve().parent))
-    elif section.module:
-        sys.path.insert(0, str(Path.cwd()))
+def _at_home(section: Section, task: Task) -> Iterator[str]:
+    """Give the program the folder, path and arguments that Python would give it, and yield its file.
+
+    Raises:
+        CodeNotReadable: there is no such file or module.
+    """
+    argv, path, here = sys.argv, list(sys.path), Path.cwd()
+    home = user_code.folder(task)
+    file = str(user_code.find_file(task, section.file)) if section.file else ""
+    if section.module:
+        user_code.find_module(task, section.module)
+    if home is not None:
+        os.chdir(home)
+        sys.path.insert(0, str(home))
+    if file:
+        sys.path.insert(0, str(Path(file).parent))
+    sys.argv = [file or section.module or sys.argv[0], *section.args]
     try:
-        yield
+        yield file
     finally:
+        os.chdir(here)
         sys.argv, sys.path[:] = argv, path
 
 
@@ -84,7 +90,7 @@ def _run_command(section: Section, job: Job, scratch: Path) -> None:
     """Run a program of whatever kind, which hears SIGTERM when this process does."""
     error_file = scratch / "error.json"
     descriptor = job.reporter.descriptor
-    environ = {**os.environ, "TORCHELASTIC_ERROR_FILE": str(error_file)}
+    environ = {**user_code.environment(job.task), "TORCHELASTIC_ERROR_FILE": str(error_file)}
     if descriptor is not None:
         environ[REPORT_FD_ENV] = str(descriptor)
     reading, writing = os.pipe()
@@ -92,6 +98,7 @@ def _run_command(section: Section, job: Job, scratch: Path) -> None:
         child = subprocess.Popen(
             [*section.command, *section.args],
             env=environ,
+            cwd=user_code.folder(job.task),
             stderr=writing,
             pass_fds=() if descriptor is None else (descriptor,),
         )
