@@ -111,6 +111,25 @@ class Columns:
         Raises:
             DataNotReadable: a label or weight is empty or impossible.
         """
+        features, unknown = self.inputs(table)
+        weight = _target(table, self.weight, "weight", where) if self.weight else None
+        if weight is not None and (weight < 0).any():
+            raise DataNotReadable(f"{where}: the weight column {self.weight!r} has negative values.")
+        return Batch(
+            features=features,
+            label=_target(table, self.label, "label", where),
+            weight=weight,
+            margin=_target(table, self.margin, "base margin", where) if self.margin else None,
+            group=_numbered(table.column(self.group)) if self.group else None,
+            unknown=unknown,
+        )
+
+    def inputs(self, table: pa.Table) -> tuple[pa.Table, int]:
+        """Return the features of rows in the contract's form, and how many values are of unknown categories.
+
+        Args:
+            table: with at least the features.
+        """
         arrays, unknown = [], 0
         for name, kind in zip(self.features, self.kinds, strict=True):
             column = table.column(name)
@@ -120,17 +139,7 @@ class Columns:
             else:
                 array = _number(column, kind)
             arrays.append(array)
-        weight = _target(table, self.weight, "weight", where) if self.weight else None
-        if weight is not None and (weight < 0).any():
-            raise DataNotReadable(f"{where}: the weight column {self.weight!r} has negative values.")
-        return Batch(
-            features=pa.table(arrays, names=list(self.features)),
-            label=_target(table, self.label, "label", where),
-            weight=weight,
-            margin=_target(table, self.margin, "base margin", where) if self.margin else None,
-            group=_numbered(table.column(self.group)) if self.group else None,
-            unknown=unknown,
-        )
+        return pa.table(arrays, names=list(self.features)), unknown
 
     def filler(self) -> Batch:
         """Return one row that changes no metric: everything missing, weight 0.

@@ -11,6 +11,7 @@ from mlpools.data.described import Description
 from mlpools.data.from_tables import FromTables
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
 from mlpools.data.outputs import Outputs
+from mlpools.data.plan import Plan
 from mlpools.data.sources import DataSource, MemorySource, as_sources, texts
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ class DataConnector(FromFiles, FromTables, Outputs):
         """What this connector was made of."""
         return self._ingestor.data_sources
 
+    @property
+    def plan(self) -> Plan | None:
+        """The plan of the files whose rows these all are; None for a part of them, and for other rows."""
+        ingestor = self._ingestor
+        return ingestor.plan if isinstance(ingestor, ArrowIngestor) and self._ranges is None else None
+
     def __repr__(self) -> str:
         return self._description.text()
 
@@ -104,8 +111,7 @@ class DataConnector(FromFiles, FromTables, Outputs):
 
     @property
     def _description(self) -> Description:
-        plan = self._ingestor.plan if isinstance(self._ingestor, ArrowIngestor) else None
-        files = None if plan is None or self._ranges is not None else plan.files
+        files = None if self.plan is None else self.plan.files
         sources = [str(source) for source in self.data_sources] or [type(self._ingestor).__name__]
         return Description(
             kind=type(self).__name__,

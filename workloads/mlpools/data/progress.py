@@ -53,7 +53,7 @@ def watched(tables: Iterable[pa.Table], total: int | None) -> Iterator[pa.Table]
             if bar is not None:
                 bar.update(table.num_rows)
             elif _clock() - began >= _LONG:
-                bar = _bar(total, rows)
+                bar = bar_of("Reading", total, "rows", rows)
     finally:
         if bar is not None:
             bar.close()
@@ -71,11 +71,20 @@ def _in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def _bar(total: int | None, rows: int) -> Any:
+def bar_of(what: str, total: int | None, unit: str, done: int = 0, *, scaled: bool = True) -> Any:
+    """Return a bar of tqdm's in a form that a terminal or a notebook shows.
+
+    Args:
+        what: is going on.
+        total: of all; None where nobody knows.
+        unit: that is counted.
+        done: already.
+        scaled: show large numbers as 1.2k.
+    """
     if _in_notebook() and importlib.util.find_spec("ipywidgets") is not None:
         from tqdm.notebook import tqdm
     else:
         from tqdm.std import tqdm
     return tqdm(
-        desc="Reading", total=total, initial=rows, unit=" rows", unit_scale=True, leave=False, file=sys.stderr
+        desc=what, total=total, initial=done, unit=f" {unit}", unit_scale=scaled, leave=False, file=sys.stderr
     )

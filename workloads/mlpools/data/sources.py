@@ -122,6 +122,7 @@ KINDS: Mapping[str, str] = {
     "sql": "mlpools.data.sql.source:SqlSource",
     "delta": "mlpools.data.lakes.delta:DeltaSource",
     "iceberg": "mlpools.data.lakes.iceberg:IcebergSource",
+    "plan": "mlpools.data.planned:PlannedSource",
 }
 #: What a spec says beside its kind.
 _SELECTION = ("columns", "filter", "limit")

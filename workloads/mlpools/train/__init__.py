@@ -1,1 +1,32 @@
-"""Training: what a rank of a gang does between its data and its model."""
+"""Training: what a rank of a gang does between its data and its model, and the ways to it from Python.
+
+Workers import this package too, so the libraries behind a name are imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlpools.train.estimators.xgboost import XGBEstimator
+    from mlpools.train.scaling import LightGBMScalingConfig, XGBScalingConfig
+
+#: Public name -> module that has it.
+_HOMES = {
+    "LightGBMScalingConfig": "mlpools.train.scaling",
+    "XGBEstimator": "mlpools.train.estimators.xgboost",
+    "XGBScalingConfig": "mlpools.train.scaling",
+}
+
+__all__ = ["LightGBMScalingConfig", "XGBEstimator", "XGBScalingConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

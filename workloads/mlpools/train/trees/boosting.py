@@ -165,7 +165,9 @@ class Boosting:
             metrics=metrics,
             message="",
         )
-        if self._collective.rank == 0 and (time.monotonic() >= self._next_line or finished == total):
+        every = self._section.log_rounds
+        due = finished % every == 0 if every else time.monotonic() >= self._next_line
+        if self._collective.rank == 0 and (due or finished == total):
             self._next_line = time.monotonic() + _LOG_SECONDS
             values = ", ".join(f"{name} {value:.6g}" for name, value in metrics.items())
             log(f"round {finished} of {total}, {values}, {eta:.0f} s left")

@@ -22,6 +22,7 @@ class Section:
         features: to learn from, all others by default.
         excluded: not to learn from.
         patience: stop after so many rounds without a better metric; 0 = never.
+        log_rounds: write the metrics of every so many rounds into the log; 0 = now and then.
     """
 
     rounds: int
@@ -32,6 +33,7 @@ class Section:
     features: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     patience: int = 0
+    log_rounds: int = 0
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> Section:
@@ -45,6 +47,7 @@ class Section:
             features=tuple(spec.get("features") or ()),
             excluded=tuple(spec.get("excluded") or ()),
             patience=int(spec.get("earlyStoppingRounds") or 0),
+            log_rounds=int(spec.get("logRounds") or 0),
         )
 
     def check(self, data_names: Collection[str]) -> None:

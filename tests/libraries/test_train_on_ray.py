@@ -1,0 +1,75 @@
+"""Estimators whose workers are spread over a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from mlpools.data import DataConnector
+from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.train import XGBEstimator, XGBScalingConfig
+from tests.support.flights import flights, spec, write_flights
+from tests.support.pods import Pods, task, wait_for
+
+ROWS = 2_000
+PARAMS = {"max_depth": 4, "eta": 0.2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_flights(tmp_path_factory.mktemp("flights"), ROWS)
+
+
+def connector(data: dict[str, Any], name: str) -> DataConnector:
+    return DataConnector.from_parquet(data[name]["parquet"]["url"])
+
+
+def two_workers(**changes: Any) -> XGBEstimator:
+    config = XGBScalingConfig(num_workers=2, num_cpu_per_worker=1)
+    return XGBEstimator(20, params=PARAMS | changes, scaling_config=config)
+
+
+def test_the_model_is_that_of_a_job_with_as_many_ranks(data: dict[str, Any], tmp_path: Path) -> None:
+    work = task(tmp_path / "out", nodes=2, spec=spec(), data=data)
+    with Pods(work, tmp_path / "pods") as pods:
+        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+    estimator = two_workers()
+    booster = estimator.fit(connector(data, "train"), label_col="arr_delay", eval_set=connector(data, "eval"))
+    assert bytes(booster.save_raw("ubj")) == (tmp_path / "out/model.ubj").read_bytes()
+    assert list(estimator.get_eval_results()) == ["train", "eval"]
+
+
+def test_rows_in_memory_go_through_the_object_store() -> None:
+    train, held_out = flights(ROWS), flights(ROWS // 4, seed=1)
+    estimator = two_workers()
+    estimator.fit(train, label_col="arr_delay", eval_set=held_out)
+    assert estimator.get_eval_results()["eval"]["rmse"][-1] < 2
+    predicted = estimator.predict(held_out)
+    assert predicted.drop_columns(["prediction"]).equals(held_out)
+    error = predicted["prediction"].to_numpy() - held_out["arr_delay"].to_numpy()
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(
+        estimator.get_eval_results()["eval"]["rmse"][-1], rel=1e-4
+    )
+
+
+def test_a_failing_rank_tells_its_cause_and_leaves_nothing(data: dict[str, Any]) -> None:
+    with pytest.raises(DataNotReadable, match=r"^Rank 0: .*arr_dely.*Did you mean 'arr_delay'\?"):
+        two_workers().fit(connector(data, "train"), label_col="arr_dely")
+    wait_for(lambda: ray.available_resources().get("CPU") == 4, what="the return of what was reserved")
+
+
+def test_a_gpu_that_no_node_has_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="No node of this Ray cluster has a GPU"):
+        XGBEstimator(2, scaling_config=XGBScalingConfig(use_gpu=True)).fit(flights(10), label_col="arr_delay")

@@ -1,0 +1,167 @@
+"""Estimators with local workers: the model of a job, from whatever a caller has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars
+import pyarrow as pa
+import pytest
+import xgboost as xgb
+
+import mlpools.train
+from mlpools.data import DataConnector
+from mlpools.errors import DataNotReadable, InvalidSpec, UserCodeError
+from mlpools.train import XGBEstimator, XGBScalingConfig
+from tests.support.flights import flights, spec, write_flights
+from tests.support.pods import Pods, task
+
+ROWS = 2_000
+PARAMS = {"max_depth": 4, "eta": 0.2}
+HELD_OUT = flights(ROWS // 4, seed=1)
+DELAYS = HELD_OUT["arr_delay"].to_numpy()
+
+
+class Saved(xgb.callback.TrainingCallback):
+    """Leaves a file, and ends the training after so many rounds."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self._folder = folder
+        self._rounds = rounds
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        (self._folder / f"{xgb.collective.get_rank()}-{epoch}").write_text(str(evals_log["eval"]["rmse"][-1]))
+        return epoch + 1 == self._rounds
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_flights(tmp_path_factory.mktemp("flights"), ROWS)
+
+
+@pytest.fixture(scope="module")
+def trained(data: dict[str, Any]) -> XGBEstimator:
+    """Two workers, rows in files, early stopping by a set that is measured."""
+    estimator = XGBEstimator(20, params=PARAMS, scaling_config=XGBScalingConfig(num_workers=2))
+    estimator.fit(
+        DataConnector.from_parquet(data["train"]["parquet"]["url"]),
+        label_col="arr_delay",
+        eval_set=DataConnector.from_parquet(data["eval"]["parquet"]["url"]),
+        early_stopping_rounds=15,
+    )
+    return estimator
+
+
+def rmse(predicted: Any) -> float:
+    return float(np.sqrt(np.mean((np.asarray(predicted) - DELAYS) ** 2)))
+
+
+def test_two_workers_make_the_model_of_a_job_with_two_ranks(
+    trained: XGBEstimator, data: dict[str, Any], tmp_path: Path
+) -> None:
+    work = task(tmp_path / "out", nodes=2, spec=spec(earlyStoppingRounds=15), data=data)
+    with Pods(work, tmp_path / "pods") as pods:
+        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+    assert bytes(trained.get_booster().save_raw("ubj")) == (tmp_path / "out/model.ubj").read_bytes()
+
+
+def test_the_curves_and_predictions_agree(trained: XGBEstimator) -> None:
+    curves = trained.get_eval_results()
+    assert list(curves) == ["train", "eval"]
+    assert len(curves["eval"]["rmse"]) == 20
+    best = int(trained.get_booster().attr("best_iteration") or -1)
+    assert rmse(trained.predict(HELD_OUT)["prediction"]) == pytest.approx(
+        curves["eval"]["rmse"][best], rel=1e-5
+    )
+
+
+def test_predictions_come_in_the_form_of_the_rows(trained: XGBEstimator, data: dict[str, Any]) -> None:
+    expected = trained.predict(HELD_OUT)["prediction"].to_numpy()
+    assert trained.predict(HELD_OUT).drop_columns(["prediction"]).equals(HELD_OUT)
+    frame = HELD_OUT.to_pandas().set_index(pd.RangeIndex(7, 7 + len(HELD_OUT)))
+    predicted = trained.predict(frame, prediction_col="minutes")
+    assert list(predicted.index) == list(frame.index)
+    assert list(frame.columns) == HELD_OUT.column_names  # the caller's own frame is as it was
+    np.testing.assert_array_equal(predicted["minutes"], expected)
+    lazy = trained.predict(polars.from_arrow(HELD_OUT))
+    assert isinstance(lazy, polars.DataFrame)
+    np.testing.assert_array_equal(lazy["prediction"].to_numpy(), expected)
+    files = trained.predict(DataConnector.from_parquet(data["eval"]["parquet"]["url"]))
+    assert isinstance(files, DataConnector)
+    np.testing.assert_array_equal(files.to_arrow()["prediction"].to_numpy(), expected)
+    empty = trained.predict(HELD_OUT.slice(0, 0))
+    assert (empty.num_rows, empty.column_names[-1]) == (0, "prediction")
+
+
+def test_what_predictions_cannot_be_made_of_is_said(trained: XGBEstimator) -> None:
+    with pytest.raises(
+        DataNotReadable, match=r"'distance'.* is not in the data.*Columns at hand: carrier, hour"
+    ):
+        trained.predict(HELD_OUT.drop_columns(["distance"]))
+    with pytest.raises(DataNotReadable, match="already a column 'late'; choose another prediction_col"):
+        trained.predict(HELD_OUT, prediction_col="late")
+    text = HELD_OUT.set_column(1, "distance", pa.array(["far"] * len(HELD_OUT)))
+    with pytest.raises(DataNotReadable, match=r"Column 'distance' is string.*has learned from numbers"):
+        trained.predict(text)
+    with pytest.raises(InvalidSpec, match="no model yet; call fit first"):
+        XGBEstimator().predict(HELD_OUT)
+
+
+def test_functions_of_the_caller_work_in_every_rank(tmp_path: Path) -> None:
+    """A frame of pandas with categories; an objective, a metric and a callback that hold on to values."""
+    factor = 2.0
+
+    def squares(predictions: np.ndarray, matrix: xgb.DMatrix) -> tuple[np.ndarray, np.ndarray]:
+        return factor * (predictions - matrix.get_label()), np.full(len(predictions), factor)
+
+    frame = flights(ROWS).to_pandas().astype({"carrier": "category"})
+    estimator = XGBEstimator(
+        50,
+        objective=squares,
+        params={**PARAMS, "n_estimators": 30},
+        callbacks=[Saved(tmp_path, rounds=12)],
+        scaling_config=XGBScalingConfig(num_workers=2),
+        custom_metric=lambda predictions, matrix: ("bias", float(np.mean(predictions - matrix.get_label()))),
+    )
+    estimator.fit(frame, ["carrier", "distance", "hour", "late"], "arr_delay", eval_set=HELD_OUT)
+    curves = estimator.get_eval_results()["eval"]
+    assert set(curves) == {"rmse", "bias"}
+    assert len(curves["rmse"]) == 12
+    assert {path.name for path in tmp_path.iterdir()} == {f"{rank}-{i}" for rank in (0, 1) for i in range(12)}
+    assert rmse(estimator.predict(HELD_OUT)["prediction"]) == pytest.approx(curves["rmse"][-1], rel=1e-5)
+
+
+def test_labels_beside_features_and_a_failure_in_the_caller_s_code(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken(predictions: np.ndarray, matrix: xgb.DMatrix) -> tuple[np.ndarray, np.ndarray]:
+        print("called")  # noqa: T201 - that is what is tested
+        raise KeyError("weights")
+
+    features = np.random.default_rng(0).random((100, 3))
+    labels = features.sum(axis=1)
+    with pytest.raises(UserCodeError, match=r"objective .*broken raised KeyError: 'weights'"):
+        XGBEstimator(3, objective=broken).fit(features, labels, verbose_eval=False)
+    assert capfd.readouterr().out == "called\n"
+
+
+def test_a_training_goes_on_from_its_checkpoints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = flights(200)
+    first = XGBEstimator(6, params=PARAMS)
+    first.fit(table, label_col="arr_delay", checkpoint_url=f"file://{tmp_path}", checkpoint_rounds=3)
+    assert [path.parent.name for path in tmp_path.glob("*/*/COMMIT")]
+    second = XGBEstimator(8, params=PARAMS)
+    second.fit(table, label_col="arr_delay", checkpoint_url=f"file://{tmp_path}", verbose_eval=2)
+    assert len(second.get_eval_results()["train"]["rmse"]) == 8
+    assert "round 8 of 8, train-rmse" in capfd.readouterr().out
+    assert second.get_eval_results()["train"]["rmse"][:6] == first.get_eval_results()["train"]["rmse"]
+
+
+def test_the_names_are_there_and_import_nothing_before_they_are_used() -> None:
+    assert set(mlpools.train.__all__) <= set(dir(mlpools.train))
+    assert all(getattr(mlpools.train, name) for name in mlpools.train.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'XGBoostEstimator'"):
+        _ = mlpools.train.XGBoostEstimator
+    with pytest.raises(InvalidSpec, match="num_workers must be 1 or more, or -1"):
+        XGBScalingConfig(num_workers=0)

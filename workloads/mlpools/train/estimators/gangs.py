@@ -1,0 +1,136 @@
+"""Runs the ranks of an estimator: processes of this machine, or workers over a Ray cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlpools.contract import Task
+from mlpools.data import DataConnector
+from mlpools.supervisor.settings import THREAD_NAMES
+from mlpools.train.estimators.handing import plan_of
+from mlpools.train.estimators.narrator import Narrator
+from mlpools.train.launchers import ray_cluster
+from mlpools.train.launchers.local import run_locally
+from mlpools.train.scaling import ScalingConfig
+from mlpools.train.sent import HOOKS_ENV
+
+_OUTPUT = "output"
+_GRACE_SECONDS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a gang has to do.
+
+    Attributes:
+        framework: name of the worker code.
+        spec: its section, as in a manifest.
+        names: of the data sets.
+        hooks: packed functions of the caller.
+        checkpoint: where to save and go on from, as in a manifest; empty for neither.
+        uid: of this training.
+    """
+
+    framework: str
+    spec: Mapping[str, Any]
+    names: tuple[str, ...]
+    hooks: bytes
+    checkpoint: Mapping[str, Any]
+    uid: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+    def task(self, home: Path, *, nodes: int = 1, workers_per_node: int = 1, coordinator: str = "") -> Task:
+        """Return the task; all that is local to rank 0 lies in a folder of its machine."""
+        own = {"url": f"file://{home}/checkpoints", "keep": 1}
+        return Task(
+            namespace="python",
+            name="fit",
+            uid=self.uid,
+            attempt=1,
+            nodes=nodes,
+            workers_per_node=workers_per_node,
+            coordinator=coordinator,
+            framework=self.framework,
+            spec=dict(self.spec),
+            data={name: {"plan": {"url": f"file://{home}/{name}.plan"}} for name in self.names},
+            output={"url": f"file://{home}/{_OUTPUT}", "mode": "Resume" if self.checkpoint else "Error"},
+            checkpoint=dict(self.checkpoint) or own,
+            grace_period_seconds=_GRACE_SECONDS,
+        )
+
+    def lay_down(self, home: Path, plans: Mapping[str, str]) -> None:
+        """Write what workers find in their folder: the plans, and the hooks."""
+        for name, text in plans.items():
+            (home / f"{name}.plan").write_text(text, encoding="utf-8")
+        (home / "hooks.pickle").write_bytes(self.hooks)
+
+    @staticmethod
+    def environment(home: Path, threads: int) -> dict[str, str]:
+        """Return the variables of workers.
+
+        Args:
+            home: where ``lay_down`` has been.
+            threads: of each worker; -1 = its share of what there is.
+        """
+        count = dict.fromkeys(THREAD_NAMES, str(threads)) if threads > 0 else {}
+        return {HOOKS_ENV: str(home / "hooks.pickle"), **count}
+
+    @staticmethod
+    def files(home: Path) -> dict[str, bytes]:
+        """Return the files of the output, on rank 0."""
+        return {path.name: path.read_bytes() for path in (home / _OUTPUT).iterdir() if path.is_file()}
+
+
+def train(
+    work: Work,
+    data: Mapping[str, DataConnector],
+    columns: list[str] | None,
+    scaling: ScalingConfig,
+    narrator: Narrator,
+) -> dict[str, bytes]:
+    """Train over a Ray cluster if this program is part of one, else on this machine.
+
+    Args:
+        work: to do.
+        data: the data sets.
+        columns: that are needed of them; None for all.
+        scaling: how many workers.
+        narrator: tells the caller.
+
+    Returns:
+        The files of the output by name.
+
+    Raises:
+        JobError: with a cause.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlpools-") as name, narrator:
+        if ray_cluster.is_inside():
+            from mlpools.train.estimators import over_ray
+
+            return over_ray.train(work, data, columns, scaling, narrator, Path(name))
+        return _here(work, data, columns, scaling, narrator, Path(name))
+
+
+def _here(
+    work: Work,
+    data: Mapping[str, DataConnector],
+    columns: list[str] | None,
+    scaling: ScalingConfig,
+    narrator: Narrator,
+    home: Path,
+) -> dict[str, bytes]:
+    workers = max(1, scaling.num_workers)
+    plans = {name: plan_of(item, home / name, workers, columns).to_json() for name, item in data.items()}
+    work.lay_down(home, plans)
+    with narrator.failing():
+        run_locally(
+            work.task(home, workers_per_node=workers),
+            folder=home,
+            environ=work.environment(home, scaling.num_cpu_per_worker),
+            watcher=narrator,
+        )
+    return work.files(home)
