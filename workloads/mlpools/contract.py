@@ -153,6 +153,7 @@ class Task(Document):
         attempt: counts from 1.
         nodes: number of pods of the gang.
         workers_per_node: workers started by each supervisor; ``world = nodes * workers_per_node``.
+        gpus_per_node: GPUs of each pod, 0 = none.
         coordinator: resolvable name of rank 0's pod.
         framework: ``xgboost`` (later ``lightgbm``, ``pytorch``, ``script``).
         spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in).
@@ -178,6 +179,7 @@ class Task(Document):
     output: dict[str, Any]
     checkpoint: dict[str, Any]
     workers_per_node: int = 1
+    gpus_per_node: int = 0
     hang_timeout_seconds: int = 1800
     grace_period_seconds: int = 60
     required: list[dict[str, Any]] = dataclasses.field(default_factory=list)

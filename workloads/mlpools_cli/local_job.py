@@ -70,7 +70,7 @@ def prepare(job: Manifest, given: Given, shell: Mapping[str, str] = os.environ) 
     """
     resource = Resource(Meta(job.name, str(uuid.uuid4()), job.namespace), _chosen(job.spec, given))
     spec = _checked(resource)
-    task = indexed_job.task(resource, spec, _this_machine(spec), 1, Defaults("", "", {}))
+    task = indexed_job.task(resource, spec, _this_machine(spec), 0, 1, Defaults("", "", {}))
     places = Places(given.mounts, {mount.mount_path: mount.name for mount in spec.volume_mounts})
     task = dataclasses.replace(
         task,

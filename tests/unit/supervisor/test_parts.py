@@ -106,6 +106,32 @@ def test_thread_counts_that_a_user_set_stay(tmp_path: Path, monkeypatch: pytest.
     assert (worker["OMP_NUM_THREADS"], worker["MKL_NUM_THREADS"]) == ("7", "3")
 
 
+@pytest.mark.parametrize(
+    ("framework", "gpus", "visible", "seen"),
+    [
+        ("xgboost", 4, None, "2"),
+        ("xgboost", 4, "GPU-a,GPU-b,GPU-c,GPU-d", "GPU-c"),
+        ("xgboost", 4, "0,1", ""),
+        ("xgboost", 0, None, None),
+        ("pytorch", 4, None, None),
+    ],
+)
+def test_a_worker_of_trees_sees_one_gpu(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    framework: str,
+    gpus: int,
+    visible: str | None,
+    seen: str | None,
+) -> None:
+    work = task(tmp_path, framework=framework, gpus_per_node=gpus, workers_per_node=4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    pod = Settings.from_environment({"MLPOOLS_TASK": work.to_json(), "JOB_COMPLETION_INDEX": "0"})
+    assert pod.worker_environment(2, threads=1).get("CUDA_VISIBLE_DEVICES") == seen
+
+
 class Stubborn:
     """A worker that ends by SIGKILL only.
 

@@ -104,11 +104,26 @@ class Settings:
                 contract.CODE_ENV: self.code_folder,
             }
         )
+        if task.gpus_per_node and task.framework in _ONE_GPU_EACH:
+            environ[_VISIBLE_GPUS] = _gpu(environ.get(_VISIBLE_GPUS, ""), local_rank)
         return environ
 
 
 #: Libraries count the machine's CPUs, not the container's: without these they start far too many threads.
 THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+#: These take the first GPU that they see. A PyTorch program chooses by itself, by its local rank.
+_ONE_GPU_EACH = ("xgboost", "lightgbm")
+_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def _gpu(visible: str, local_rank: int) -> str:
+    """Return the one GPU that a worker sees, of those that its pod sees; without one left none."""
+    if not visible:
+        return str(local_rank)
+    devices = visible.split(",")
+    return devices[local_rank] if local_rank < len(devices) else ""
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -146,6 +146,9 @@ class TrainingJobSpec(Model):
     """Name of the ComputePool whose nodes it takes. The job waits while there is no such pool."""
     nodes: Annotated[int, Field(ge=1, le=4096)] = 1
     """Nodes that it takes, all or none; one pod each."""
+    workers_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Worker processes in each pod, which share its CPUs and memory. Absent: with xgboost and pytorch one for
+    each GPU of a node; else one."""
     xgboost: XGBoostSpec | None = None
     """Train a boosted-trees model with XGBoost over all nodes."""
     pytorch: PyTorchSpec | None = None

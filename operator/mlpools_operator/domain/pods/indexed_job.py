@@ -28,6 +28,7 @@ from mlpools_operator.domain.pods import (
     placement,
     restricted,
     scheduling,
+    workers,
 )
 from mlpools_operator.domain.pool.families import Family
 
@@ -124,7 +125,12 @@ def _template(
         },
         "containers": [
             container.container(
-                spec, pool, family.instance, wiring, task(job, spec, pool, attempt, defaults), defaults
+                spec,
+                pool,
+                family.instance,
+                wiring,
+                task(job, spec, pool, family.instance.gpus, attempt, defaults),
+                defaults,
             )
         ],
         "volumes": container.volumes(spec, pool, wiring),
@@ -145,9 +151,9 @@ def _template(
 
 
 def task(
-    job: Resource, spec: TrainingJobSpec, pool: ComputePoolSpec, attempt: int, defaults: Defaults
+    job: Resource, spec: TrainingJobSpec, pool: ComputePoolSpec, gpus: int, attempt: int, defaults: Defaults
 ) -> Task:
-    """Return what the attempt has to do, for every rank."""
+    """Return what the attempt has to do, for every rank; ``gpus`` are those of a node."""
     framework = getattr(spec, spec.framework)
     install, bring = packages.wanted(spec, pool), code.wanted(spec.code)
     return Task(
@@ -156,6 +162,8 @@ def task(
         uid=job.meta.uid,
         attempt=attempt,
         nodes=spec.nodes,
+        workers_per_node=workers.per_node(spec, gpus),
+        gpus_per_node=gpus,
         coordinator=network.address_of_rank_0(job, attempt, defaults),
         framework=spec.framework,
         spec=framework.plain(),

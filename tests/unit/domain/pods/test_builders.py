@@ -114,6 +114,18 @@ def test_the_task_tells_every_rank_what_to_do() -> None:
     assert task.data == {"train": {"parquet": {"url": "file:///data/train/*.parquet"}}}
 
 
+@pytest.mark.parametrize(
+    ("gpus", "job", "workers"),
+    [(0, {}, 1), (4, {}, 4), (4, {"workersPerNode": 2}, 2), (0, {"workersPerNode": 3}, 3)],
+)
+def test_a_node_runs_a_worker_for_each_gpu_unless_told_otherwise(
+    gpus: int, job: dict[str, int], workers: int
+) -> None:
+    pool = {"instance": {"cpu": 8, "memory": "32Gi", "gpus": gpus}}
+    task = Task.from_json(variables(build({"nodes": 2, **job}, pool))["MLPOOLS_TASK"])
+    assert (task.gpus_per_node, task.workers_per_node, task.world_size) == (gpus, workers, 2 * workers)
+
+
 def _expand(value: str) -> str:
     """Expand a variable as the kubelet does: ``$$`` is ``$``, ``$(NAME)`` is that variable's value."""
     return re.sub(r"\$\$|\$\((\w+)\)", lambda it: "$" if it[0] == "$$" else "EXPANDED", value)

@@ -12,6 +12,7 @@ from mlpools.train.job import Job, Outcome
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, prepare
 from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
+from mlpools.train.xgboost import device
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
 from mlpools.train.xgboost.evaluation import Held, check_metric
 from mlpools.train.xgboost.matrix import Batches, build
@@ -30,7 +31,7 @@ def run(job: Job) -> Outcome | None:
     Raises:
         JobError: with a cause.
     """
-    parameters = Parameters.from_spec(job.task.spec, threads=job.gang.threads)
+    parameters = Parameters.from_spec(job.task.spec, threads=job.gang.threads, device=_device(job))
     parameters.check(list(job.task.data), job.gang.world_size)
     job.reporter.phase(Phase.DATA)
     own = _prepare(job, parameters) if job.gang.leads else None
@@ -40,6 +41,15 @@ def run(job: Job) -> Outcome | None:
             return _train(job, parameters, collective, own)
         except xgb.core.XGBoostError as error:
             raise translate(error) from error
+
+
+def _device(job: Job) -> str:
+    return device.choose(
+        str(job.task.spec["params"].get("device", "")),
+        gpus=job.task.gpus_per_node,
+        workers=job.task.workers_per_node,
+        built_for_gpus=bool(xgb.build_info()["USE_CUDA"]),
+    )
 
 
 def _prepare(job: Job, parameters: Parameters) -> Agreed:

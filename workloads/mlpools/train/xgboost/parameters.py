@@ -48,12 +48,23 @@ class Parameters:
     booster: Mapping[str, Any]
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], *, threads: int) -> Parameters:
-        """Read the section as the operator hands it over."""
+    def from_spec(cls, spec: Mapping[str, Any], *, threads: int, device: str = "cpu") -> Parameters:
+        """Read the section as the operator hands it over.
+
+        Args:
+            spec: the section.
+            threads: of this worker.
+            device: where nothing is said of it among the user's parameters.
+        """
         own = {
             name: int(value) if isinstance(value, bool) else value for name, value in spec["params"].items()
         }
-        booster = {"nthread": threads, "objective": spec["objective"], "tree_method": "hist"}
+        booster = {
+            "nthread": threads,
+            "device": device,
+            "objective": spec["objective"],
+            "tree_method": "hist",
+        }
         if spec.get("evalMetrics"):
             booster["eval_metric"] = list(spec["evalMetrics"])
         return cls(Section.from_spec(spec), {**booster, **own})
