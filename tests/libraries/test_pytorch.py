@@ -367,3 +367,30 @@ def test_the_example_learns_digits_on_two_nodes(tmp_path: Path) -> None:
     assert [line["accuracy"] for line in lines if "accuracy" in line][-1] > 0.95
     weights = torch.load(tmp_path / "out/model/digits.pt", weights_only=True)
     assert weights["3.weight"].shape == (10, 128)
+
+
+HANGS = """
+import os, signal
+import torch
+import torch.distributed as dist
+from mlpools.train.pytorch import get_context
+
+def load():
+    signal.pause()
+
+context = get_context()
+dist.init_process_group("gloo")
+for step in range(1, 4):
+    if step == 3 and context.get_rank() == 1:
+        load()
+    dist.all_reduce(torch.ones(1))
+    context.get_metrics_reporter().log_metrics({}, step=step)
+"""
+
+
+def test_of_a_hang_the_rank_is_named_for_which_the_others_waited(tmp_path: Path) -> None:
+    finals, _ = run(tmp_path, HANGS, hang_timeout_seconds=5)
+    assert [final.code for final in finals] == [Exit.PEER_LOST, Exit.HUNG]
+    assert finals[1].message.startswith("Rank 1 made no progress for ")
+    assert finals[1].message.endswith("). It stood at train.py line 8 (load).")
+    assert "Rank 1 made no progress" in finals[0].message

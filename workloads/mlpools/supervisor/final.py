@@ -11,6 +11,7 @@ from mlpools.contract import Exit, Final, Report, log_name
 from mlpools.locations import child_url, local_path
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import Worker
+from mlpools.supervisor.standing import standing
 
 #: A store that does not answer must not hold back the end of a pod.
 _KEEP_SECONDS = 20
@@ -30,7 +31,7 @@ class Circumstances:
 
     Attributes:
         stopping: the pod was told to stop.
-        hung: one sentence if the worker stood still too long.
+        hung: one sentence if the pod's workers stood still too long.
         lost: one sentence if the gang lost a rank.
         done: rank 0 ended well, so the job's result is committed.
         out_of_memory: the kernel killed processes of this container for memory.
@@ -47,6 +48,9 @@ class Circumstances:
 
 def judge(workers: list[Worker], around: Circumstances, report: Report) -> Final:
     """Return how the pod ended; of several workers the one with a cause of its own speaks."""
+    if around.hung and not around.lost and not waits_for_others(workers):
+        # Of one pod's workers those that waited are no cause either.
+        around = dataclasses.replace(around, lost="Another worker of the pod hung.")
     finals = [_judge_worker(worker, around, report) for worker in workers]
     if len(workers) > 1:
         finals = [_named(final, worker.rank) for final, worker in zip(finals, workers, strict=True)]
@@ -65,7 +69,7 @@ def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Fina
     if worker.final is not None and worker.final.code not in (Exit.PEER_LOST, Exit.INTERNAL):
         return worker.final
     if around.hung:
-        return _final(Exit.HUNG, around.hung, report)
+        return _hung(worker, around, report)
     if around.stopping and worker.signal_name in ("", "SIGTERM", "SIGKILL"):
         return _final(Exit.PREEMPTED, "The pod was told to stop.", report)
     if around.done:
@@ -77,6 +81,21 @@ def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Fina
         return _final(Exit.SIGNAL, crash, report)
     message = around.lost or (worker.final.message if worker.final else "Another rank ended.")
     return _final(Exit.PEER_LOST, message, report)
+
+
+def _hung(worker: Worker, around: Circumstances, report: Report) -> Final:
+    """Say who hung: not the worker that waited, if the gang knows of another one."""
+    where = standing(worker.tail.bytes())
+    if where is not None and where.waits and around.lost:
+        return _final(Exit.PEER_LOST, around.lost, report)
+    said = f"Rank {worker.rank} {around.hung}" + (f" {where.sentence()}" if where else "")
+    return _final(Exit.HUNG, said, report)
+
+
+def waits_for_others(workers: list[Worker]) -> bool:
+    """Whether all of a pod's aborted workers waited for other ranks, so that these may know who hangs."""
+    places = [standing(worker.tail.bytes()) for worker in workers]
+    return all(place is not None and place.waits for place in places)
 
 
 def _crash(worker: Worker, around: Circumstances) -> str:

@@ -15,7 +15,14 @@ from typing import Any
 from mlpools.contract import CODE_LOCK, PACKAGES_LOCK, Exit, Final, Phase
 from mlpools.locations import child_url
 from mlpools.supervisor import cgroup, gang
-from mlpools.supervisor.final import Circumstances, complete, judge, save_log, write_termination
+from mlpools.supervisor.final import (
+    Circumstances,
+    complete,
+    judge,
+    save_log,
+    waits_for_others,
+    write_termination,
+)
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import Worker, fetcher_command, installer_command
 from mlpools.supervisor.progress import Progress
@@ -29,6 +36,8 @@ _ABORT_SECONDS = 2.0
 _ENDING_SHARE = 0.1
 #: After rank 0 committed the result, or another rank was lost, a worker gets so long to end by itself.
 _SETTLE_SECONDS = 1.5
+#: A rank that waited for others is silent for so long about its hang: theirs is noticed by then.
+_OTHERS_SECONDS = 5.0
 #: Workers get so long to save their work after the program that started this one is gone.
 _ORPHAN_SECONDS = 5.0
 
@@ -195,11 +204,12 @@ class Supervisor:
             if limit and still > limit and worker.running and not self._hung:
                 report = self._progress.report()
                 self._hung = (
-                    f"Rank {worker.rank} made no progress for {still:.0f} s "
+                    f"made no progress for {still:.0f} s "
                     f"(in phase {report.phase}, last finished step {report.step})."
                 )
-                say(self._hung)
-                worker.send(signal.SIGABRT)  # its fault handler writes where it stands into the log
+                say(f"rank {worker.rank} {self._hung}")
+                for other in self._workers:
+                    other.send(signal.SIGABRT)  # its fault handler writes where it stands into the log
                 self._kill_within(_ABORT_SECONDS)
         if self._kill_at is not None and now >= self._kill_at:
             for worker in self._workers:
@@ -210,10 +220,11 @@ class Supervisor:
         self._kill_at = deadline if self._kill_at is None else min(self._kill_at, deadline)
 
     def _wait_for_cause(self) -> None:
-        """Give the gang a moment to say which rank was lost, if that is what ended the worker."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        """Give the gang a moment to say which rank was lost or hangs, if that is what ended the worker."""
+        waited = bool(self._hung) and waits_for_others(self._workers)
+        deadline = time.monotonic() + (_OTHERS_SECONDS if waited else _SETTLE_SECONDS)
         while time.monotonic() < deadline and not self._verdict.lost and self._settings.task.nodes > 1:
-            if self._judge().code != Exit.PEER_LOST:
+            if not waited and self._judge().code != Exit.PEER_LOST:
                 return
             self._wait()
 
