@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV
 from mlpools.data import DataConnector
 from mlpools.errors import DataNotReadable, OutputNotWritable
 from mlpools.storage import FileMissing, client, locate, match, ranges
 from tests.support.s3_server import S3Server
+from tests.support.store_environment import use_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 MIB = 1 << 20
@@ -30,11 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def server(running: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
-    for name, value in running.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv(client.PATIENCE_ENV, "20")
-    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "pod-cache"))
-    monkeypatch.setattr(client, "_stores", {})
+    use_store(running, monkeypatch, tmp_path, patience=20)
     return running
 
 

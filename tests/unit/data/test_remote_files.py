@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlpools.data import DataConnector
+from mlpools.data.plan import common_names
 from mlpools.errors import DataNotReadable
 from mlpools.storage import ranges
 from tests.support.object_store import Fault, ObjectStore
@@ -120,3 +121,10 @@ def covered(store: ObjectStore, start: int, stop: int) -> bool:
     asked = [it.range.removeprefix("bytes=").split("-") for it in store.asked if it.method == "GET"]
     parts = ranges.coalesce(((int(first), int(last) + 1) for first, last in asked), gap=0)
     return any(first <= start and stop <= last for first, last in parts)
+
+
+def test_names_of_files_that_have_no_folder_in_common_are_their_urls() -> None:
+    assert common_names(["/d/a", "s3://b/d/c"]) == ["/d/a", "s3://b/d/c"]
+    assert common_names(["s3://b/a", "gs://b/c"]) == ["s3://b/a", "gs://b/c"]
+    assert common_names(["s3://b/d/a", "s3://b/e/c"]) == ["d/a", "e/c"]
+    assert common_names([]) == []

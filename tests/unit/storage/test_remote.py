@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.errors import DataNotReadable, OutputNotWritable
-from mlpools.storage import FileMissing, client, locate, match, ranges
+from mlpools.storage import FileMissing, client, contact, locate, match, ranges, remote
 from tests.support.object_store import Fault, ObjectStore
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
@@ -250,6 +250,45 @@ def test_nobody_at_the_end_point(monkeypatch: pytest.MonkeyPatch, store: ObjectS
         DataNotReadable, match=r"nobody answers .* at AWS_ENDPOINT_URL_S3=http://127.0.0.1:9\. Ch"
     ):
         BIG.read()
+
+
+def test_an_end_point_with_a_slip_in_it_is_told_long_before_patience_ends(
+    monkeypatch: pytest.MonkeyPatch, store: ObjectStore
+) -> None:
+    monkeypatch.setenv(client.PATIENCE_ENV, "100")
+    monkeypatch.setattr(contact, "SECONDS", 1.0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://no-such-host.invalid:9000")
+    with pytest.raises(
+        DataNotReadable, match=r"nobody answers for 1 seconds at AWS_ENDPOINT_URL_S3=http://no-"
+    ):
+        BIG.read()
+    with pytest.raises(OutputNotWritable, match="nobody answers for 1 seconds"):
+        BIG.write(b"x", once=True)
+
+
+def test_a_storm_at_the_first_contact_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, big: ObjectStore
+) -> None:
+    monkeypatch.setattr(contact, "SECONDS", 0.0)
+    big.faults = [Fault(times=3, status=503, code="SlowDown")]
+    assert BIG.read() == CONTENT
+
+
+def test_behind_a_proxy_nobody_is_met() -> None:
+    contact.meet("http://127.0.0.1:9", 0, {"HTTPS_PROXY": "http://proxy:3128"})
+    contact.meet("", 0, {})
+    with pytest.raises(contact.NobodyThereError):
+        contact.meet("http://127.0.0.1:9", 0, {})
+
+
+def test_a_file_too_large_for_one_request_is_refused(
+    monkeypatch: pytest.MonkeyPatch, store: ObjectStore, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(remote, "_ONE_REQUEST_BYTES", 3)
+    (tmp_path / "file").write_bytes(b"four")
+    with pytest.raises(OutputNotWritable, match=r"file has 4 bytes; stores take 3 at most"):
+        BIG.write_file(tmp_path / "file", once=True)
+    assert store.objects == {}
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) -> None:

@@ -243,9 +243,11 @@ def require_rows(plan: Plan) -> Plan:
 
 
 def common_names(urls: Sequence[str]) -> list[str]:
-    """Return each URL relative to the deepest folder that holds all of them."""
+    """Return each URL relative to the deepest folder that holds all of them; themselves if there is none."""
+    if len({"://" in url for url in urls}) > 1:
+        return list(urls)
     base = os.path.commonpath([os.path.dirname(url) for url in urls]) if urls else ""  # noqa: PTH120 - URLs
-    return [os.path.relpath(url, base) for url in urls]
+    return [os.path.relpath(url, base) for url in urls] if base else list(urls)
 
 
 def _join(plans: Sequence[Plan]) -> Plan:

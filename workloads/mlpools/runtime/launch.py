@@ -15,7 +15,7 @@ from mlpools import __version__
 from mlpools.contract import STAGE_ENV, TASK_ENV, Exit, Final, Task
 from mlpools.errors import JobError, one_line
 from mlpools.gang import Gang
-from mlpools.locations import child_url
+from mlpools.runtime import staged
 from mlpools.runtime.curve import CURVE, learning_curve
 from mlpools.runtime.frameworks import load
 from mlpools.runtime.outputs import Outputs
@@ -31,7 +31,7 @@ def main() -> NoReturn:
     """Run the task that the environment holds; never returns."""
     faulthandler.enable()
     task = Task.from_json(os.environ[TASK_ENV])
-    os.environ.setdefault(STAGE_ENV, child_url(str(task.checkpoint["url"]), f"{task.uid}/sql"))
+    os.environ.setdefault(STAGE_ENV, staged.folder(task))
     stop = Stop(task.grace_period_seconds).listen()
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
     job.reporter.when_alone(lambda: os._exit(Exit.PEER_LOST))
@@ -56,6 +56,7 @@ def work(job: Job) -> Final:
     gang, task = job.gang, job.task
     outputs = Outputs(task) if gang.leads else None
     if outputs is not None and (result := outputs.claim()) is not None:
+        staged.remove(task)
         urls = outputs.urls(result["output"])
         return Final(Exit.DONE, gang.rank, step=result["steps"], metrics=result["finalMetrics"], outputs=urls)
     job.reporter.lap("output")
@@ -66,6 +67,7 @@ def work(job: Job) -> Final:
         return Final(Exit.DONE, gang.rank)
     files = {**outcome.files, **_history(outcome)}
     outputs.commit(files, _result(job, outcome, sorted(files)))
+    staged.remove(task)
     return Final(
         Exit.DONE,
         gang.rank,

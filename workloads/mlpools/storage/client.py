@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from mlpools.errors import InvalidSpec
+from mlpools.storage import contact
 from mlpools.storage.urls import Address
 
 #: For how many seconds a request is repeated while a store is overloaded or does not answer.
@@ -81,8 +82,14 @@ def library() -> ModuleType:
 
 
 def store(address: Address) -> Any:
-    """Return the client for a root; credentials and end points come from the environment."""
+    """Return the client for a root; credentials and end points come from the environment.
+
+    Raises:
+        NobodyThereError: this process wants it for the first time, and nobody listens at its end point.
+    """
     obstore = library()
+    if address.root not in _stores and (named := _named(address)):
+        contact.meet(named, min(contact.SECONDS, patience()))
     with _lock:
         if address.root not in _stores:
             options: dict[str, Any] = {
@@ -106,6 +113,11 @@ def store(address: Address) -> Any:
                 address.root, client_options=options, retry_config=retries
             )
         return _stores[address.root]
+
+
+def _named(address: Address) -> str:
+    """Return the URL that somebody gave of the host to ask; empty for a cloud's own."""
+    return address.root if address.kind == "http" else endpoint(address.kind).partition("=")[2]
 
 
 def _plain_http(address: Address) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from mlpools.errors import DataNotReadable, JobError, OutputNotWritable
 from mlpools.storage import credentials
 from mlpools.storage.client import endpoint, patience
+from mlpools.storage.contact import NobodyThereError
 from mlpools.storage.urls import Address
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -94,9 +95,10 @@ def _cause(error: Exception, address: Address, environ: Mapping[str, str]) -> st
             f"the store was asked for {patience(environ):.0f} seconds and answered {said} each time. "
             "Try again later; fewer nodes read more gently."
         )
-    if any(words in text for words in _UNREACHABLE) or broken_off(error):
+    seconds = error.seconds if isinstance(error, NobodyThereError) else 0.0
+    if seconds or any(words in text for words in _UNREACHABLE) or broken_off(error):
         return (
-            f"nobody answers for {patience(environ):.0f} seconds{_at_endpoint(address, environ)}. "
+            f"nobody answers for {seconds or patience(environ):.0f} seconds{_at_endpoint(address, environ)}. "
             "Check the address, the DNS and the network policies."
         )
     return _short(text, status, code)

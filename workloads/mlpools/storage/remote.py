@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _WRITER = "mlpoolswriter"
 _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
+#: What every store takes in one request: Azure 5,000 MiB, S3 5 GiB.
+_ONE_REQUEST_BYTES = 5000 << 20
 
 T = TypeVar("T")
 
@@ -109,6 +111,12 @@ class RemotePlace:
 
     def write_file(self, path: Path, *, once: bool) -> None:
         if once:
+            if path.stat().st_size > _ONE_REQUEST_BYTES:
+                raise OutputNotWritable(
+                    f"{self.url} cannot be written: {path} has {path.stat().st_size:,} bytes; stores take "
+                    f"{_ONE_REQUEST_BYTES:,} at most where an object is made only if there is none. "
+                    "Write it in several files."
+                )
             self._create(path.read_bytes())
         else:
             self._writing(lambda: self._put(path))
