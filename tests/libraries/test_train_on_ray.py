@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 
 from mlpools.data import DataConnector
-from mlpools.errors import DataNotReadable, InvalidSpec
+from mlpools.errors import DataNotReadable, InvalidSpec, WorkerCrashed
 from mlpools.train import XGBEstimator, XGBScalingConfig
+from mlpools.train.launchers.ray import launch
 from tests.support.flights import flights, spec, write_flights
 from tests.support.pods import Pods, task, wait_for
 
@@ -22,9 +29,14 @@ PARAMS = {"max_depth": 4, "eta": 0.2}
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    """Two nodes, which share this machine; the first has no CPUs for workers, as the head of a pool."""
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        nodes.add_node(num_cpus=2)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()
+    nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +74,58 @@ def test_rows_in_memory_go_through_the_object_store() -> None:
     assert np.sqrt(np.mean(error**2)) == pytest.approx(
         estimator.get_eval_results()["eval"]["rmse"][-1], rel=1e-4
     )
+
+
+def test_workers_are_spread_over_the_nodes(data: dict[str, Any]) -> None:
+    estimator = XGBEstimator(2, params=PARAMS)
+    estimator.fit(connector(data, "train"), label_col="arr_delay")
+    places = launch(lambda place: place, 2, {"CPU": 2})
+    assert [(place.node_rank, place.local_rank, place.local_world_size) for place in places] == [
+        (0, 0, 1),
+        (1, 0, 1),
+    ]
+
+
+def test_a_file_that_a_node_does_not_see_is_named_before_anything_starts(tmp_path: Path) -> None:
+    pq.write_table(flights(100), tmp_path / "only-here.parquet")
+    rows = DataConnector.from_parquet(str(tmp_path / "only-here.parquet"))
+    (tmp_path / "only-here.parquet").unlink()  # as on another machine
+    with pytest.raises(DataNotReadable, match=r"^Rank \d: \S+/only-here\.parquet is not on node \S+ as"):
+        two_workers().fit(rows, label_col="arr_delay")
+
+
+def test_a_killed_rank_ends_the_training_and_is_named(
+    data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # by which the processes are found
+    saved = tmp_path / "saved"
+
+    def kill_a_worker() -> None:
+        wait_for(lambda: list(saved.glob("*/*/COMMIT")), 90, "a checkpoint")
+        os.kill(workers(tmp_path)[1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_a_worker)
+    thread.start()
+    with pytest.raises(WorkerCrashed, match=r"The process of rank \d was killed by SIGKILL"):
+        two_workers(n_estimators=1_000_000).fit(
+            connector(data, "train"), label_col="arr_delay", checkpoint_url=f"file://{saved}"
+        )
+    thread.join()
+    assert not workers(tmp_path)
+    assert [path for path in tmp_path.iterdir() if path != saved] == []
+
+
+def workers(folder: Path) -> list[int]:
+    """Return the processes of workers whose files are in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            ours = entry.name.isdigit() and str(folder).encode() in (entry / "environ").read_bytes()
+            if ours and b"mlpools.runtime" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # ended meanwhile
+            continue
+    return sorted(found)
 
 
 def test_a_failing_rank_tells_its_cause_and_leaves_nothing(data: dict[str, Any]) -> None:

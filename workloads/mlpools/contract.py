@@ -158,7 +158,7 @@ class Task(Document):
         framework: ``xgboost`` (later ``lightgbm``, ``pytorch``, ``script``).
         spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in).
         data: name -> source, as in the job's spec.
-        output: ``{url, mode}`` as in the job's spec.
+        output: ``{url, mode}`` as in the job's spec; ``curve: false`` of a caller who wants no picture.
         checkpoint: ``{url, everyRounds | everySeconds, keep}``, ``url`` always set.
         hang_timeout_seconds: without a step for so long the rank is hung; 0 = never.
         grace_period_seconds: between SIGTERM and SIGKILL.

@@ -20,6 +20,7 @@ from mlpools.data.sources import from_spec
 from mlpools.errors import DataNotReadable, InvalidSpec, WorkerCrashed
 from mlpools.gang import Gang
 from mlpools.train.estimators import handing
+from mlpools.train.estimators.gangs import workers_here
 from mlpools.train.estimators.narrator import Narrator, shown
 from mlpools.train.estimators.predicting import with_column
 from mlpools.train.estimators.rows import Roles, connected, held_out, is_labels, labelled
@@ -166,3 +167,11 @@ def test_who_watches_sees_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     with Narrator(5) as narrator:
         narrator.report(Report("Working", step=3, total_steps=9))
     assert capsys.readouterr().err == ""
+
+
+def test_each_worker_of_this_machine_has_a_gpu_if_it_wants_one() -> None:
+    assert [workers_here(-1, None), workers_here(3, None)] == [1, 3]
+    assert [workers_here(-1, 2), workers_here(1, 2)] == [2, 1]
+    for asked, gpus in ((-1, 0), (3, 2)):
+        with pytest.raises(InvalidSpec, match=rf"with a GPU each are asked for; this machine has {gpus}\."):
+            workers_here(asked, gpus)

@@ -65,7 +65,7 @@ def work(job: Job) -> Final:
     outcome = run(job)
     if outputs is None or outcome is None:
         return Final(Exit.DONE, gang.rank)
-    files = {**outcome.files, **_history(outcome)}
+    files = {**outcome.files, **_history(outcome, drawn=task.output.get("curve", True))}
     outputs.commit(files, _result(job, outcome, sorted(files)))
     staged.remove(task)
     return Final(
@@ -78,10 +78,10 @@ def work(job: Job) -> Final:
     )
 
 
-def _history(outcome: Outcome) -> dict[str, bytes]:
+def _history(outcome: Outcome, *, drawn: bool) -> dict[str, bytes]:
     if not outcome.history:
         return {}
-    curve = learning_curve(outcome.history, outcome.best_step)
+    curve = learning_curve(outcome.history, outcome.best_step) if drawn else None
     return {METRICS: lines(outcome.history), **({CURVE: curve} if curve else {})}
 
 

@@ -27,6 +27,9 @@ Booster = TypeVar("Booster")
 #: Parameters that say how often to boost, as the libraries' own functions and classes call it.
 _ROUNDS = ("n_estimators", "num_boost_round", "num_iterations", "n_iter", "num_round", "num_rounds")
 _PATIENCE = "early_stopping_rounds"
+#: Parameters that choose a device, and how their values begin that choose a GPU.
+_DEVICE = ("device", "device_type")
+_GPUS = ("cuda", "gpu")
 
 
 class TreesEstimator(abc.ABC, Generic[Booster]):
@@ -130,7 +133,7 @@ class TreesEstimator(abc.ABC, Generic[Booster]):
             ),
             {"train": source, **sets},
             roles.all,
-            dataclasses.replace(self.scaling_config, use_gpu=self._uses_gpu()),
+            self.scaling_config,
             Narrator(verbose),
         )
         self._columns = Columns.from_json(json.dumps(json.loads(files["result.json"])["columns"]))
@@ -186,17 +189,10 @@ class TreesEstimator(abc.ABC, Generic[Booster]):
     def _predictor(booster: Booster, columns: Columns) -> Callable[[pa.Table], np.ndarray]:
         """Return a picklable function from rows to predictions of shape [rows] or [rows, classes]."""
 
-    @abc.abstractmethod
-    def _device(self, params: Mapping[str, Any], *, use_gpu: bool) -> dict[str, Any]:
-        """Return the parameters that choose a device."""
-
-    @abc.abstractmethod
-    def _asks_for_gpu(self) -> bool:
-        """Whether the parameters choose a GPU."""
-
     def _uses_gpu(self) -> bool:
         chosen = self.scaling_config.use_gpu
-        return self._asks_for_gpu() if chosen is None else chosen
+        device = next((str(self.params[name]) for name in _DEVICE if name in self.params), "")
+        return device.startswith(_GPUS) if chosen is None else chosen
 
     def _hooks(self) -> Hooks:
         objective = self.params.get("objective", self.objective)
@@ -217,7 +213,7 @@ class TreesEstimator(abc.ABC, Generic[Booster]):
         return {
             "rounds": rounds[-1] if rounds else self.n_estimators,
             "objective": self.plain_objective if callable(objective) else objective,
-            "params": {**params, **self._device(params, use_gpu=self._uses_gpu())},
+            "params": params,
             "label": roles.label,
             "features": list(roles.features),
             "weight": roles.weight,

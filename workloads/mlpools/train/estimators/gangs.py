@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from mlpools.contract import Task
 from mlpools.data import DataConnector
+from mlpools.errors import InvalidSpec
 from mlpools.supervisor.settings import THREAD_NAMES
 from mlpools.train.estimators.handing import plan_of
 from mlpools.train.estimators.narrator import Narrator
@@ -33,6 +35,7 @@ class Work:
         names: of the data sets.
         hooks: packed functions of the caller.
         checkpoint: where to save and go on from, as in a manifest; empty for neither.
+        use_gpu: each worker has a GPU.
         uid: of this training.
     """
 
@@ -41,11 +44,13 @@ class Work:
     names: tuple[str, ...]
     hooks: bytes
     checkpoint: Mapping[str, Any]
+    use_gpu: bool = False
     uid: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     def task(self, home: Path, *, nodes: int = 1, workers_per_node: int = 1, coordinator: str = "") -> Task:
         """Return the task; all that is local to rank 0 lies in a folder of its machine."""
         own = {"url": f"file://{home}/checkpoints", "keep": 1}
+        mode = "Resume" if self.checkpoint else "Error"
         return Task(
             namespace="python",
             name="fit",
@@ -53,11 +58,12 @@ class Work:
             attempt=1,
             nodes=nodes,
             workers_per_node=workers_per_node,
+            gpus_per_node=workers_per_node if self.use_gpu else 0,
             coordinator=coordinator,
             framework=self.framework,
             spec=dict(self.spec),
             data={name: {"plan": {"url": f"file://{home}/{name}.plan"}} for name in self.names},
-            output={"url": f"file://{home}/{_OUTPUT}", "mode": "Resume" if self.checkpoint else "Error"},
+            output={"url": f"file://{home}/{_OUTPUT}", "mode": mode, "curve": False},
             checkpoint=dict(self.checkpoint) or own,
             grace_period_seconds=_GRACE_SECONDS,
         )
@@ -123,7 +129,7 @@ def _here(
     narrator: Narrator,
     home: Path,
 ) -> dict[str, bytes]:
-    workers = max(1, scaling.num_workers)
+    workers = workers_here(scaling.num_workers, _gpus_here() if work.use_gpu else None)
     plans = {name: plan_of(item, home / name, workers, columns).to_json() for name, item in data.items()}
     work.lay_down(home, plans)
     with narrator.failing():
@@ -134,3 +140,30 @@ def _here(
             watcher=narrator,
         )
     return work.files(home)
+
+
+def workers_here(asked: int, gpus: int | None) -> int:
+    """Return how many workers this machine has.
+
+    Args:
+        asked: -1 = one, or one for each GPU.
+        gpus: of this machine, each for one worker; None where they train on CPUs.
+
+    Raises:
+        InvalidSpec: there are fewer GPUs.
+    """
+    if gpus is None:
+        return max(1, asked)
+    if gpus < max(1, asked):
+        raise InvalidSpec(
+            f"{max(1, asked)} worker(s) with a GPU each are asked for; this machine has {gpus}."
+        )
+    return gpus if asked == -1 else asked
+
+
+def _gpus_here() -> int:
+    """Return how many GPUs this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))

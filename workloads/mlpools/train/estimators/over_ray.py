@@ -163,7 +163,7 @@ def train(
     Raises:
         JobError: with a cause.
     """
-    workers, each = ray_cluster.spread(scaling, scaling.use_gpu is True, ray_cluster.nodes())
+    workers, each = ray_cluster.spread(scaling, work.use_gpu, ray_cluster.nodes())
     plans: dict[str, str] = {}
     shards: list[Shard] = []
     for name, connector in data.items():

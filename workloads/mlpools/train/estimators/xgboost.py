@@ -57,12 +57,6 @@ class XGBEstimator(TreesEstimator[xgb.Booster]):
     def _predictor(booster: xgb.Booster, columns: Columns) -> Callable[[pa.Table], np.ndarray]:
         return _Predictor(booster, columns)
 
-    def _device(self, params: Mapping[str, Any], *, use_gpu: bool) -> dict[str, Any]:
-        return {"device": "cuda"} if use_gpu and "device" not in params else {}
-
-    def _asks_for_gpu(self) -> bool:
-        return str(self.params.get("device", "")).startswith(("cuda", "gpu"))
-
 
 @dataclasses.dataclass(frozen=True)
 class _Predictor:
