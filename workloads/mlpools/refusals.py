@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 #: What no job can ask of XGBoost here.
 XGBOOST_BOOSTERS = ("gbtree", "dart")
@@ -55,6 +56,115 @@ def xgboost_group_refusal(objective: str, metrics: Sequence[str], *, group: bool
             return (
                 f"With groupColumn, weight weighs whole groups, which the {what} cannot do: leave weight out."
             )
+    return None
+
+
+#: LightGBM's objectives, each with the main one of its names.
+LIGHTGBM_OBJECTIVES: Mapping[str, str] = {
+    name: names.split()[0]
+    for names in (
+        "regression regression_l2 l2 mean_squared_error mse l2_root root_mean_squared_error rmse",
+        "regression_l1 l1 mean_absolute_error mae",
+        "huber",
+        "fair",
+        "poisson",
+        "quantile",
+        "mape mean_absolute_percentage_error",
+        "gamma",
+        "tweedie",
+        "binary",
+        "multiclass softmax",
+        "multiclassova multiclass_ova ova ovr",
+        "cross_entropy xentropy",
+        "cross_entropy_lambda xentlambda",
+        "lambdarank",
+        "rank_xendcg xendcg xe_ndcg xe_ndcg_mart xendcg_mart",
+    )
+    for name in names.split()
+}
+#: Names of LightGBM's metrics; one that it does not know it leaves out without a word.
+LIGHTGBM_METRICS = frozenset(
+    name
+    for names in (
+        "l1 mean_absolute_error mae regression_l1 l2 mean_squared_error mse regression_l2 regression",
+        "rmse root_mean_squared_error l2_root quantile mape mean_absolute_percentage_error huber fair",
+        "poisson gamma gamma_deviance tweedie r2 ndcg lambdarank rank_xendcg",
+        "xendcg xe_ndcg xe_ndcg_mart xendcg_mart map mean_average_precision auc average_precision",
+        "binary_logloss binary binary_error auc_mu",
+        "multi_logloss multiclass softmax multiclassova multiclass_ova ova ovr multi_error",
+        "cross_entropy xentropy cross_entropy_lambda xentlambda kullback_leibler kldiv",
+    )
+    for name in names.split()
+)
+#: Parameters of LightGBM that no worker takes, by their main names, and why.
+LIGHTGBM_REFUSED_PARAMS: Mapping[str, str] = {
+    name: why
+    for names, why in (
+        ("machines num_machines local_listen_port machine_list_filename time_out pre_partition",
+         "mlpools connects the nodes by itself"),
+        ("device_type gpu_platform_id gpu_device_id gpu_device_id_list gpu_use_dp num_gpu",
+         "LightGBM runs on CPUs here"),
+        ("linear_tree linear_lambda", "linear models in leaves do not work on several nodes"),
+        ("data valid config input_model output_model output_result save_binary snapshot_freq "
+         "parser_config_file forcedsplits_filename forcedbins_filename",
+         "data, model and checkpoints have fields of their own"),
+        ("label_column weight_column group_column ignore_column categorical_feature header two_round "
+         "precise_float_parser", "columns are chosen by label, weight, features and excluded"),
+        ("task predict_raw_score predict_leaf_index predict_contrib predict_disable_shape_check "
+         "start_iteration_predict num_iteration_predict pred_early_stop pred_early_stop_freq "
+         "pred_early_stop_margin convert_model convert_model_language refit_decay_rate",
+         "it is not about training"),
+        ("metric_freq is_provide_training_metric", "all sets are measured after each round"),
+        ("first_metric_only early_stopping_min_delta",
+         "the last one of evalMetrics decides about early stopping, by any difference"),
+        ("feature_pre_filter", "no feature is left out before it is tried"),
+    )
+    for name in names.split()
+}  # fmt: skip
+_LIGHTGBM_RANKING = ("lambdarank", "rank_xendcg")
+#: Their leaves are medians or quantiles, of which LightGBM averages those of each rank's own rows: where rows
+#: are sorted, that is no model of anything.
+_LIGHTGBM_QUANTILES = ("regression_l1", "quantile", "mape")
+
+
+def lightgbm_refusal(
+    params: Mapping[str, Any], ranks: int, *, grouped: bool = False, margins: bool = False
+) -> str | None:
+    """Return why LightGBM's parameters would not do here what they say, as a sentence; None if they would.
+
+    Args:
+        params: by their main names, ``objective``, ``metric`` and ``tree_learner`` with them.
+        ranks: workers of the job.
+        grouped: whether a column says which rows are a group.
+        margins: whether a column says what the trees begin from.
+    """
+    for name, why in LIGHTGBM_REFUSED_PARAMS.items():
+        if name in params:
+            return f"The parameter {name!r} cannot be set: {why}."
+    if params.get("boosting") in ("rf", "random_forest"):
+        return "boosting cannot be 'rf': a random forest cannot go on from a checkpoint; use gbdt or dart."
+    objective = str(params.get("objective"))
+    metrics = params.get("metric") or []
+    if LIGHTGBM_OBJECTIVES.get(objective) in _LIGHTGBM_RANKING and not grouped:
+        return f"The objective {objective!r} ranks within groups of rows: name their column with groupColumn."
+    if margins and LIGHTGBM_OBJECTIVES.get(objective) in ("multiclass", "multiclassova"):
+        return f"The objective {objective!r} has a margin for each class, so baseMargin cannot be one column."
+    if LIGHTGBM_OBJECTIVES.get(objective) in _LIGHTGBM_QUANTILES and ranks > 1:
+        return (
+            f"The objective {objective!r} takes medians of each node's own rows, and LightGBM only averages "
+            "them; use huber or fair, or nodes: 1."
+        )
+    if params.get("tree_learner") == "feature" and ranks > 1:
+        return (
+            "treeLearner feature needs all rows on every node, while each node reads its own part: use data, "
+            "or voting where features are very many."
+        )
+    if ranks > 1 and "r2" in metrics:
+        return "The metric 'r2' cannot be computed over several nodes; use l2, which orders models equally."
+    if ranks > 1 and params.get("monotone_constraints_method", "basic") != "basic":
+        return "On several nodes monotone_constraints_method can be basic only."
+    if ranks > 1 and params.get("auc_mu_weights"):
+        return "auc_mu_weights cannot be heeded on several nodes; leave it out, or use nodes: 1."
     return None
 
 

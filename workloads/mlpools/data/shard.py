@@ -63,6 +63,14 @@ class ShardRows:
         else:
             yield from self._read(columns)
 
+    def drained(self) -> Iterator[pa.Table]:
+        """Yield the rows in order for the last time, and forget kept ones as they go."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            yield from self._whole()
+        while kept:
+            yield kept.pop(0)
+
     def release(self) -> None:
         """Forget kept rows; whoever needed them has them in another form."""
         self._kept = None

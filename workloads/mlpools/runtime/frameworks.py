@@ -26,6 +26,7 @@ class Framework:
 #: By the name in ``Task.framework``.
 FRAMEWORKS: Mapping[str, Framework] = {
     "xgboost": Framework("mlpools.train.xgboost", "model.ubj"),
+    "lightgbm": Framework("mlpools.train.lightgbm", "model.txt"),
     "pytorch": Framework("mlpools.train.pytorch", "model"),
 }
 
