@@ -47,6 +47,9 @@ bench-launch: $(VENV)/ready ## Launch: first and later `make run`, CR to pods, c
 bench-data: $(VENV)-libraries/ready ## Reading: rows/s, CPU, memory, first batch, beside Arrow, torch, Ray, Hugging Face, polars
 	@PYTHONPATH=workloads:operator:. $(VENV)-libraries/bin/python -m bench.data
 
+bench-train: $(VENV)-libraries/ready ## Training: XGBoost, LightGBM, PyTorch, beside the bare libraries and Ray Train (10 minutes)
+	@PYTHONPATH=workloads:operator:. $(VENV)-libraries/bin/python -m bench.train
+
 bench-scale: $(VENV)/ready ## Scale: 1,000 pools, 5,000 pods, 10,000 queued jobs before a real API server (some minutes)
 	@$(RUN) -m bench.scale
 
@@ -67,4 +70,4 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z%_-]+:.*## / {printf "  \033[36mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run down test test-full generate format lock images images-full bench-launch bench-data bench-scale venv clean help
+.PHONY: run down test test-full generate format lock images images-full bench-launch bench-data bench-train bench-scale venv clean help
