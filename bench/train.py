@@ -4,7 +4,7 @@
     python -m bench.train --quick    # an eighth of the rows, one turn: to see that it works
 
 Boosted trees: 4 M rows of 28 float32 features in 8 Parquet files, in the page cache; 50 rounds. Every
-training is a program of its own (``bench/trainers.py``). Ours gives each rank one thread; the bare library has
+training is a program of its own (``bench/trainers.py``). Ours gives each rank a thread; the bare library has
 all threads in one process. PyTorch: a small network on two processes (``bench/ddp.py``). They take turns, so
 that whatever else the machine does hits all of them; ratios are medians of the ratios of one turn.
 """

@@ -215,7 +215,7 @@ def _on_ray(trainer: Any, loop: Callable[[], None], folder: Path) -> Trained:
 
     with tempfile.TemporaryDirectory() as work:
         # One CPU more than the workers have: Ray Data waits for ever where they hold all.
-        ray.init(num_cpus=THREADS + 1, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=THREADS + 1, include_dashboard=False, log_to_driver=False)
         began = time.perf_counter()
         result = trainer(
             train_loop_per_worker=loop,

@@ -69,6 +69,8 @@ CODE_LOCK = "lock.json"
 #: Where the pod finds the ConfigMap with the code, or the Secret of its Git repository: ``username``,
 #: ``password``, ``ca.crt``.
 CODE_MOUNT = "/etc/mlpools/code"
+#: Another folder with it, where there are no mounts.
+CODE_MOUNT_ENV = "MLPOOLS_CODE_MOUNT"
 
 #: Where a pod keeps data that it reads more than once, and how many bytes of it its pool allows.
 CACHE_ENV = "MLPOOLS_CACHE"

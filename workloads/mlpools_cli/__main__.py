@@ -37,12 +37,12 @@ def main() -> None:
     help="The folder of this machine that stands for a volume: /data=./flights. May be given several times.",
 )
 @click.option(
-    "-s",
-    "--secret",
-    "secrets",
+    "-k",
+    "--keys",
+    "keys",
     multiple=True,
     metavar="NAME=FOLDER",
-    help="The folder with the keys of a database's Secret as files: uri, or host, user, password, database.",
+    help="The folder that stands for a Secret or a ConfigMap: a file for each key.",
 )
 @click.option(
     "--mode",
@@ -55,7 +55,7 @@ def run(
     manifest: Path,
     nodes: int | None,
     mounts: tuple[str, ...],
-    secrets: tuple[str, ...],
+    keys: tuple[str, ...],
     mode: str | None,
 ) -> None:
     """Run the TrainingJobs of a manifest on this machine.
@@ -64,14 +64,14 @@ def run(
     checkpoints, the same output. Each node is a process here, and they share this machine's CPUs. Of several
     jobs each begins when the one before it has succeeded.
 
-    Volumes are folders (--mount). Variables and credentials that a cluster takes from Secrets come from this
-    shell's environment, those of databases from --secret.
+    Volumes are folders (--mount), and so are Secrets and ConfigMaps (--keys), as far as they are not in the
+    same file. Without a folder, variables that a cluster takes from them are those of this shell.
 
     Ctrl-C saves a checkpoint and stops; --mode Resume goes on from it.
     """
     from mlpools_cli.run import Given, pairs, run_file  # takes half a second, which --help can do without
 
-    given = Given(nodes, mode, pairs("--mount", mounts), pairs("--secret", secrets))
+    given = Given(nodes, mode, pairs("--mount", mounts), pairs("--keys", keys))
     context.exit(run_file(manifest, given))
 
 

@@ -34,13 +34,13 @@ class Given:
         nodes: instead of ``spec.nodes``; None = as it is there.
         mode: instead of ``spec.output.mode``; None = as it is there.
         mounts: folders for mount paths.
-        secrets: folders with the keys of Secrets.
+        keys: folders with the keys of Secrets and ConfigMaps.
     """
 
     nodes: int | None = None
     mode: str | None = None
     mounts: Mapping[str, Path] = dataclasses.field(default_factory=dict)
-    secrets: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    keys: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ class LocalJob:
         task: with URLs of this machine.
         variables: of the manifest.
         connections: the folder with the keys of each data set that is in a database.
+        code: the folder with the files of a ConfigMap of code, or with the keys for its repository.
         notes: what is different from a cluster, a clause each.
     """
 
@@ -59,6 +60,7 @@ class LocalJob:
     task: Task
     variables: dict[str, str]
     connections: dict[str, Path]
+    code: Path | None
     notes: list[str]
 
 
@@ -71,9 +73,11 @@ def prepare(job: Manifest, given: Given, shell: Mapping[str, str] = os.environ) 
     resource = Resource(Meta(job.name, str(uuid.uuid4()), job.namespace), _chosen(job.spec, given))
     spec = _checked(resource)
     task = indexed_job.task(resource, spec, _this_machine(spec), 0, 1, Defaults("", "", {}))
-    places = Places(given.mounts, {mount.mount_path: mount.name for mount in spec.volume_mounts})
+    places = _places(spec, given)
     task = dataclasses.replace(
         task,
+        spec=places.program(task.framework, task.spec),
+        code=places.urls("code.url", task.code),
         data={name: places.urls(f"data.{name}", source) for name, source in task.data.items()},
         output=places.urls("output.url", task.output),
         checkpoint=places.urls("checkpoint.url", task.checkpoint),
@@ -83,9 +87,10 @@ def prepare(job: Manifest, given: Given, shell: Mapping[str, str] = os.environ) 
     return LocalJob(
         spec,
         task,
-        variables.variables(job, spec, shell),
-        _connections(spec, given.secrets),
-        [*variables.notes(spec), *_package_notes(spec), *_time_notes(job.spec)],
+        variables.variables(job, spec, given.keys, shell),
+        _connections(spec, given.keys),
+        _code(spec, given.keys),
+        [*variables.notes(spec, given.keys), *_package_notes(spec), *_time_notes(job.spec)],
     )
 
 
@@ -113,18 +118,43 @@ def _this_machine(spec: TrainingJobSpec) -> Any:
     return parse("ComputePool", {"instance": shape, "maxNodes": spec.nodes})
 
 
-def _connections(spec: TrainingJobSpec, secrets: Mapping[str, Path]) -> dict[str, Path]:
+def _places(spec: TrainingJobSpec, given: Given) -> Places:
+    config_maps = {it.name: it.config_map.name for it in spec.volumes if it.config_map}
+    named = {**config_maps, **{it.name: it.secret.secret_name for it in spec.volumes if it.secret}}
+    mounts = {mount.mount_path: mount.name for mount in spec.volume_mounts}
+    keys = {path: given.keys[named[name]] for path, name in mounts.items() if named.get(name) in given.keys}
+    return Places({**keys, **given.mounts}, mounts)
+
+
+def _code(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> Path | None:
+    if spec.code is None:
+        return None
+    config_map, git = spec.code.config_map, spec.code.git
+    name = config_map or (git.secret if git else None)
+    if name is None:
+        return None
+    if name not in keys:
+        what = "ConfigMap" if config_map else "Secret"
+        where = "put it into the same file, or say" if config_map else "say"
+        raise SecretMissing(
+            f"The job's code needs {what} {name} of the cluster: {where} which folder here has its keys as "
+            f"files: --keys {name}=FOLDER."
+        )
+    return keys[name]
+
+
+def _connections(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> dict[str, Path]:
     folders = {}
     for name, source in spec.data.items():
         if source.sql is None:
             continue
         secret = source.sql.connection_secret
-        if secret not in secrets:
+        if secret not in keys:
             raise SecretMissing(
                 f"data.{name} is in a database whose address is in the cluster's Secret {secret}. Say which "
-                f"folder of this machine has its keys as files: --secret {secret}=FOLDER."
+                f"folder of this machine has its keys as files: --keys {secret}=FOLDER."
             )
-        folders[name] = secrets[secret]
+        folders[name] = keys[secret]
     return folders
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,10 +33,12 @@ class Contents:
 
     Attributes:
         jobs: in their order.
+        config_maps: the keys of each, by its name.
         others: of other kinds, such as ``ComputePool cpu``.
     """
 
     jobs: tuple[Manifest, ...]
+    config_maps: Mapping[str, Mapping[str, bytes]]
     others: tuple[str, ...]
 
 
@@ -49,18 +52,27 @@ def read(path: Path) -> Contents:
         documents = [it for it in yaml.safe_load_all(path.read_text(encoding="utf-8")) if it is not None]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    jobs, others = [], []
+    jobs, others, config_maps = [], [], {}
     for document in documents:
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             raise InvalidSpec(f"{path} has a document that is no manifest: it needs apiVersion and kind.")
         if document["kind"] == JOB:
             jobs.append(_job(path, document))
+            continue
+        name = str((document.get("metadata") or {}).get("name", ""))
+        if document["kind"] == "ConfigMap":
+            config_maps[name] = _keys(document)
         else:
-            metadata = document.get("metadata") or {}
-            others.append(f"{document['kind']} {metadata.get('name', '')}".rstrip())
+            others.append(f"{document['kind']} {name}".rstrip())
     if not jobs:
         raise InvalidSpec(f"{path} holds no TrainingJob.")
-    return Contents(tuple(jobs), tuple(others))
+    return Contents(tuple(jobs), config_maps, tuple(others))
+
+
+def _keys(document: Mapping[str, Any]) -> dict[str, bytes]:
+    texts, binary = document.get("data") or {}, document.get("binaryData") or {}
+    plain = {str(key): str(text).encode() for key, text in texts.items()}
+    return {**plain, **{str(key): base64.b64decode(text) for key, text in binary.items()}}
 
 
 def _job(path: Path, document: Mapping[str, Any]) -> Manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from mlpools.errors import InvalidSpec
 _FILE = "file://"
 #: The fields of a data source that say where something is.
 _URLS = frozenset({"url", "urls", "root"})
+#: The fields of a framework's section that may name a file on a volume.
+_PROGRAMS = frozenset({"file", "command", "args"})
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,17 @@ class Places:
 
     def urls(self, field: str, value: Any) -> Any:
         """Return a part of a spec with all its URLs as they are right here."""
+        return self._mapped(field, value, _URLS)
 
-        def here(url: Any) -> Any:
-            return [here(one) for one in url] if isinstance(url, list) else self.url(field, url)
+    def program(self, field: str, section: Any) -> Any:
+        """Return the section of a framework with the paths of what it starts as they are right here."""
+        return self._mapped(field, section, _PROGRAMS)
 
-        return _mapped(value, here)
+    def _mapped(self, field: str, value: Any, names: Collection[str]) -> Any:
+        def here(text: Any) -> Any:
+            return [here(one) for one in text] if isinstance(text, list) else self.url(field, text)
 
-
-def _mapped(value: Any, here: Callable[[Any], Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: here(item) if key in _URLS else _mapped(item, here) for key, item in value.items()}
-    return [_mapped(item, here) for item in value] if isinstance(value, list) else value
+        if isinstance(value, dict):
+            items = value.items()
+            return {key: here(it) if key in names else self._mapped(field, it, names) for key, it in items}
+        return [self._mapped(field, item, names) for item in value] if isinstance(value, list) else value

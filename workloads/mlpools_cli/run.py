@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from mlpools.contract import CONNECTIONS_ENV, REASONS, Exit, log_name
+from mlpools.contract import CODE_MOUNT_ENV, CONNECTIONS_ENV, REASONS, Exit, log_name
 from mlpools.errors import JobError
 from mlpools.locations import child_url
 from mlpools.train.launchers.local import run_locally
@@ -48,29 +49,38 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, Path]:
 
 def run_file(path: Path, given: Given) -> int:
     """Run all jobs of a file, each after the one before it succeeded, and return the exit code."""
-    try:
-        contents = manifest.read(path)
-        jobs = [(job, prepare(job, given)) for job in contents.jobs]
-    except JobError as error:
-        click.echo(f"mlpools: {_failure(error)}", err=True)
-        return int(error.code)
-    for other in contents.others:
-        click.echo(f"mlpools: {other} is of a cluster and ignored here")
-    with _interrupted_by(signal.SIGTERM):
-        for job, local in jobs:
-            code = _run(path, job.name, local)
-            if code != Exit.DONE:
-                return code
-    return int(Exit.DONE)
+    with tempfile.TemporaryDirectory(prefix="mlpools-run-") as folder, _interrupted_by(signal.SIGTERM):
+        try:
+            contents = manifest.read(path)
+            laid = _config_maps(contents, Path(folder))
+            given = dataclasses.replace(given, keys={**laid, **given.keys})
+            jobs = [prepare(job, given) for job in contents.jobs]
+        except JobError as error:
+            click.echo(f"mlpools: {_failure(error)}", err=True)
+            return int(error.code)
+        for other in contents.others:
+            click.echo(f"mlpools: {other} is of a cluster and ignored here")
+        codes = (_run(path, job) for job in jobs)
+        return next((code for code in codes if code != Exit.DONE), int(Exit.DONE))
 
 
-def _run(path: Path, name: str, job: LocalJob) -> int:
+def _config_maps(contents: manifest.Contents, folder: Path) -> dict[str, Path]:
+    """Write the ConfigMaps of the file as folders, a file for each key."""
+    for name, keys in contents.config_maps.items():
+        (folder / name).mkdir()
+        for key, data in keys.items():
+            (folder / name / key).write_bytes(data)
+    return {name: folder / name for name in contents.config_maps}
+
+
+def _run(path: Path, job: LocalJob) -> int:
+    name = job.task.name
     screen = Screen(name, job.task.nodes)
     for note in job.notes:
         screen.say(f"{name}: {note}")
     try:
         with tempfile.TemporaryDirectory(prefix="mlpools-run-") as folder:
-            environ = {**job.variables, **_connections(Path(folder), job.connections)}
+            environ = {**job.variables, **_mounted(Path(folder), job)}
             final = run_locally(job.task, folder=Path(folder), environ=environ, watcher=screen)
     except KeyboardInterrupt:
         screen.close()
@@ -86,15 +96,14 @@ def _run(path: Path, name: str, job: LocalJob) -> int:
     return int(Exit.DONE)
 
 
-def _connections(folder: Path, secrets: Mapping[str, Path]) -> dict[str, str]:
-    """Lay out the folders of Secrets by the data that they give access to, as a pod has them mounted."""
-    if not secrets:
-        return {}
+def _mounted(folder: Path, job: LocalJob) -> dict[str, str]:
+    """Lay out what the operator mounts into a pod by itself, and return the variables that lead there."""
     place = folder / "connections"
     place.mkdir()
-    for name, secret in secrets.items():
+    for name, secret in job.connections.items():
         (place / name).symlink_to(secret)
-    return {CONNECTIONS_ENV: str(place)}
+    code = {CODE_MOUNT_ENV: str(job.code)} if job.code else {}
+    return {CONNECTIONS_ENV: str(place), **code}
 
 
 def _failure(error: JobError, log: str = "") -> str:

@@ -119,13 +119,13 @@ def test_the_longest_mount_counts_and_a_name_that_only_begins_alike_does_not() -
             {"data.train": {"sql": {"connectionSecret": "db", "query": "SELECT 1"}}},
             {},
             SecretMissing,
-            "--secret db=FOLDER",
+            "--keys db=FOLDER",
         ),
         (
             {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
             {},
             SecretMissing,
-            "KEY comes from key k of Secret s .*export KEY first",
+            "KEY comes from key k of Secret s .*export KEY first, or give --keys s=FOLDER",
         ),
     ],
 )
@@ -166,3 +166,47 @@ def test_what_is_different_here_is_said() -> None:
     assert second.startswith("the job installs click==0.1, and this environment has 8.")
     assert third == "spec.schedule is ignored: it runs once, now"
     assert job.task.packages == {}
+
+
+def test_secrets_and_config_maps_may_be_folders(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0k3n")
+    env = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}]
+    source = {"prefix": "APP_", "configMapRef": {"name": "s"}}
+    job = local({"env": env, "envFrom": [source]}, keys={"s": tmp_path})
+    assert job.variables == {"APP_token": "t0k3n", "TOKEN": "t0k3n"}
+    assert job.notes == []
+
+
+def test_a_config_map_of_the_same_file_is_read(tmp_path: Path) -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}}
+    keys = {"data": {"train.py": "print(1)"}, "binaryData": {"model.bin": "AAE="}}
+    contents = manifest.read(
+        write(tmp_path / "all.yaml", {**config, **keys}, manifests.manifest("TrainingJob", "a"))
+    )
+    assert contents.config_maps == {"code": {"train.py": b"print(1)", "model.bin": b"\0\1"}}
+    assert contents.others == ()
+
+
+PROGRAM = {
+    "xgboost": manifests.ABSENT,
+    "pytorch": {"file": "/data/train.py", "args": ["--rows", "/data/rows", "--url=/data/x", "5"]},
+}
+
+
+def test_the_paths_that_a_program_is_given_are_of_this_machine() -> None:
+    section = local(PROGRAM).task.spec
+    assert section["file"] == "/home/me/flights/train.py"
+    assert section["args"] == ["--rows", "/home/me/flights/rows", "--url=/data/x", "5"]
+
+
+def test_code_of_a_config_map_is_a_folder(tmp_path: Path) -> None:
+    section = {"file": "train.py", "code": {"configMap": "program"}}
+    changes = {**PROGRAM, "pytorch": section}
+    with pytest.raises(SecretMissing, match=r"ConfigMap program .*same file.*--keys program=FOLDER"):
+        local(changes)
+    job = local(changes, keys={"program": tmp_path})
+    assert job.code == tmp_path
+    assert job.task.spec["file"] == "train.py"
+    archive = {"url": "file:///data/code.zip", "sha256": "0" * 64}
+    task = local({**changes, "pytorch": {**section, "code": archive}}).task
+    assert task.code["url"] == "file:///home/me/flights/code.zip"

@@ -132,7 +132,7 @@ def test_a_database_s_secret_is_a_folder(here: Here, tmp_path: Path) -> None:
     source = {"sql": {"connectionSecret": "db", "query": "SELECT * FROM rows"}}
     section = {"label": "y", "rounds": 3}
     done = here.run(
-        "--secret", f"db={tmp_path / 'keys'}", "--nodes", "1", data={"train": source}, xgboost=section
+        "--keys", f"db={tmp_path / 'keys'}", "--nodes", "1", data={"train": source}, xgboost=section
     )
     assert done.exit_code == 0, done.output
     assert json.loads((here.output / "result.json").read_text())["rows"] == {"train": 200}

@@ -23,6 +23,7 @@ from mlpools.contract import (
     CODE_FOLDER,
     CODE_LOCK,
     CODE_MOUNT,
+    CODE_MOUNT_ENV,
     CODE_TREE,
     TASK_ENV,
     Code,
@@ -40,8 +41,6 @@ from mlpools.storage import local
 from mlpools.supervisor.status import ask
 from mlpools.train.reporter import Reporter, log
 
-#: Where the files are that a pod is promised; tests set another than ``CODE_MOUNT``.
-MOUNT_ENV = "MLPOOLS_CODE_MOUNT"
 _RETRY_SECONDS = 0.5
 #: Ranks that ask rank 0 at that pace; of more each asks less often.
 _RANKS_PER_RETRY = 64
@@ -162,7 +161,7 @@ def main() -> int:
     task = Task.from_json(os.environ[TASK_ENV])
     gang = Gang.from_environment()
     folder = Path(os.environ.get(CODE_ENV, CODE_FOLDER))
-    mount = Path(os.environ.get(MOUNT_ENV, CODE_MOUNT))
+    mount = Path(os.environ.get(CODE_MOUNT_ENV, CODE_MOUNT))
     try:
         Fetcher(task, gang, folder, mount).run()
     except JobError as error:

@@ -71,7 +71,7 @@ class Pod:
         Args:
             task: of its gang.
             seat: of this pod.
-            folder: for its last words; it must be there.
+            folder: for its last words and the job's own code; it must be there.
             environ: beside what every pod of a gang gets; this process's own is inherited.
             listener: called in a thread with every line of its output.
         """
@@ -82,6 +82,7 @@ class Pod:
         variables = {
             **os.environ,
             **seat.environment(task, self._termination),
+            contract.CODE_ENV: str(folder / f"code-{seat.rank}"),
             **environ,
             contract.LIFELINE_FD_ENV: str(held),
         }

@@ -1,0 +1,28 @@
+"""``mlpools run`` in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mlpools_cli.__main__ import main
+from tests.support.examples import EXAMPLES, small
+
+
+def run_example(name: str, folder: Path) -> None:
+    """Run an example's job on a folder as its volume, and look at what it leaves."""
+    volume = folder / "volume"
+    volume.mkdir()
+    EXAMPLES[name].prepare(volume)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "PYTHONDONTWRITEBYTECODE", "")
+        done = CliRunner().invoke(main, ["run", str(small(name, folder)), "--mount", f"/data={volume}"])
+    assert done.exit_code == 0, done.output
+    [result] = volume.glob("models/*/result.json")
+    written = json.loads(result.read_text())["output"]
+    assert written
+    assert all((result.parent / file).exists() for file in written)
