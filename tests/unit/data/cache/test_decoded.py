@@ -71,6 +71,54 @@ def test_a_change_in_place_is_private_and_gone_with_its_mapping(tmp_path: Path) 
         assert again.equals(floats())
 
 
+def address(table: pa.Table) -> int:
+    return int(table.column(0).chunk(0).buffers()[1].address)
+
+
+def test_a_mapping_is_used_again_when_nobody_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, mapped = cache(tmp_path), []
+    map_file = decoded.map_file
+    monkeypatch.setattr(decoded, "map_file", lambda *file: mapped.append(file) or map_file(*file))
+    table = mine.keep(NAME, floats())
+    place = address(table)
+    other = mine.find(NAME)
+    assert other is not None
+    assert address(other) != place
+    values = table.column(1).chunk(0).to_numpy()
+    del table
+    assert len(mapped) == 2
+    assert address(mine.find(NAME)) != place  # a view of it is still there
+    del values
+    again = mine.find(NAME)
+    assert again is not None
+    assert address(again) == place
+    assert again.equals(floats())
+
+
+def test_a_mapping_is_not_used_again_after_a_change_in_place(tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    table = mine.keep(NAME, floats(10_000))
+    for _ in range(2):
+        ctypes.memset(address(table) + 3 * 4, 1, 1)
+        del table
+        table = mine.find(NAME)
+        assert table is not None
+        assert table.equals(floats(10_000))
+
+
+def test_a_mapping_of_a_file_that_went_or_is_another_is_not_used_again(tmp_path: Path) -> None:
+    mine = cache(tmp_path)
+    mine.keep(NAME, floats())
+    cache(tmp_path).keep(NAME, floats(7))
+    found = mine.find(NAME)
+    assert found is not None
+    assert found.equals(floats(7))
+    del found
+    mine.shelf.drop(NAME + ".arrow")
+    assert mine.find(NAME) is None
+    assert not mine._mappings._idle
+
+
 def test_what_a_process_wrote_or_summed_it_does_not_sum_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

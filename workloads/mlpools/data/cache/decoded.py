@@ -2,8 +2,8 @@
 
 Columns of one type without missing values lie one after the other in such a file, at even distances, so that
 a matrix of them is a view of the mapping and not a copy. The kernel's page cache is the memory; processes of
-a node share it. Each mapping is private and made anew: who changes a batch in place neither crashes, nor
-changes the file, nor sees the change in the next epoch.
+a node share it. Mappings are private, and one that was written to is not used again: who changes a batch in
+place neither crashes, nor changes the file, nor sees the change in the next epoch.
 
 A file is believed only if all of it is as it was written: a trailer behind the stream holds the piece's name,
 the stream's length and a sum over every word. The sum is taken once in each process, at memory speed, which
@@ -12,7 +12,6 @@ is why files are not synced to disk: what a power cut leaves behind is found out
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -26,13 +25,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
+from mlpools.data.cache.mapping import Mappings, Version, map_file
 from mlpools.data.cache.shelf import Shelf
 
 _SUFFIX = ".arrow"
 #: Name of the piece, bytes of the stream, sum of its words.
 _TRAILER = struct.Struct("<32sQQ")
-#: Linux's MADV_POPULATE_READ, which Python's mmap does not name.
-_POPULATE_READ = 22
 #: Words that are summed as one, before the sums are weighted by their place.
 _BLOCK = 1024
 
@@ -59,7 +57,8 @@ class DecodedCache:
         self.shelf = shelf
         self.complete = True
         #: Files that this process wrote or has summed, and uses.
-        self._trusted: dict[str, _Version] = {}
+        self._trusted: dict[str, Version] = {}
+        self._mappings = Mappings()
 
     def pieces(self, identity: Any, read: Callable[[], Iterator[pa.Table]]) -> Iterator[pa.Table]:
         """Yield the tables of a unit of data: those that are here, and those that are read now and kept.
@@ -92,15 +91,29 @@ class DecodedCache:
         file_name = name + _SUFFIX
         path = self.shelf.find(file_name)
         if path is None:
+            self._mappings.forget(file_name)
             return None
         try:
-            table, self._trusted[file_name] = _read(path, name, self._trusted.get(file_name))
+            return self._mapped(path, name, file_name)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, pa.ArrowException):
             self.shelf.drop(file_name)
             return None
-        return table
+
+    def _mapped(self, path: Path, name: str, file_name: str) -> pa.Table:
+        """Map a file, if it is not, and see that it is whole, if that is not known.
+
+        Raises:
+            ValueError: it is not whole.
+        """
+        trusted = self._trusted.get(file_name)
+        version = _version(path.stat())
+        mapping = self._mappings.take(file_name, version)
+        if mapping is None or version != trusted:
+            mapping, version = _map(path, name, trusted)
+            self._trusted[file_name] = version
+        return _table(self._mappings.lend(file_name, version, mapping))
 
     def keep(self, name: str, table: pa.Table) -> pa.Table:
         """Write a table, and return it as views of the mapped file; itself where it cannot be kept."""
@@ -114,11 +127,12 @@ class DecodedCache:
         def write(file: BinaryIO) -> None:
             _write(file, table)
             file.flush()
-            mapping = _map(file.fileno(), length)
+            mapping = map_file(file.fileno(), length)
             file.write(_TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)))
             file.flush()
-            self._trusted[file_name] = _version(file)
-            written.append(_table(mapping))
+            version = _version(os.fstat(file.fileno()))
+            self._trusted[file_name] = version
+            written.append(_table(self._mappings.lend(file_name, version, mapping)))
 
         if self.shelf.put(file_name, length + _TRAILER.size, write, self._trusted) is None:
             self.complete = False
@@ -129,12 +143,7 @@ class DecodedCache:
         return DecodedCache, (self.shelf,)
 
 
-_Version = tuple[int, int, int]
-
-
-def _version(file: BinaryIO) -> _Version:
-    """Return what differs between two files that had one name after the other."""
-    stat = os.fstat(file.fileno())
+def _version(stat: os.stat_result) -> Version:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
@@ -143,35 +152,27 @@ def _write(sink: Any, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def _read(path: Path, name: str, trusted: _Version | None) -> tuple[pa.Table, _Version]:
-    """Map a file, and see that it is whole unless it is the one that is trusted.
+def _map(path: Path, name: str, trusted: Version | None) -> tuple[mmap.mmap, Version]:
+    """Map a file's stream, and see that it is whole unless it is the one that is trusted.
 
     Raises:
         ValueError: it is not.
     """
     with path.open("rb") as file:
-        version = _version(file)
+        version = _version(os.fstat(file.fileno()))
         length = version[2] - _TRAILER.size
         if length <= 0:
             raise ValueError("too short")
-        mapping = _map(file.fileno(), length)
+        mapping = map_file(file.fileno(), length)
         if version != trusted:
             file.seek(length)
             if file.read() != _TRAILER.pack(bytes.fromhex(name), length, _sum(mapping)):
                 raise ValueError("not what was written")
-    return _table(mapping), version
+    return mapping, version
 
 
-def _map(descriptor: int, length: int) -> mmap.mmap:
-    """Map the stream, all of its pages at once: a fault for each few of them costs more than the read."""
-    mapping = mmap.mmap(descriptor, length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    with contextlib.suppress(OSError):  # Linux before 5.14
-        mapping.madvise(_POPULATE_READ)
-    return mapping
-
-
-def _table(mapping: mmap.mmap) -> pa.Table:
-    return pa.ipc.open_stream(pa.py_buffer(mapping)).read_all()
+def _table(stream: pa.Buffer) -> pa.Table:
+    return pa.ipc.open_stream(stream).read_all()
 
 
 def _sum(mapping: mmap.mmap) -> int:
