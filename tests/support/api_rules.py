@@ -326,39 +326,37 @@ def _dataset(**fields: Any) -> dict[str, Any]:
     return {"data.train": {"dataset": {"name": "flights", "version": "2013", **fields}}}
 
 
-def _code(where: str, message: str, refused: Any, accepted: Any) -> Case:
-    """Return a rule about the code of a program."""
-    program = {"xgboost": ABSENT, "pytorch": {"file": "train.py"}}
-    changes = ({**program, "pytorch.code": code} for code in (refused, accepted))
-    return _job(f"spec.pytorch.code{where}", message, *changes)
-
-
 _GIT = {"url": "https://git.test/team/train", "revision": "main"}
 _ARCHIVE = {"url": "https://files.test/code.zip", "sha256": "0" * 64}
-CODE_RULES = (
-    _code("", "exactly one of configMap, url and git", {"configMap": "code", "git": _GIT}, {"git": _GIT}),
-    _code("", "url and sha256 go together", {"url": _ARCHIVE["url"]}, _ARCHIVE),
-    _code(
+
+
+def _program_rules(framework: str) -> Iterator[Case]:
+    """The rules that all programs share, and those of their code."""
+    program = {"xgboost": ABSENT, framework: {"file": "train.py"}}
+
+    def code(where: str, message: str, refused: Any, accepted: Any) -> Case:
+        changes = ({**program, f"{framework}.code": code} for code in (refused, accepted))
+        return _job(f"spec.{framework}.code{where}", message, *changes)
+
+    yield _job("spec", "Say what to train: exactly one of", {framework: program[framework]}, program)
+    yield _job(
+        f"spec.{framework}",
+        "exactly one of command, module and file",
+        {**program, f"{framework}.module": "train"},
+        {"xgboost": ABSENT, framework: {"command": ["./train", "--fast"]}},
+    )
+    yield code("", "exactly one of configMap, url and git", {"configMap": "code", "git": _GIT}, {"git": _GIT})
+    yield code("", "url and sha256 go together", {"url": _ARCHIVE["url"]}, _ARCHIVE)
+    yield code(
         ".url", "must be an absolute path", {**_ARCHIVE, "url": "code.zip"}, {**_ARCHIVE, "url": "/code.zip"}
-    ),
-    _code(".url", _LOGIN, {**_ARCHIVE, "url": "https://me:secret@files.test/code.zip"}, _ARCHIVE),
-    _code(".git.url", _LOGIN, {"git": {**_GIT, "url": "https://me:secret@git.test/a"}}, {"git": _GIT}),
-)
+    )
+    yield code(".url", _LOGIN, {**_ARCHIVE, "url": "https://me:secret@files.test/code.zip"}, _ARCHIVE)
+    yield code(".git.url", _LOGIN, {"git": {**_GIT, "url": "https://me:secret@git.test/a"}}, {"git": _GIT})
+
 
 JOB_RULES = (
-    *CODE_RULES,
-    _job(
-        "spec",
-        "Say what to train: exactly one of",
-        {"pytorch": {"file": "train.py"}},
-        {"xgboost": ABSENT, "pytorch": {"file": "train.py"}},
-    ),
-    _job(
-        "spec.pytorch",
-        "exactly one of module, file and command",
-        {"xgboost": ABSENT, "pytorch": {"file": "train.py", "module": "train"}},
-        {"xgboost": ABSENT, "pytorch": {"command": ["./train", "--fast"]}},
-    ),
+    *_program_rules("pytorch"),
+    *_program_rules("script"),
     _job(
         "spec",
         "earlyStoppingRounds needs held-out rows",

@@ -33,6 +33,15 @@ RANK_ENV = "JOB_COMPLETION_INDEX"
 POD_IP_ENV = "MLPOOLS_POD_IP"
 #: File descriptor on which a worker writes its ``Note`` lines for its supervisor.
 REPORT_FD_ENV = "MLPOOLS_REPORT_FD"
+#: Path of the named pipe on which a script reports its steps.
+REPORT_PIPE_ENV = "MLPOOLS_REPORT_PIPE"
+#: What a script finds: a local folder whose content becomes the model of the output, where the output and the
+#: checkpoints lie, and which attempt it is of which job.
+OUTPUT_ENV = "MLPOOLS_OUTPUT"
+OUTPUT_URL_ENV = "MLPOOLS_OUTPUT_URL"
+CHECKPOINT_URL_ENV = "MLPOOLS_CHECKPOINT_URL"
+ATTEMPT_ENV = "MLPOOLS_ATTEMPT"
+JOB_ENV = "MLPOOLS_JOB"
 #: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.
 LEADER_PORT_ENV = "MLPOOLS_LEADER_PORT"
 #: File descriptor of a pipe whose other end the program that started a supervisor holds: when that closes it
@@ -52,6 +61,9 @@ CODE_ENV = "MLPOOLS_CODE"
 STATUS_PORT = 8470
 #: Where rank 0 listens for the framework's rendezvous (XGBoost's tracker, torch's store).
 COORDINATOR_PORT = 29500
+#: Where the dashboard of a job's Ray cluster is, on rank 0's pod; tests set another.
+DASHBOARD_PORT = 8265
+DASHBOARD_PORT_ENV = "MLPOOLS_DASHBOARD_PORT"
 
 #: Where packages are installed: on the pod's scratch volume, since the root file system is read-only.
 PACKAGES_FOLDER = "/scratch/mlpools-packages"
@@ -118,6 +130,8 @@ class Exit(enum.IntEnum):
     CODE_NOT_READABLE = 27
     #: Where the code lies does not answer.
     CODE_UNAVAILABLE = 28
+    #: Part of a job did not come up in time, such as a node of its Ray cluster.
+    START_TIMEOUT = 29
 
 
 #: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
@@ -141,6 +155,7 @@ REASONS: Mapping[int, str] = {
     Exit.PACKAGE_INDEX_UNAVAILABLE: "PackageIndexUnavailable",
     Exit.CODE_NOT_READABLE: "CodeNotReadable",
     Exit.CODE_UNAVAILABLE: "CodeUnavailable",
+    Exit.START_TIMEOUT: "StartTimeout",
 }
 
 
@@ -273,6 +288,7 @@ class Report(Document):
         memory_bytes: in use by the processes of the rank that uses most, as far as this pod knows of others.
         memory_rank: that rank.
         message: one sentence about what it is doing now, where that helps.
+        dashboard: URL of the Ray cluster's dashboard, as the pods know it; empty if there is none.
     """
 
     phase: str
@@ -289,6 +305,7 @@ class Report(Document):
     memory_bytes: int = 0
     memory_rank: int = 0
     message: str = ""
+    dashboard: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,6 +374,7 @@ class Note(Document):
     metrics: dict[str, float] | None = None
     checkpoint_step: int | None = None
     message: str | None = None
+    dashboard: str | None = None
     final: dict[str, Any] | None = None
 
 

@@ -90,6 +90,12 @@ class CodeUnavailable(JobError):
     code = Exit.CODE_UNAVAILABLE
 
 
+class StartTimeout(JobError):
+    """A part of the job did not come up in time."""
+
+    code = Exit.START_TIMEOUT
+
+
 class SecretMissing(JobError):
     """A Secret or ConfigMap that the pod was promised is not there."""
 

@@ -28,6 +28,7 @@ FRAMEWORKS: Mapping[str, Framework] = {
     "xgboost": Framework("mlpools.train.xgboost", "model.ubj"),
     "lightgbm": Framework("mlpools.train.lightgbm", "model.txt"),
     "pytorch": Framework("mlpools.train.pytorch", "model"),
+    "script": Framework("mlpools.train.script", "model"),
 }
 
 

@@ -107,6 +107,12 @@ class Roll:
             uses = [(beat.memory, rank) for rank, beat in self._beats.items() if rank != self._own.rank]
         return max([(own, self._own.rank), *uses], key=lambda use: (use[0], -use[1]))
 
+    def all_ended_well(self) -> bool:
+        """Whether every other rank has said goodbye after a good end."""
+        with self._lock:
+            others = [beat for rank, beat in self._beats.items() if rank != self._own.rank]
+            return len(others) == self._size - 1 and all(beat.code == Exit.DONE for beat in others)
+
     def all_told(self, now: float, *, wait_for_ends: bool) -> bool:
         """Whether rank 0 may leave: every rank that still lives has heard how it ended.
 
@@ -162,6 +168,9 @@ class Member(Protocol):
     def fullest(self, own: int) -> tuple[int, int]:
         """Return the most memory that a rank uses, as far as this one knows, and that rank."""
 
+    def others_ended_well(self) -> bool:
+        """Whether all other ranks are known to have ended well."""
+
 
 class Leader:
     """Rank 0 in the gang."""
@@ -193,6 +202,10 @@ class Leader:
     def fullest(self, own: int) -> tuple[int, int]:
         """Return the most memory that a rank uses, and that rank."""
         return self._roll.fullest(own)
+
+    def others_ended_well(self) -> bool:
+        """Whether all other ranks have said so."""
+        return self._roll.all_ended_well()
 
     def _update(self, **changes: Any) -> None:
         self._own = dataclasses.replace(self._own, **changes)
@@ -240,6 +253,10 @@ class Follower:
         """Return this rank's use: the others tell theirs to rank 0."""
         return own, self._own.rank
 
+    def others_ended_well(self) -> bool:
+        """Only rank 0 knows."""
+        return False
+
     def _beat_for_ever(self) -> None:
         heard = time.monotonic()
         while True:
@@ -281,3 +298,7 @@ class Alone:
     def fullest(self, own: int) -> tuple[int, int]:
         """Return this rank's use."""
         return own, 0
+
+    def others_ended_well(self) -> bool:
+        """There are no others."""
+        return True

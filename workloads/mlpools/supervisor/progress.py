@@ -9,7 +9,10 @@ from mlpools.contract import Note, Phase, Report
 
 #: The key of ``Report.seconds`` that counts from the supervisor's start to the first finished step.
 FIRST_STEP = "FirstStep"
-_FIELDS = ("step", "total_steps", "rows_per_second", "eta_seconds", "metrics", "checkpoint_step", "message")
+_FIELDS = (
+    *("step", "total_steps", "rows_per_second", "eta_seconds"),
+    *("metrics", "checkpoint_step", "message", "dashboard"),
+)
 
 
 class Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import queue
 import signal
@@ -57,6 +58,7 @@ class Supervisor:
         self._stopping = False
         self._hung = ""
         self._preparing = False
+        self._token = os.urandom(32).hex()
         #: Monotonic time after which running workers are killed; None = they may go on.
         self._kill_at: float | None = None
 
@@ -84,10 +86,12 @@ class Supervisor:
         routes = {
             ("GET", "/status"): lambda _: self._status(),
             ("GET", "/healthz"): lambda _: "{}",
+            ("GET", "/others"): lambda _: self._others(),
         }
         self._gang: gang.Member = gang.Alone()
         own = gang.Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
         if task.nodes > 1 and settings.leads:
+            routes["POST", "/token"] = self._give_token
             routes["GET", "/code"] = _lock(Path(settings.code_folder, CODE_LOCK))
             routes["GET", "/packages"] = _lock(Path(settings.packages_folder, PACKAGES_LOCK))
             leader = gang.Leader(own, task.nodes, self._heard_verdict)
@@ -103,6 +107,18 @@ class Supervisor:
         most, rank = self._gang.fullest(cgroup.memory_used())
         report = dataclasses.replace(self._progress.report(), memory_bytes=most, memory_rank=rank)
         return report.to_json()
+
+    def _others(self) -> str:
+        """Tell rank 0's worker whether all others are there, and whether all have ended well."""
+        well = all(worker.exit_code == Exit.DONE for worker in self._workers[1:])
+        formed = self._verdict.formed or self._settings.task.nodes == 1
+        return json.dumps({"formed": formed, "endedWell": well and self._gang.others_ended_well()})
+
+    def _give_token(self, body: bytes) -> str:
+        """Give the token to who knows the job's UID and attempt, as its pods do and a stranger does not."""
+        asked, task = json.loads(body), self._settings.task
+        known = (asked.get("uid"), asked.get("attempt")) == (task.uid, task.attempt)
+        return json.dumps({"token": self._token} if known else {})
 
     def _heard_verdict(self, verdict: gang.Verdict) -> None:
         self._events.put(("verdict", verdict))

@@ -1,8 +1,9 @@
-"""How the other ranks find rank 0, whatever it opens for them there."""
+"""How the other ranks find rank 0, whatever it opens for them there, and what rank 0 knows of them."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 
@@ -36,3 +37,13 @@ def wait_for_leader(job: Job) -> str:
             if report.attempt == job.task.attempt and report.phase in _READY:
                 return address
         time.sleep(pause)
+
+
+def others(job: Job) -> dict[str, bool]:
+    """Return what rank 0's supervisor knows of the other pods; only rank 0 asks.
+
+    Returns:
+        ``formed``: all have been heard. ``endedWell``: all have said that they ended well.
+    """
+    answer: dict[str, bool] = json.loads(ask("127.0.0.1", job.gang.leader_port, "GET", "/others"))
+    return answer

@@ -60,6 +60,10 @@ class Reporter:
         """Enter a phase."""
         self._write(Note(phase=phase.value))
 
+    def tell(self, note: Note) -> None:
+        """Report what has changed, at once."""
+        self._write(note)
+
     def alive(self, message: str) -> None:
         """Say that something got further that is not a step; rate-limited."""
         self._offer(Note(message=message))

@@ -31,13 +31,14 @@ from mlpools_operator.api.v1alpha1.meta import (
 )
 from mlpools_operator.api.v1alpha1.pytorch import PyTorchSpec
 from mlpools_operator.api.v1alpha1.schedule import Schedule
+from mlpools_operator.api.v1alpha1.script import ScriptSpec
 from mlpools_operator.api.v1alpha1.sources import DataSource
 from mlpools_operator.api.v1alpha1.trainingjob_status import TrainingJobStatus
 from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
 #: Fields of the spec of which exactly one says what runs.
-FRAMEWORKS = ("xgboost", "pytorch")
+FRAMEWORKS = ("xgboost", "pytorch", "script")
 #: Those that cannot do without rows to learn from.
 _TREES = ("xgboost",)
 #: Seconds between checkpoints when the user names no interval.
@@ -153,6 +154,8 @@ class TrainingJobSpec(Model):
     """Train a boosted-trees model with XGBoost over all nodes."""
     pytorch: PyTorchSpec | None = None
     """Run a PyTorch program over all nodes."""
+    script: ScriptSpec | None = None
+    """Run a program of whatever kind over all nodes."""
     data: Annotated[
         dict[str, DataSource],
         Field(max_length=16),

@@ -145,6 +145,8 @@ class TrainingJobStatus(Model):
     """When it ended."""
     progress: Progress | None = None
     """How far the current attempt is."""
+    dashboard_url: _Place = ""
+    """Dashboard of the Ray cluster, in the cluster's network, while a script with the launcher ray runs."""
     nodes: JobNodes | None = None
     """Its nodes, and which of them failed."""
     output: JobOutput | None = None

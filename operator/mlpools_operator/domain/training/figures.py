@@ -78,11 +78,14 @@ def reported(before: TrainingJobStatus, report: Report | None, now: float) -> di
     """Return what rank 0's report changes; a report that says nothing new changes nothing."""
     if report is None or report.attempt != before.attempt:
         return {}
+    dashboard = reports.url(report.dashboard)
+    changes = {} if dashboard == before.dashboard_url else {"dashboard_url": dashboard}
     new = reports.progress(report)
     if new is None or new == _untimed(before.progress):
-        return {}
+        return changes
     step = reports.count(report.checkpoint_step)
     return {
+        **changes,
         "progress": new.model_copy(update={"updated_at": times.stamp(now)}),
         "output": output(before, checkpoint_step=step),
     }

@@ -262,6 +262,7 @@ class Draft(Facts):
         carried = {name: getattr(before, name) for name in _CARRIED}
         if phase != "Running":
             carried["progress"] = reports.halted(before.progress)
+            carried["dashboard_url"] = ""
         return TrainingJobStatus(
             phase=phase,
             conditions=conditions.all(),
@@ -286,6 +287,7 @@ _CARRIED = (
     "restarts",
     "start_time",
     "progress",
+    "dashboard_url",
     "output",
     "node_seconds",
 )
