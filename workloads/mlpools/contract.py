@@ -182,6 +182,7 @@ class Task(Document):
         required: Secrets and ConfigMaps that have to be mounted, each ``{kind, name, path, files}``.
         packages: a ``Packages`` as plain JSON; empty if the job installs none.
         code: a ``Code`` as plain JSON; empty if the job brings none.
+        fabric: a ``Fabric`` as plain JSON; empty if the network is not measured before the work.
     """
 
     namespace: str
@@ -202,6 +203,7 @@ class Task(Document):
     required: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     packages: dict[str, Any] = dataclasses.field(default_factory=dict)
     code: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fabric: dict[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 
     @property
@@ -256,12 +258,28 @@ class Code(Document):
     secret: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Fabric(Document):
+    """The network that a pool wants between the ranks of an attempt.
+
+    Attributes:
+        minimum: GB/s of bus bandwidth, as nccl-tests defines it; 0: that every link works is enough.
+        timeout_seconds: for measuring it, once all ranks are there.
+        gpus: of a node; with some it is measured through NCCL.
+    """
+
+    minimum: float = 0.0
+    timeout_seconds: int = 120
+    gpus: int = 0
+
+
 class Phase(str, enum.Enum):
     """Where a pod is, in the order in which it gets there."""
 
     STARTING = "Starting"
     CODE = "Code"
     PACKAGES = "Packages"
+    FABRIC = "Fabric"
     DATA = "Data"
     RENDEZVOUS = "Rendezvous"
     WORKING = "Working"
@@ -289,6 +307,7 @@ class Report(Document):
         memory_rank: that rank.
         message: one sentence about what it is doing now, where that helps.
         dashboard: URL of the Ray cluster's dashboard, as the pods know it; empty if there is none.
+        fabric: a sentence about the network between the ranks, if it was measured and is good enough.
     """
 
     phase: str
@@ -306,6 +325,7 @@ class Report(Document):
     memory_rank: int = 0
     message: str = ""
     dashboard: str = ""
+    fabric: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -375,6 +395,7 @@ class Note(Document):
     checkpoint_step: int | None = None
     message: str | None = None
     dashboard: str | None = None
+    fabric: str | None = None
     final: dict[str, Any] | None = None
 
 

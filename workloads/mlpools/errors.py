@@ -108,6 +108,12 @@ class CheckpointMismatch(JobError):
     code = Exit.CHECKPOINT_MISMATCH
 
 
+class FabricTooSlow(JobError):
+    """The network between the ranks is slower than the pool asks for."""
+
+    code = Exit.FABRIC_TOO_SLOW
+
+
 class Preempted(JobError):
     """The worker was told to stop, and did."""
 

@@ -130,3 +130,8 @@ def installer_command() -> list[str]:
 def fetcher_command() -> list[str]:
     """Return how a job's own code is fetched."""
     return [sys.executable, "-m", "mlpools.runtime.code"]
+
+
+def fabric_command() -> list[str]:
+    """Return how the network between the ranks is measured, by as many processes as there will be workers."""
+    return [sys.executable, "-m", "mlpools.runtime.fabric"]

@@ -25,7 +25,7 @@ from mlpools.supervisor.final import (
     write_termination,
 )
 from mlpools.supervisor.logs import say
-from mlpools.supervisor.process import Worker, fetcher_command, installer_command
+from mlpools.supervisor.process import Worker, fabric_command, fetcher_command, installer_command
 from mlpools.supervisor.progress import Progress
 from mlpools.supervisor.settings import Settings
 from mlpools.supervisor.status import StatusServer
@@ -68,9 +68,10 @@ class Supervisor:
             signal.signal(number, lambda received, _: self._events.put(("signal", received)))
         if self._settings.lifeline is not None:
             threading.Thread(target=self._hold, args=(self._settings.lifeline,), daemon=True).start()
+        task = self._settings.task
         self._server_and_gang()
         if self._is_prepared():
-            self._start()
+            self._start(self._command, task.workers_per_node)
             self._attend()
         self._wait_for_cause()
         return self._end()
@@ -124,18 +125,20 @@ class Supervisor:
         self._events.put(("verdict", verdict))
 
     def _is_prepared(self) -> bool:
-        """Fetch code and install packages, if the job has any, and tell whether the workers may start."""
+        """Do what comes before the work, if anything, and tell whether the workers may start."""
         task = self._settings.task
-        commands = [fetcher_command()] * bool(task.code) + [installer_command()] * bool(task.packages)
-        return all(self._prepare(command) for command in commands)
+        steps = [(fetcher_command(), 1)] * bool(task.code) + [(installer_command(), 1)] * bool(task.packages)
+        if task.fabric and task.nodes > 1:
+            steps.append((fabric_command(), task.workers_per_node))
+        return all(self._prepare(command, number) for command, number in steps)
 
-    def _prepare(self, command: Sequence[str]) -> bool:
-        environ = self._settings.worker_environment(0, self._limits.threads(1))
-        self._workers = [Worker(command, environ, self._events, int(environ["RANK"]))]
+    def _prepare(self, command: Sequence[str], number: int) -> bool:
         self._preparing = True  # it has time-outs of its own: a long download is no hang
+        self._start(command, number)
         self._attend()
+        self._hear_out()
         self._preparing = False
-        if self._workers[0].exit_code != Exit.DONE or self._stopping:
+        if self._stopping or any(worker.exit_code != Exit.DONE for worker in self._workers):
             return False
         self._workers = []
         return True
@@ -146,12 +149,16 @@ class Supervisor:
             self._wait()
             self._watch()
 
-    def _start(self) -> None:
-        task = self._settings.task
-        threads = self._limits.threads(task.workers_per_node)
-        for local_rank in range(task.workers_per_node):
+    def _hear_out(self) -> None:
+        """Take the last notes: a process may have ended before they were read."""
+        while not self._events.empty():
+            self._wait()
+
+    def _start(self, command: Sequence[str], number: int) -> None:
+        threads = self._limits.threads(number)
+        for local_rank in range(number):
             environ = self._settings.worker_environment(local_rank, threads)
-            self._workers.append(Worker(self._command, environ, self._events, int(environ["RANK"])))
+            self._workers.append(Worker(command, environ, self._events, int(environ["RANK"])))
 
     def _wait(self) -> None:
         """Take the next piece of news, or none for the length of a tick."""
@@ -256,8 +263,7 @@ class Supervisor:
         return judge(self._workers, around, self._progress.report())
 
     def _end(self) -> int:
-        while not self._events.empty():  # the last notes
-            self._wait()
+        self._hear_out()
         self._progress.enter(Phase.ENDED.value)
         task = self._settings.task
         outputs = {"logsURL": child_url(str(task.output["url"]), "logs")}

@@ -72,6 +72,10 @@ class Reporter:
         """Report a finished step, with fields of ``Note``; rate-limited, the newest waits its turn."""
         self._offer(Note(**values))
 
+    def fabric(self, found: str) -> None:
+        """Report what the network between the ranks was found to be, in a sentence."""
+        self._write(Note(fabric=found))
+
     def checkpoint(self, step: int) -> None:
         """Report a committed checkpoint."""
         self._write(Note(checkpoint_step=step))

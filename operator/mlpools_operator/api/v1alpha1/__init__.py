@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from pydantic import ValidationError
 
-from mlpools_operator.api.v1alpha1.common import Condition, Conditions, LackedCapacity
+from mlpools_operator.api.v1alpha1.common import Condition, Conditions, FabricCheck, LackedCapacity
 from mlpools_operator.api.v1alpha1.computepool import (
     COMPUTE_POOL,
     ComputePoolSpec,
@@ -23,6 +23,7 @@ from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
+from mlpools_operator.api.v1alpha1.pool_preflight import PoolPreflight
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime, SecretName
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
@@ -64,6 +65,7 @@ __all__ = [
     "DataSource",
     "EnvFromSource",
     "EnvVar",
+    "FabricCheck",
     "FailedPod",
     "FamilyName",
     "HeadOfQueue",
@@ -85,6 +87,7 @@ __all__ = [
     "PoolNetwork",
     "PoolNodes",
     "PoolPackages",
+    "PoolPreflight",
     "PoolQueue",
     "PoolRuntime",
     "Progress",

@@ -113,6 +113,19 @@ class Condition(Model):
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), list_map("type")]
 
 
+class FabricCheck(Model):
+    """What the check of the network before an attempt's work found."""
+
+    attempt: Count
+    """The attempt."""
+    time: Time
+    """When the operator learned of it."""
+    verified: bool
+    """Whether the attempt may work on it."""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+    """What was measured."""
+
+
 class LackedCapacity(Model):
     """Pods that did not all get a machine in time."""
 

@@ -28,6 +28,7 @@ from mlpools_operator.api.v1alpha1.meta import (
 from mlpools_operator.api.v1alpha1.pool_cache import PoolCache
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
+from mlpools_operator.api.v1alpha1.pool_preflight import PoolPreflight
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
 from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
@@ -175,6 +176,8 @@ class ComputePoolSpec(Model):
     """The image that jobs of the pool run in, unless they name their own."""
     packages: PoolPackages = PoolPackages()
     """Where jobs install Python packages from, and which. A change holds from a job's next attempt."""
+    preflight: PoolPreflight = PoolPreflight()
+    """A check of the network before the work. A change holds from a job's next attempt."""
     cache: PoolCache = PoolCache()
     """Where jobs keep data that they read more than once. A change holds from a job's next attempt."""
     lost_node_seconds: Annotated[int, Field(ge=0, le=86_400)] = 30
@@ -279,7 +282,9 @@ class ComputePoolStatus(Model):
     conditions: Conditions = ()
     """Ready: the pool is as its spec says, also while it is idle or suspended. Suspended: it
     wants no nodes, and why. CapacityAvailable: the last pods that looked for machines all got one; if
-    not, what they lacked and what the scheduler says. Stalled: its spec cannot be carried out."""
+    not, what they lacked and what the scheduler says. FabricVerified: the last attempt whose network was
+    measured may work on it, and what it reached; with spec.preflight. Stalled: its spec cannot be carried
+    out."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
 

@@ -21,7 +21,7 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 #: Words that Kubernetes writes in capitals inside a field name: ``modelURL``, ``downwardAPI``.
-_ACRONYMS = {"url": "URL", "urls": "URLs", "api": "API"}
+_ACRONYMS = {"url": "URL", "urls": "URLs", "api": "API", "gbs": "GBs"}
 
 
 def camel(name: str) -> str:

@@ -6,7 +6,15 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import Conditions, Count, LackedCapacity, Sentence, Time, Word
+from mlpools_operator.api.v1alpha1.common import (
+    Conditions,
+    Count,
+    FabricCheck,
+    LackedCapacity,
+    Sentence,
+    Time,
+    Word,
+)
 from mlpools_operator.api.v1alpha1.meta import Model, list_map
 from mlpools_operator.api.v1alpha1.schedule import ScheduleStatus
 
@@ -135,6 +143,8 @@ class TrainingJobStatus(Model):
     """Machines that may be at fault for failed attempts. If there are not enough others, none is avoided."""
     lacked_capacity: LackedCapacity | None = None
     """The last attempt that found too few machines, until one finds enough."""
+    fabric: FabricCheck | None = None
+    """The last check of the network between the pods, where the pool wants one."""
     restarts: Count = 0
     """Restarts so far that count against maxRestarts."""
     not_before: Time | None = None

@@ -3,9 +3,10 @@
 A machine with a bad GPU or a broken network card often looks healthy to Kubernetes and gets the next attempt,
 too. So of each failed attempt the machine of the cause is remembered, and no other: the ranks that die of it
 are victims. What counts is what a machine can bring about, which is that it was lost, that a process crashed
-without a word, or that it hung. The user's errors, memory that ran out and data that cannot be read follow
-the job to every machine, and an eviction is somebody's wish. A crash may be the program's fault as well,
-which shows when it happens elsewhere; hence twice on the same machine, and hence no longer than this job.
+without a word, that it hung, or that its network is slow. The user's errors, memory that ran out and data
+that cannot be read follow the job to every machine, and an eviction is somebody's wish. A crash may be the
+program's fault as well, which shows when it happens elsewhere; hence twice on the same machine, and hence no
+longer than this job.
 
 A pod's machine is known by the name of its Node, so that is what the pods are kept from, and not the label
 ``kubernetes.io/hostname``, which may differ. Karpenter starts no machine for a pod that asks for either, and
@@ -28,7 +29,7 @@ FAILURES = 2
 #: Machines that are remembered for one job.
 REMEMBERED = 16
 
-_BLAMED = frozenset({"NodeLost", "Hung", "WorkerCrashed"})
+_BLAMED = frozenset({"NodeLost", "Hung", "WorkerCrashed", "FabricTooSlow"})
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 

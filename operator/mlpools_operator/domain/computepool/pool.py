@@ -21,7 +21,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Child, PodChild, Resource
 from mlpools_operator.domain.plan import Event, Plan
 from mlpools_operator.domain.pods import network_profiles
-from mlpools_operator.domain.pool import capacity, families
+from mlpools_operator.domain.pool import capacity, fabric, families
 from mlpools_operator.domain.pool import life as pool_life
 from mlpools_operator.domain.pool.ledger import Candidate, Decision
 from mlpools_operator.domain.pool.life import Life
@@ -193,6 +193,8 @@ def _conditions(
         words = f"The pool takes jobs. {network_profiles.remark(spec.network)}".rstrip()
         conditions.set("Ready", True, "Accepted", words)
     capacity.tell(conditions, choice)
+    checks = (it.fabric for it in view.observed.candidates)
+    fabric.tell(conditions, spec, view.before.conditions, checks)
     return conditions.all()
 
 
@@ -202,7 +204,7 @@ def _unusable(view: _View, warm: Warm, error: str) -> ComputePoolStatus:
     held = view.observed.decision.held
     conditions = ConditionList(view.before.conditions, view.now)
     conditions.set("Ready", False, "InvalidSpec", error).set("Stalled", True, "InvalidSpec", error)
-    conditions.keep(pool_life.SUSPENDED, capacity.CONDITION)
+    conditions.keep(pool_life.SUSPENDED, capacity.CONDITION, fabric.CONDITION)
     nodes = PoolNodes(
         target=held + warm.target, active=held, idle=warm.ready, summary=f"{held}/{warm.ready}/0"
     )

@@ -21,6 +21,7 @@ from mlpools_operator.domain.pods import (
     code,
     connections,
     container,
+    fabric,
     mounted,
     network,
     network_profiles,
@@ -110,6 +111,7 @@ def _template(
     defaults: Defaults,
 ) -> Object:
     """Return the pod template of all ranks, the pool's overlay merged over what we build."""
+    work = task(job, spec, pool, family.instance.gpus, attempt, defaults)
     wiring = network_profiles.wiring(pool.network, family.instance.memory)
     own = {name: labels[name] for name in (naming.JOB_UID, naming.ATTEMPT)}
     pod: Object = {
@@ -124,14 +126,7 @@ def _template(
             "fsGroupChangePolicy": "OnRootMismatch",
         },
         "containers": [
-            container.container(
-                spec,
-                pool,
-                family.instance,
-                wiring,
-                task(job, spec, pool, family.instance.gpus, attempt, defaults),
-                defaults,
-            )
+            container.container(spec, pool, family.instance, wiring, work, defaults),
         ],
         "volumes": container.volumes(spec, pool, wiring),
         **overlay.merge(scheduling.fields(pool, family), placement.fields(pool.placement, own)),
@@ -156,6 +151,7 @@ def task(
     """Return what the attempt has to do, for every rank; ``gpus`` are those of a node."""
     framework = getattr(spec, spec.framework)
     install, bring = packages.wanted(spec, pool), code.wanted(spec.code)
+    network_check = fabric.wanted(pool, spec.nodes, gpus)
     return Task(
         namespace=job.meta.namespace,
         name=job.meta.name,
@@ -175,4 +171,5 @@ def task(
         required=[*mounted.required(spec), *code.required(spec.code), *connections.required(spec)],
         packages=install.to_dict() if install else {},
         code=bring.to_dict() if bring else {},
+        fabric=network_check.to_dict() if network_check else {},
     )

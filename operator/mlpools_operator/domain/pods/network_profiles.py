@@ -27,6 +27,9 @@ _SAID = {
     "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": "/scratch/nccl-trace-rank-",
 }
 
+#: Adapters begin at 25 Gbit/s, which are 3.1 GB/s.
+_RDMA_GBS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -36,22 +39,25 @@ class Profile:
         host_network: the pod has the machine's network instead of its own.
         resources: devices of the network, requested and limited.
         env: of the container.
+        bus_bandwidth: GB/s that any such adapter reaches; 0: the profile says nothing of adapters.
     """
 
     host_network: bool = False
     resources: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    bus_bandwidth: float = 0.0
 
 
 PROFILES: Mapping[str, Profile] = {
     "Pod": Profile(env=_SAID),
     "Host": Profile(host_network=True, env=_SAID),
     # A gang whose fabric is broken fails: over TCP it would train on unnoticed, ten times slower.
-    "RDMA": Profile(env={**_SAID, "NCCL_NET": "IB"}),
+    "RDMA": Profile(env={**_SAID, "NCCL_NET": "IB"}, bus_bandwidth=_RDMA_GBS),
     # Pods get no huge pages unless network.resources asks for them; touching others' would be a SIGBUS.
     "EFA": Profile(
         resources={"vpc.amazonaws.com/efa": "1"},
         env={**_SAID, "FI_PROVIDER": "efa", "FI_EFA_USE_HUGE_PAGE": "0"},
+        bus_bandwidth=_RDMA_GBS,
     ),
     "Custom": Profile(),
 }

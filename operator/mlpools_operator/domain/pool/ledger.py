@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mlpools_operator.api.v1alpha1 import FabricCheck
 from mlpools_operator.domain.pool.capacity import Finding
 from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.life import Life
@@ -72,6 +73,7 @@ class Candidate:
         attempt: the attempt that holds nodes, or the next one that asks for them.
         generation: of the resource when it asked: a changed spec asks anew.
         finding: what its newest attempt that looked for machines found; None before the first.
+        fabric: what its newest attempt that measured its network found; None before the first.
         admitted_at: when the present attempt was admitted; 0 while its status does not say so.
         stopping: it is admitted, but its status says that the attempt stops: its nodes are on their way out.
         evicting: it was told to give its nodes back, which its status does not show yet.
@@ -103,6 +105,7 @@ class Candidate:
     generation: int = 0
     admitted_at: float = 0.0
     finding: Finding | None = None
+    fabric: FabricCheck | None = None
     stopping: bool = False
     evicting: bool = False
     preemptible: bool = True

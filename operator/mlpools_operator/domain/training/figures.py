@@ -8,6 +8,7 @@ from typing import Any
 
 from mlpools.contract import Final, Report
 from mlpools_operator.api.v1alpha1 import (
+    FabricCheck,
     FailedPod,
     JobNodes,
     JobOutput,
@@ -79,7 +80,9 @@ def reported(before: TrainingJobStatus, report: Report | None, now: float) -> di
     if report is None or report.attempt != before.attempt:
         return {}
     dashboard = reports.url(report.dashboard)
-    changes = {} if dashboard == before.dashboard_url else {"dashboard_url": dashboard}
+    changes = _network(before, report, now)
+    if dashboard != before.dashboard_url:
+        changes["dashboard_url"] = dashboard
     new = reports.progress(report)
     if new is None or new == _untimed(before.progress):
         return changes
@@ -89,6 +92,26 @@ def reported(before: TrainingJobStatus, report: Report | None, now: float) -> di
         "progress": new.model_copy(update={"updated_at": times.stamp(now)}),
         "output": output(before, checkpoint_step=step),
     }
+
+
+def _network(before: TrainingJobStatus, report: Report, now: float) -> dict[str, Any]:
+    """Return what the attempt's check of its network found, once."""
+    told = before.fabric is not None and before.fabric.attempt == report.attempt
+    if told or not isinstance(report.fabric, str) or not report.fabric:
+        return {}
+    return {"fabric": _checked(report.attempt, report.fabric, now, verified=True)}
+
+
+def refused_network(before: TrainingJobStatus, cause: Cause, now: float) -> dict[str, Any]:
+    """Return what a failed attempt tells of its network: that it is too slow, if that was the cause."""
+    if cause.reason != "FabricTooSlow":
+        return {}
+    return {"fabric": _checked(before.attempt, cause.message, now, verified=False)}
+
+
+def _checked(attempt: int, words: str, now: float, *, verified: bool) -> FabricCheck:
+    message = wording.fit(words, _POD_MESSAGE_BYTES)
+    return FabricCheck(attempt=attempt, time=times.stamp(now), verified=verified, message=message)
 
 
 def result(before: TrainingJobStatus, final: Final) -> dict[str, Any]:

@@ -175,6 +175,7 @@ class Draft(Facts):
             failed=causes,
             output=figures.output(self.before, max((it.checkpoint_step for it in causes), default=0)),
             suspect_nodes=suspects.after(self.before.suspect_nodes, cause),
+            **figures.refused_network(self.before, cause, self._now),
             **(figures.lacked(lack, self._now) if lack else {}),
         )
 
@@ -242,6 +243,7 @@ class Draft(Facts):
             completion_time=times.stamp(self._now),
             node_seconds=self._spent(spec),
             failed=causes,
+            **(figures.refused_network(self.before, causes[0], self._now) if causes else {}),
             output=figures.output(self.before, checkpoint_step),
         )
 
@@ -281,6 +283,7 @@ class Draft(Facts):
 
 _CARRIED = (
     "attempt",
+    "fabric",
     "instance_family",
     "lacked_capacity",
     "suspect_nodes",

@@ -91,6 +91,7 @@ def candidate(
         blocked=blocked,
         freed=tuple(sorted(it.finished for it in pods if it.attempt == before.attempt and it.finished)),
         finding=_finding(draft, spec.nodes, pods),
+        fabric=before.fabric,
         brings=Brings(
             image=spec.runtime.image or "",
             volumes=tuple(volume.name for volume in spec.volumes),

@@ -19,7 +19,7 @@ def _cause(node: str = "node-b", reason: str = "WorkerCrashed") -> Cause:
     return Cause(Gravity.CRASH, reason, "it crashed", node=node)
 
 
-@pytest.mark.parametrize("reason", ["NodeLost", "Hung", "WorkerCrashed"])
+@pytest.mark.parametrize("reason", ["NodeLost", "Hung", "WorkerCrashed", "FabricTooSlow"])
 def test_what_a_machine_can_bring_about_counts(reason: str) -> None:
     once = suspects.after((), _cause(reason=reason))
     assert (once, suspects.avoided(once)) == ((SuspectNode(node="node-b", failures=1),), ())
