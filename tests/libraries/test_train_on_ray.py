@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -16,9 +17,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from mlpools.data import DataConnector
+from mlpools.data import ArrowIngestor, DataConnector
 from mlpools.errors import DataNotReadable, InvalidSpec, WorkerCrashed
 from mlpools.train import XGBEstimator, XGBScalingConfig
+from mlpools.train.estimators.handing import plan_of
+from mlpools.train.estimators.over_ray import stored
 from mlpools.train.launchers.ray import launch
 from tests.support.flights import flights, spec, write_flights
 from tests.support.pods import Pods, task, wait_for
@@ -74,6 +77,19 @@ def test_rows_in_memory_go_through_the_object_store() -> None:
     assert np.sqrt(np.mean(error**2)) == pytest.approx(
         estimator.get_eval_results()["eval"]["rmse"][-1], rel=1e-4
     )
+
+
+def test_rows_from_the_object_store_are_the_caller_s_file_on_every_node(tmp_path: Path) -> None:
+    plan = plan_of(DataConnector.from_dataframe(flights(100)), tmp_path / "train", 2, ["hour"])
+    shards = [stored(file) for file in plan.files]
+    assert [shard.rank for shard in shards] == [0, 1]
+    assert not any(shard.lay_down() for shard in shards)  # this is the caller's node
+    shutil.rmtree(tmp_path / "train")  # and now another one
+    assert all(shard.lay_down() for shard in shards)
+    assert DataConnector(ArrowIngestor([], plan)).to_arrow().equals(flights(100).select(["hour"]))
+    for shard in shards:
+        shard.take_away()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workers_are_spread_over_the_nodes(data: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ def train(
         plan = plan_of(connector, scratch / name, workers, columns)
         plans[name] = plan.to_json()
         if connector.plan is None:
-            shards += [_stored(file) for file in plan.files]
+            shards += [stored(file) for file in plan.files]
     grouped = bool(work.spec.get("groupColumn"))
     rank = Rank(work, plans, shards, grouped, scratch, int(each["CPU"]), narrator.verbose)
     files = launch(
@@ -183,7 +183,7 @@ def train(
     return files[0]
 
 
-def _stored(file: PlannedFile) -> Shard:
+def stored(file: PlannedFile) -> Shard:
     """Put a laid down file into the object store."""
     with pa.memory_map(file.url) as mapped:
         rows = ray.put(mapped.read_buffer())

@@ -91,18 +91,14 @@ def launch(
     """
     with _reserved(workers, resources, wait_seconds) as group:
         actors = [_actor(group, index, resources, env or {}) for index in range(workers)]
-        try:
-            homes = _collect([actor.home.remote() for actor in actors])
-            order = sorted(range(workers), key=lambda index: (homes[index].node, index))
-            places = places_of([homes[index] for index in order])
-            ranks = [(actors[index], place) for index, place in zip(order, places, strict=True)]
-            if before is not None:
-                _collect([actor.call.remote(before, place) for actor, place in ranks])
-            calls = [actor.call.remote(function, place) for actor, place in ranks]
-            return _collect(calls, lambda: look(places) if look else None)
-        finally:
-            for actor in actors:
-                ray.kill(actor)
+        homes = _collect([actor.home.remote() for actor in actors])
+        order = sorted(range(workers), key=lambda index: (homes[index].node, index))
+        places = places_of([homes[index] for index in order])
+        ranks = [(actors[index], place) for index, place in zip(order, places, strict=True)]
+        if before is not None:
+            _collect([actor.call.remote(before, place) for actor, place in ranks])
+        calls = [actor.call.remote(function, place) for actor, place in ranks]
+        return _collect(calls, lambda: look(places) if look else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +149,7 @@ def places_of(homes: Sequence[Home]) -> list[Place]:
 
 @contextlib.contextmanager
 def _reserved(workers: int, resources: Mapping[str, float], wait_seconds: float) -> Iterator[PlacementGroup]:
-    """Hold the workers' resources, all or none of them."""
+    """Hold the workers' resources, all or none of them; whatever still runs with them at the end is killed."""
     lacking = shortage(workers, resources, nodes())
     if lacking:
         raise InvalidSpec(lacking)
