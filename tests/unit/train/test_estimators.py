@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import polars
@@ -15,7 +16,7 @@ import xgboost as xgb
 import mlpools.train
 from mlpools.data import DataConnector
 from mlpools.errors import DataNotReadable, InvalidSpec, UserCodeError
-from mlpools.train import XGBEstimator, XGBScalingConfig
+from mlpools.train import LightGBMEstimator, LightGBMScalingConfig, XGBEstimator, XGBScalingConfig
 from tests.support.flights import flights, spec, write_flights
 from tests.support.pods import Pods, task
 
@@ -156,6 +157,47 @@ def test_a_training_goes_on_from_its_checkpoints(tmp_path: Path, capfd: pytest.C
     assert len(second.get_eval_results()["train"]["rmse"]) == 8
     assert "round 8 of 8, train-rmse" in capfd.readouterr().out
     assert second.get_eval_results()["train"]["rmse"][:6] == first.get_eval_results()["train"]["rmse"]
+
+
+def test_lightgbm_s_workers_make_the_model_of_a_job_too(data: dict[str, Any], tmp_path: Path) -> None:
+    section = {"rounds": 20, "objective": "regression", "params": {"num_leaves": 15}, "label": "arr_delay"}
+    work = task(tmp_path / "out", nodes=2, framework="lightgbm", spec=section, data=data)
+    with Pods(work, tmp_path / "pods") as pods:
+        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+    config = LightGBMScalingConfig(num_workers=2)
+    estimator = LightGBMEstimator(20, params={"num_leaves": 15}, scaling_config=config)
+    estimator.fit(
+        DataConnector.from_parquet(data["train"]["parquet"]["url"]),
+        label_col="arr_delay",
+        eval_set=DataConnector.from_parquet(data["eval"]["parquet"]["url"]),
+    )
+    reloaded = lgb.Booster(model_file=str(tmp_path / "out/model.txt"))
+    assert estimator.get_booster().model_to_string() == reloaded.model_to_string()
+    [curve] = estimator.get_eval_results()["eval"].values()
+    assert rmse(estimator.predict(HELD_OUT)["prediction"]) ** 2 == pytest.approx(curve[-1], rel=1e-5)
+
+
+def test_what_lightgbm_s_workers_cannot_do_is_refused() -> None:
+    for given in ({"callbacks": [print]}, {"objective": rmse}, {"params": {"objective": rmse}}):
+        with pytest.raises(InvalidSpec, match="LightGBM's workers call no functions of yours"):
+            LightGBMEstimator(**given)
+
+
+def test_weights_groups_and_margins_are_columns() -> None:
+    rows = flights(400)
+    ranked = rows.append_column("day", pa.array(np.arange(400) // 20)).append_column(
+        "weight", pa.array(1.0 + np.arange(400) // 20)
+    )
+    gains = np.clip(rows["arr_delay"].to_numpy() // 10, 0, 3)
+    ranked = ranked.set_column(ranked.schema.get_field_index("arr_delay"), "arr_delay", pa.array(gains))
+    ranker = XGBEstimator(3, objective="rank:ndcg", params={"eval_metric": "ndcg@5"})
+    ranker.fit(ranked, label_col="arr_delay", weight_col="weight", group_col="day", eval_set=ranked)
+    assert ranker.get_booster().feature_names == ["carrier", "distance", "hour", "late"]
+    assert ranker.get_eval_results()["eval"]["ndcg@5"][-1] > 0.5
+    started = rows.append_column("start", rows["arr_delay"])
+    exact = XGBEstimator(1)
+    exact.fit(started, label_col="arr_delay", base_margin_col="start")
+    np.testing.assert_allclose(exact.predict(started)["prediction"], started["start"], atol=1e-4)
 
 
 def test_the_names_are_there_and_import_nothing_before_they_are_used() -> None:

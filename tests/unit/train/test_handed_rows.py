@@ -136,6 +136,7 @@ def test_predictions_of_several_classes_are_lists() -> None:
         ("mlpools: rank 0 ended with DONE.", None),
         ("[07:26:37] Task 000000 got rank 0[07:26:37] Task 000001 got rank 1", None),
         ("", None),
+        ("[LightGBM] [Info] Listening...", None),
         ("WARNING: something of a library", "WARNING: something of a library"),
     ],
 )

@@ -9,17 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlpools.train.estimators.lightgbm import LightGBMEstimator
     from mlpools.train.estimators.xgboost import XGBEstimator
     from mlpools.train.scaling import LightGBMScalingConfig, XGBScalingConfig
 
 #: Public name -> module that has it.
 _HOMES = {
+    "LightGBMEstimator": "mlpools.train.estimators.lightgbm",
     "LightGBMScalingConfig": "mlpools.train.scaling",
     "XGBEstimator": "mlpools.train.estimators.xgboost",
     "XGBScalingConfig": "mlpools.train.scaling",
 }
 
-__all__ = ["LightGBMScalingConfig", "XGBEstimator", "XGBScalingConfig"]
+__all__ = ["LightGBMEstimator", "LightGBMScalingConfig", "XGBEstimator", "XGBScalingConfig"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,10 @@ from mlpools.train.launchers.local import Watcher
 
 _OWN = "mlpools: "
 _ROUND = f"{_OWN}round "
-#: XGBoost's tracker greets each rank, sometimes two on a line and none on the next.
-_GREETING = re.compile(r"(\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+)*")
+#: XGBoost's tracker greets each rank, sometimes two on a line and none on the next; LightGBM awaits peers.
+_GREETING = re.compile(
+    r"(\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+)*|(\[LightGBM\] \[Info\] Listening\.\.\.)+"
+)
 _KEPT_LINES = 20
 
 

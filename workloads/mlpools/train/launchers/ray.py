@@ -149,7 +149,7 @@ def places_of(homes: Sequence[Home]) -> list[Place]:
 
 @contextlib.contextmanager
 def _reserved(workers: int, resources: Mapping[str, float], wait_seconds: float) -> Iterator[PlacementGroup]:
-    """Hold the workers' resources, all or none of them; whatever still runs with them at the end is killed."""
+    """Hold all the workers' resources; whatever still runs with them at the end is killed."""
     lacking = shortage(workers, resources, nodes())
     if lacking:
         raise InvalidSpec(lacking)

@@ -97,7 +97,7 @@ def matrices(rows: ShardRows, columns: Columns, where: str) -> Iterator[tuple[np
     for table in rows.tables():
         for start in range(0, table.num_rows, _PIECE_ROWS):
             batch = columns.convert(table.slice(start, _PIECE_ROWS), where)
-            yield _matrix(batch.features), batch
+            yield matrix(batch.features), batch
 
 
 class _Pieces(lgb.Sequence):  # type: ignore[misc]
@@ -131,7 +131,7 @@ class _Pieces(lgb.Sequence):  # type: ignore[misc]
             self._margins.append(batch.margin)
         self.unknown += batch.unknown
         self._rows.alive()
-        return _matrix(batch.features)
+        return matrix(batch.features)
 
     def rows(self) -> Rows:
         """Return what metrics need of the rows that were handed out."""
@@ -167,11 +167,11 @@ def _rows_at(rows: ShardRows, columns: Columns, places: npt.NDArray[np.int64]) -
         own = places[(places >= first) & (places < first + table.num_rows)] - first
         first += table.num_rows
         if len(own):
-            found.append(_matrix(columns.inputs(table.take(own))[0]))
+            found.append(matrix(columns.inputs(table.take(own))[0]))
     return np.concatenate(found, dtype=np.float64)
 
 
-def _matrix(features: pa.Table) -> npt.NDArray[Any]:
+def matrix(features: pa.Table) -> npt.NDArray[Any]:
     """Return columns as a matrix of shape (rows, features) with NaN for what is missing.
 
     Categories are their places in the contract's lists.
@@ -186,7 +186,7 @@ def _matrix(features: pa.Table) -> npt.NDArray[Any]:
         column.type in _FLOAT32 or pa.types.is_dictionary(kind)
         for column, kind in zip(columns, features.schema.types, strict=True)
     )
-    matrix = np.empty((features.num_rows, len(columns)), np.float32 if narrow else np.float64)
+    values = np.empty((features.num_rows, len(columns)), np.float32 if narrow else np.float64)
     for index, column in enumerate(columns):
-        matrix[:, index] = column.to_numpy()
-    return matrix
+        values[:, index] = column.to_numpy()
+    return values
