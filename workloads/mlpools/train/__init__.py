@@ -11,17 +11,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlpools.train.estimators.lightgbm import LightGBMEstimator
     from mlpools.train.estimators.xgboost import XGBEstimator
+    from mlpools.train.pytorch.distributor import (
+        PyTorchDistributor,
+        PyTorchScalingConfig,
+        WorkerResourceConfig,
+    )
     from mlpools.train.scaling import LightGBMScalingConfig, XGBScalingConfig
 
 #: Public name -> module that has it.
 _HOMES = {
     "LightGBMEstimator": "mlpools.train.estimators.lightgbm",
     "LightGBMScalingConfig": "mlpools.train.scaling",
+    "PyTorchDistributor": "mlpools.train.pytorch.distributor",
+    "PyTorchScalingConfig": "mlpools.train.pytorch.distributor",
+    "WorkerResourceConfig": "mlpools.train.pytorch.distributor",
     "XGBEstimator": "mlpools.train.estimators.xgboost",
     "XGBScalingConfig": "mlpools.train.scaling",
 }
 
-__all__ = ["LightGBMEstimator", "LightGBMScalingConfig", "XGBEstimator", "XGBScalingConfig"]
+__all__ = [
+    "LightGBMEstimator",
+    "LightGBMScalingConfig",
+    "PyTorchDistributor",
+    "PyTorchScalingConfig",
+    "WorkerResourceConfig",
+    "XGBEstimator",
+    "XGBScalingConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,10 +72,24 @@ class Work:
         """Write what workers find in their folder: the plans, and the hooks."""
         for name, text in plans.items():
             (home / f"{name}.plan").write_text(text, encoding="utf-8")
-        (home / "hooks.pickle").write_bytes(self.hooks)
+        self.packed(home).write_bytes(self.hooks)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every rank needs all rows that were in memory: groups may cross the parts."""
+        return bool(self.spec.get("groupColumn"))
 
     @staticmethod
-    def environment(home: Path, threads: int) -> dict[str, str]:
+    def packed(home: Path) -> Path:
+        """Return the file of the caller's functions in a rank's folder."""
+        return home / "hooks.pickle"
+
+    @staticmethod
+    def output_folder(home: Path) -> Path:
+        """Return where the output lies on rank 0's machine."""
+        return home / _OUTPUT
+
+    def environment(self, home: Path, threads: int) -> dict[str, str]:
         """Return the variables of workers.
 
         Args:
@@ -83,12 +97,11 @@ class Work:
             threads: of each worker; -1 = its share of what there is.
         """
         count = dict.fromkeys(THREAD_NAMES, str(threads)) if threads > 0 else {}
-        return {HOOKS_ENV: str(home / "hooks.pickle"), **count}
+        return {HOOKS_ENV: str(self.packed(home)), **count}
 
-    @staticmethod
-    def files(home: Path) -> dict[str, bytes]:
+    def files(self, home: Path) -> dict[str, bytes]:
         """Return the files of the output, on rank 0."""
-        return {path.name: path.read_bytes() for path in (home / _OUTPUT).iterdir() if path.is_file()}
+        return {path.name: path.read_bytes() for path in self.output_folder(home).iterdir() if path.is_file()}
 
 
 def train(

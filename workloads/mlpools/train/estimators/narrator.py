@@ -14,7 +14,8 @@ from mlpools.errors import WorkerCrashed
 from mlpools.train.launchers.local import Watcher
 
 _OWN = "mlpools: "
-_ROUND = f"{_OWN}round "
+#: What trees and programs say of their progress.
+_PROGRESS = (f"{_OWN}round ", f"{_OWN}step ")
 #: XGBoost's tracker greets each rank, sometimes two on a line and none on the next; LightGBM awaits peers.
 _GREETING = re.compile(
     r"(\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+)*|(\[LightGBM\] \[Info\] Listening\.\.\.)+"
@@ -27,7 +28,7 @@ def shown(text: str) -> str | None:
 
     What the supervisor and the worker say of themselves is for a job's log.
     """
-    if text.startswith(_ROUND):
+    if text.startswith(_PROGRESS):
         return text.removeprefix(_OWN)
     return None if text.startswith(_OWN) or _GREETING.fullmatch(text) else text
 
@@ -63,7 +64,7 @@ class Narrator(Watcher):
         """Print a line if it is for the caller."""
         self._last.append(text)
         told = shown(text)
-        if told is not None and (self.verbose or not text.startswith(_ROUND)):
+        if told is not None and (self.verbose or not text.startswith(_PROGRESS)):
             print(told, flush=True)  # noqa: T201
 
     def report(self, report: Report) -> None:

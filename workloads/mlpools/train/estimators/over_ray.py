@@ -171,8 +171,7 @@ def train(
         plans[name] = plan.to_json()
         if connector.plan is None:
             shards += [stored(file) for file in plan.files]
-    grouped = bool(work.spec.get("groupColumn"))
-    rank = Rank(work, plans, shards, grouped, scratch, int(each["CPU"]), narrator.verbose)
+    rank = Rank(work, plans, shards, work.everywhere, scratch, int(each["CPU"]), narrator.verbose)
     files = launch(
         rank,
         workers,

@@ -12,7 +12,7 @@ from typing import Any
 from mlpools.contract import TASK_ENV, Task
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan
-from mlpools.data.sharded import ShardedDataConnector
+from mlpools.data.sharded import Dealing, ShardedDataConnector
 from mlpools.data.sources import from_spec
 from mlpools.errors import Preempted
 from mlpools.gang import Gang
@@ -125,11 +125,12 @@ class Context:
 
         All ranks see the files that rank 0 saw when the job started.
         """
-        raw = self._job.task.data
-        return {
-            name: ShardedDataConnector(ArrowIngestor([from_spec(name, raw[name])], Plan.from_json(text)))
-            for name, text in self._agreed.plans.items()
-        }
+        task, found = self._job.task, {}
+        for name, text in self._agreed.plans.items():
+            ingestor = ArrowIngestor([from_spec(name, task.data[name])], Plan.from_json(text))
+            found[name] = ShardedDataConnector(ingestor)
+            found[name].dealing = Dealing(**task.spec.get("dealing", {}).get(name, {}))
+        return found
 
     def get_model_dir(self) -> str:
         """Return a local folder; what rank 0 leaves in it becomes ``model/`` of the job's output."""
