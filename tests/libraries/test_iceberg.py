@@ -14,7 +14,7 @@ import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import DataScan, FileScanTask, Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, LongType, NestedField, StringType
 
@@ -94,6 +94,21 @@ def test_files_from_before_a_renaming_are_refused(table: Table, properties: dict
     with table.update_schema() as update:
         update.rename_column("s", "t")
     with pytest.raises(DataNotReadable, match=r"has 's'.*rewrite_data_files"):
+        _rows(properties)
+
+
+def test_delete_files_are_refused(
+    table: Table, properties: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyiceberg writes none, so a data file stands in for one in what its scan plans."""
+    plan_files = DataScan.plan_files
+
+    def with_deletes(scan: DataScan) -> list[FileScanTask]:
+        tasks = list(plan_files(scan))
+        return [*tasks[1:], FileScanTask(tasks[0].file, delete_files={tasks[0].file})]
+
+    monkeypatch.setattr(DataScan, "plan_files", with_deletes)
+    with pytest.raises(DataNotReadable, match=r"sales\.orders .*has delete files.*rewrite_data_files"):
         _rows(properties)
 
 

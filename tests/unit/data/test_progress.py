@@ -71,6 +71,31 @@ def test_a_short_read_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.getvalue() == ""
 
 
+def test_planning_and_counting_many_files_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = watch(monkeypatch)
+    make_slow(monkeypatch, 3.0)
+    for i in range(4):
+        (tmp_path / f"{i}.csv").write_text("x\n1\n2\n")
+    connector = DataConnector.from_csv(str(tmp_path))
+    assert "Looking into files:  25%" in screen.getvalue()
+    assert connector.num_rows == 8
+    assert "Counting rows:  25%" in screen.getvalue()
+
+
+def test_whoever_waits_for_a_plan_and_a_count_can_end_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n2\n")
+
+    def stop() -> None:
+        raise TimeoutError
+
+    connector = DataConnector.from_csv(str(tmp_path))
+    with progress.reported_to(stop):
+        with pytest.raises(TimeoutError):
+            DataConnector.from_csv(str(tmp_path))
+        with pytest.raises(TimeoutError):
+            _ = connector.num_rows
+
+
 def test_a_read_that_fails_clears_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = watch(monkeypatch)
     make_slow(monkeypatch, 3.0)

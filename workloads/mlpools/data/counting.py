@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mlpools.data import reader
 from mlpools.data.cache.files import FileCache
 from mlpools.data.plan import Plan, PlannedFile, first_rows, require_rows
+from mlpools.data.progress import stepped
 
 _THREADS = 4
 
@@ -30,9 +31,8 @@ def count(plan: Plan, cache: FileCache | None = None) -> Plan:
         return plan
     if plan.limit is None:
         with ThreadPoolExecutor(min(_THREADS, len(plan.files))) as pool:
-            files: Sequence[PlannedFile] = list(
-                pool.map(lambda file: _counted(plan, file, cache), plan.files)
-            )
+            counted = pool.map(lambda file: _counted(plan, file, cache), plan.files)
+            files: Sequence[PlannedFile] = list(stepped(counted, "Counting rows", len(plan.files), "files"))
     else:
         files = _until(plan, plan.limit, cache)
     return require_rows(first_rows(dataclasses.replace(plan, files=tuple(files))))

@@ -15,6 +15,7 @@ from mlpools.data import filters, formats, schemas
 from mlpools.data.formats import Bounds, Format, Inspection
 from mlpools.data.plan import Plan, PlannedFile, Selection, Unit, common_names
 from mlpools.data.predicates import Predicate
+from mlpools.data.progress import stepped
 from mlpools.errors import DataNotReadable, JobError, one_line
 from mlpools.storage import FileInfo, locate
 
@@ -74,7 +75,8 @@ def plan_files(
         if not listed:
             raise DataNotReadable(f"No file can have rows that pass the filter {selection.filter!r}.")
     with ThreadPoolExecutor(min(_THREADS, max(1, len(listed)))) as pool:
-        inspections = list(pool.map(lambda file: _inspect(kind, file.info), listed))
+        found_in = pool.map(lambda file: _inspect(kind, file.info), listed)
+        inspections = list(stepped(found_in, "Looking into files", len(listed), "files"))
     if schema is not None:
         listed = [_completed(*pair, schema) for pair in zip(listed, inspections, strict=True)]
         types = schema

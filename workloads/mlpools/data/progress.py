@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 #: Seconds after which a read is a long one.
 _LONG = 2.0
 _clock = time.monotonic
+T = TypeVar("T")
 _listener: ContextVar[Callable[[], None] | None] = ContextVar("listener", default=None)
 
 
@@ -42,18 +43,31 @@ def watched(tables: Iterable[pa.Table], total: int | None) -> Iterator[pa.Table]
         tables: as they are read.
         total: rows to come; None where nobody has counted them.
     """
-    if not is_watched():
-        yield from tables
-        return
-    began, rows, bar = _clock(), 0, None
+    return stepped(tables, "Reading", total, "rows", lambda table: int(table.num_rows))
+
+
+def stepped(
+    items: Iterable[T], what: str, total: int | None, unit: str, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
+    """Yield what work brings; tell of each, and show a bar where somebody watches and it takes long.
+
+    Args:
+        items: as they come.
+        what: is going on.
+        total: of all sizes; None where nobody knows.
+        unit: that is counted.
+        size: of an item, in this unit.
+    """
+    shown, began, done, bar = is_watched(), _clock(), 0, None
     try:
-        for table in tables:
-            yield table
-            rows += table.num_rows
+        for item in items:
+            got_further()
+            yield item
+            done += size(item)
             if bar is not None:
-                bar.update(table.num_rows)
-            elif _clock() - began >= _LONG:
-                bar = bar_of("Reading", total, "rows", rows)
+                bar.update(size(item))
+            elif shown and _clock() - began >= _LONG:
+                bar = bar_of(what, total, unit, done)
     finally:
         if bar is not None:
             bar.close()
