@@ -89,7 +89,7 @@ def test_what_no_pool_can_serve_is_told_without_a_pod(training: Training) -> Non
     [
         ({"nodez": 2}, "nodez"),
         ({"nodes": "two"}, "nodes"),
-        ({"lightgbm": {"label": "x"}}, "lightgbm"),
+        ({"catboost": {"label": "x"}}, "catboost"),
         ({"xgboost": None}, "xgboost"),
         ({"data": {"eval": {"parquet": {"url": "file:///data/x"}}}}, "train"),
         ({"output": {"url": "/tmp/model"}}, "volume"),

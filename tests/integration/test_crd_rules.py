@@ -89,7 +89,7 @@ def test_transition(objects: CustomObjects, stored: str, transition: Transition)
 
 SCHEMA_RULES: list[tuple[str, dict[str, Any], str]] = [
     ("TrainingJob", {"nodez": 2}, 'unknown field "spec.nodez"'),
-    ("TrainingJob", {"lightgbm": {"label": "x"}}, 'unknown field "spec.lightgbm"'),
+    ("TrainingJob", {"catboost": {"label": "x"}}, 'unknown field "spec.catboost"'),
     ("TrainingJob", {"xgboost.labels": "x"}, 'unknown field "spec.xgboost.labels"'),
     ("TrainingJob", {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "hostPath"),
     ("TrainingJob", {"nodes": "two"}, "must be of type integer"),

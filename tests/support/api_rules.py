@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlpools_operator.api.v1alpha1.lightgbm import RESERVED_PARAMS as LIGHTGBM_RESERVED
 from tests.support.manifests import ABSENT
 
 Changes = Mapping[str, Any]
@@ -67,6 +68,43 @@ def _reserved_param(name: str, value: Any) -> Case:
     field = "xgboost.params"
     return _job(
         f"spec.{field}", f"{name} is not taken in params", {f"{field}.{name}": value}, {f"{field}.gamma": 0}
+    )
+
+
+def _trees(section: str) -> tuple[Case, ...]:
+    """Return the rules that both sections of boosted trees have."""
+
+    def rule(message: str, refused: Changes, accepted: Changes) -> Case:
+        base = {"xgboost": ABSENT, "lightgbm": {"label": "arr_delay"}} if section == "lightgbm" else {}
+        under = [{f"{section}.{name}": value for name, value in it.items()} for it in (refused, accepted)]
+        return _job(f"spec.{section}", message, {**base, **under[0]}, {**base, **under[1]})
+
+    alone = "must be a column of its own"
+    return (
+        rule("either features or excluded", {"features": ["a"], "excluded": ["b"]}, {"excluded": ["b"]}),
+        rule("label must not be one of features", {"features": ["a", "arr_delay"]}, {"features": ["a", "b"]}),
+        rule(f"weight {alone}", {"weight": "arr_delay"}, {"weight": "w"}),
+        rule(f"weight {alone}", {"weight": "w", "features": ["w"]}, {"weight": "w", "features": ["a"]}),
+        rule(
+            f"groupColumn {alone}", {"groupColumn": "w", "weight": "w"}, {"groupColumn": "q", "weight": "w"}
+        ),
+        rule(
+            f"baseMargin {alone}",
+            {"baseMargin": "q", "groupColumn": "q"},
+            {"baseMargin": "m", "groupColumn": "q", "features": ["a"]},
+        ),
+    )
+
+
+_LIGHTGBM = {"xgboost": ABSENT, "lightgbm": {"label": "arr_delay"}}
+
+
+def _reserved_of_lightgbm(name: str, value: Any) -> Case:
+    return _job(
+        "spec.lightgbm.params",
+        f"{name} is not taken in params",
+        {**_LIGHTGBM, f"lightgbm.params.{name}": value},
+        {**_LIGHTGBM, "lightgbm.params.num_leaves": 7},
     )
 
 
@@ -359,7 +397,7 @@ JOB_RULES = (
     *_program_rules("script"),
     _job(
         "spec",
-        "earlyStoppingRounds needs held-out rows",
+        "xgboost.earlyStoppingRounds needs held-out rows",
         {"xgboost.earlyStoppingRounds": 5},
         {"xgboost.earlyStoppingRounds": 5, "data.eval": {"parquet": {"url": "/data/eval"}}},
     ),
@@ -475,41 +513,26 @@ JOB_RULES = (
     _job(
         "spec.output.url", _LOGIN, {"output.url": "s3://key:secret@models/a"}, {"output.url": "s3://models/a"}
     ),
+    *_trees("xgboost"),
+    *_trees("lightgbm"),
+    *(_reserved_of_lightgbm(name, 5) for name in LIGHTGBM_RESERVED),
     _job(
-        "spec.xgboost",
-        "either features or excluded",
-        {"xgboost.features": ["a"], "xgboost.excluded": ["b"]},
-        {"xgboost.excluded": ["b"]},
+        "spec.lightgbm.params",
+        "params takes numbers",
+        {**_LIGHTGBM, "lightgbm.params.a": {"b": 1}},
+        {**_LIGHTGBM, "lightgbm.params.a": [1, "b"]},
     ),
     _job(
-        "spec.xgboost",
-        "label must not be one of features",
-        {"xgboost.features": ["a", "arr_delay"]},
-        {"xgboost.features": ["a", "dep_delay"]},
+        "spec",
+        "lightgbm.earlyStoppingRounds needs held-out rows",
+        {**_LIGHTGBM, "lightgbm.earlyStoppingRounds": 5},
+        {**_LIGHTGBM, "lightgbm.earlyStoppingRounds": 5, "data.eval": {"parquet": {"url": "/data/eval"}}},
     ),
     _job(
-        "spec.xgboost",
-        "weight must be a column of its own",
-        {"xgboost.weight": "arr_delay"},
-        {"xgboost.weight": "w"},
-    ),
-    _job(
-        "spec.xgboost",
-        "weight must be a column of its own",
-        {"xgboost.weight": "w", "xgboost.features": ["w"]},
-        {"xgboost.weight": "w", "xgboost.features": ["a"]},
-    ),
-    _job(
-        "spec.xgboost",
-        "groupColumn must be a column of its own",
-        {"xgboost.groupColumn": "w", "xgboost.weight": "w"},
-        {"xgboost.groupColumn": "q", "xgboost.weight": "w"},
-    ),
-    _job(
-        "spec.xgboost",
-        "baseMargin must be a column of its own",
-        {"xgboost.baseMargin": "q", "xgboost.groupColumn": "q"},
-        {"xgboost.baseMargin": "m", "xgboost.groupColumn": "q", "xgboost.features": ["a"]},
+        "spec",
+        "treeLearner feature needs all rows on every node",
+        {**_LIGHTGBM, "nodes": 2, "lightgbm.treeLearner": "feature"},
+        {**_LIGHTGBM, "nodes": 2, "lightgbm.treeLearner": "voting"},
     ),
     _reserved_param("objective", "reg:squarederror"),
     _reserved_param("eval_metric", "rmse"),

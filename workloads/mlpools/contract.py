@@ -172,7 +172,7 @@ class Task(Document):
         workers_per_node: workers started by each supervisor; ``world = nodes * workers_per_node``.
         gpus_per_node: GPUs of each pod, 0 = none.
         coordinator: resolvable name of rank 0's pod.
-        framework: ``xgboost`` (later ``lightgbm``, ``pytorch``, ``script``).
+        framework: one of ``runtime.frameworks``.
         spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in).
         data: name -> source, as in the job's spec.
         output: ``{url, mode}`` as in the job's spec; ``curve: false`` of a caller who wants no picture.

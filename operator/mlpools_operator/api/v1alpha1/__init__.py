@@ -20,6 +20,7 @@ from mlpools_operator.api.v1alpha1.computepool import (
     Toleration,
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
+from mlpools_operator.api.v1alpha1.lightgbm import LightGBMSpec
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
@@ -77,6 +78,7 @@ __all__ = [
     "Kind",
     "LabelRequirement",
     "LackedCapacity",
+    "LightGBMSpec",
     "Model",
     "NamespaceLimit",
     "NamespaceSelector",

@@ -18,6 +18,7 @@ from mlpools_operator.api.v1alpha1.common import (
     is_in_a_store,
 )
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
+from mlpools_operator.api.v1alpha1.lightgbm import LightGBMSpec
 from mlpools_operator.api.v1alpha1.meta import (
     LIST_SET,
     Column,
@@ -38,9 +39,9 @@ from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
 #: Fields of the spec of which exactly one says what runs.
-FRAMEWORKS = ("xgboost", "pytorch", "script")
+FRAMEWORKS = ("xgboost", "lightgbm", "pytorch", "script")
 #: Those that cannot do without rows to learn from.
-_TREES = ("xgboost",)
+_TREES = ("xgboost", "lightgbm")
 #: Seconds between checkpoints when the user names no interval.
 CHECKPOINT_SECONDS = 300
 
@@ -137,6 +138,22 @@ def _stays(field: str, name: str) -> Rule:
     )
 
 
+def _needs_held_out_rows(name: str) -> Rule:
+    """Return the rule that a model which stops early has rows to stop by."""
+
+    def holds(spec: TrainingJobSpec) -> bool:
+        patience = getattr(getattr(spec, name), "early_stopping_rounds", None)
+        return patience is None or "eval" in spec.data
+
+    return Rule(
+        f"!has(self.{name}) || !has(self.{name}.earlyStoppingRounds) || "
+        "has(self.data) && 'eval' in self.data",
+        f"{name}.earlyStoppingRounds needs held-out rows: add an entry named eval to data.",
+        holds,
+        f".{name}.earlyStoppingRounds",
+    )
+
+
 class TrainingJobSpec(Model):
     """What to train, on what, with which data."""
 
@@ -152,6 +169,8 @@ class TrainingJobSpec(Model):
     each GPU of a node; else one."""
     xgboost: XGBoostSpec | None = None
     """Train a boosted-trees model with XGBoost over all nodes."""
+    lightgbm: LightGBMSpec | None = None
+    """Train a boosted-trees model with LightGBM over all nodes."""
     pytorch: PyTorchSpec | None = None
     """Run a PyTorch program over all nodes."""
     script: ScriptSpec | None = None
@@ -222,12 +241,14 @@ class TrainingJobSpec(Model):
             lambda spec: "train" in spec.data or all(getattr(spec, name) is None for name in _TREES),
             ".data",
         ),
+        *(_needs_held_out_rows(name) for name in _TREES),
         Rule(
-            "!has(self.xgboost) || !has(self.xgboost.earlyStoppingRounds) || has(self.data) && "
-            "'eval' in self.data",
-            "earlyStoppingRounds needs held-out rows: add an entry named eval to data.",
-            lambda spec: not spec.xgboost or not spec.xgboost.early_stopping_rounds or "eval" in spec.data,
-            ".xgboost.earlyStoppingRounds",
+            "!has(self.lightgbm) || !has(self.lightgbm.treeLearner) || "
+            "self.lightgbm.treeLearner != 'feature' || self.nodes == 1",
+            "treeLearner feature needs all rows on every node, while each node reads its own part: use data, "
+            "or voting where features are very many.",
+            lambda spec: not spec.lightgbm or spec.lightgbm.tree_learner != "feature" or spec.nodes == 1,
+            ".lightgbm.treeLearner",
         ),
         Rule(
             "!has(self.volumeMounts) || "

@@ -7,7 +7,8 @@ import json
 from mlpools_operator.api.v1alpha1 import InvalidSpec, TrainingJobSpec, parse
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.pods import mounted
-from mlpools_operator.domain.training import hyperparameters
+from mlpools_operator.domain.training.hyperparameters import RefusedParameterError, check_xgboost
+from mlpools_operator.domain.training.lightgbm_parameters import check_lightgbm
 
 #: Linux takes 128 KiB in one environment variable; the contract's other fields and escapes need a part.
 _SPEC_BYTES = 96 * 1024
@@ -41,17 +42,19 @@ def check(job: Resource, *, started: bool) -> TrainingJobSpec:
         raise RefusedError("InvalidSpec", str(error)) from None
     if started:
         return spec
-    if spec.xgboost is not None:
-        try:
-            hyperparameters.check_xgboost(spec.xgboost, spec.nodes)
-        except hyperparameters.RefusedParameterError as error:
-            raise RefusedError("BadHyperParameter", str(error)) from None
+    try:
+        if spec.xgboost is not None:
+            check_xgboost(spec.xgboost, spec.nodes)
+        if spec.lightgbm is not None:
+            check_lightgbm(spec.lightgbm, spec.nodes)
+    except RefusedParameterError as error:
+        raise RefusedError("BadHyperParameter", str(error)) from None
     size = len(spec.model_dump_json(exclude={"env", "env_from", "volumes", "volume_mounts"}).encode())
     size += len(json.dumps(mounted.required(spec)))
     if size > _SPEC_BYTES:
         raise RefusedError(
             "InvalidSpec",
             f"The spec takes {size} bytes, and a pod can be handed {_SPEC_BYTES}: name fewer columns, "
-            "for example with xgboost.excluded instead of xgboost.features.",
+            "for example with excluded instead of features.",
         )
     return spec
