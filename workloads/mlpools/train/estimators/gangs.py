@@ -13,6 +13,7 @@ from typing import Any
 from mlpools.contract import Task
 from mlpools.data import DataConnector
 from mlpools.errors import InvalidSpec
+from mlpools.supervisor import cgroup
 from mlpools.supervisor.settings import THREAD_NAMES
 from mlpools.train.estimators.handing import plan_of
 from mlpools.train.estimators.narrator import Narrator
@@ -143,13 +144,18 @@ def _here(
     home: Path,
 ) -> dict[str, bytes]:
     workers = workers_here(scaling.num_workers, _gpus_here() if work.use_gpu else None)
+    threads = scaling.num_cpu_per_worker
+    if threads == -1:
+        threads = cgroup.limits().threads(
+            workers
+        )  # whatever this process itself was given, as a worker of a job
     plans = {name: plan_of(item, home / name, workers, columns).to_json() for name, item in data.items()}
     work.lay_down(home, plans)
     with narrator.failing():
         run_locally(
             work.task(home, workers_per_node=workers),
             folder=home,
-            environ=work.environment(home, scaling.num_cpu_per_worker),
+            environ=work.environment(home, threads),
             watcher=narrator,
         )
     return work.files(home)
