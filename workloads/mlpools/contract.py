@@ -84,6 +84,13 @@ CODE_MOUNT = "/etc/mlpools/code"
 #: Another folder with it, where there are no mounts.
 CODE_MOUNT_ENV = "MLPOOLS_CODE_MOUNT"
 
+#: Where a pod with an image of the job's own finds mlpools: as one file, and the script that starts it.
+INJECTED_FOLDER = "/mlpools"
+INJECTED_ZIP = "mlpools.pyz"
+INJECTED_START = "start"
+#: Path of that file, if the supervisor runs from it.
+INJECTED_ENV = "MLPOOLS_INJECTED"
+
 #: Where a pod keeps data that it reads more than once, and how many bytes of it its pool allows.
 CACHE_ENV = "MLPOOLS_CACHE"
 CACHE_BYTES_ENV = "MLPOOLS_CACHE_BYTES"

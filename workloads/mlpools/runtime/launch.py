@@ -106,7 +106,8 @@ def _result(job: Job, outcome: Outcome, written: list[str]) -> dict[str, Any]:
 
 def _libraries() -> dict[str, str]:
     """Return the versions of all that was imported, whoever imported it."""
-    others = (name for name in sys.modules if "." not in name and name not in sys.stdlib_module_names)
+    own = getattr(sys, "stdlib_module_names", sys.builtin_module_names)  # the former from Python 3.10
+    others = (name for name in sys.modules if "." not in name and name not in own)
     # Not by getattr, which may run code and warn.
     versions = {name: getattr(sys.modules[name], "__dict__", {}).get("__version__") for name in others}
     return {name: version for name, version in versions.items() if isinstance(version, str)}

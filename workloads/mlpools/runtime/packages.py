@@ -51,6 +51,8 @@ _REQUIREMENTS = "requirements.txt"
 _RETRY_SECONDS = 0.5
 #: Ranks that ask rank 0 at that pace; of more each asks less often.
 _RANKS_PER_RETRY = 64
+#: Python's own modules, as far as Python tells: before 3.10 it names those only that are built in.
+_STDLIB = frozenset(getattr(sys, "stdlib_module_names", sys.builtin_module_names))
 #: What a wheel may bring beside modules.
 _NO_MODULES = frozenset({"bin", "share", "include", "etc", "__pycache__"})
 
@@ -189,7 +191,7 @@ def _hidden(library: Path) -> str:
         if entry.is_dir() and not (entry / "__init__.py").exists():
             continue  # a part of a namespace, beside which the image may have others
         there = importlib.machinery.PathFinder.find_spec(name, paths)
-        if name in sys.stdlib_module_names or (there is not None and there.origin is not None):
+        if name in _STDLIB or (there is not None and there.origin is not None):
             return name
     return ""
 

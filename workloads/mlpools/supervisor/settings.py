@@ -87,10 +87,10 @@ class Settings:
         task = self.task
         environ = {name: str(threads) for name in THREAD_NAMES}
         environ.update(os.environ)
-        if task.packages:
-            library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}"
-            others = environ.get("PYTHONPATH")
-            environ["PYTHONPATH"] = f"{library}:{others}" if others else library
+        library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}" if task.packages else ""
+        paths = (library, environ.get("PYTHONPATH"), environ.get(contract.INJECTED_ENV))
+        if any(paths):
+            environ["PYTHONPATH"] = ":".join(path for path in paths if path)
         environ.update(
             {
                 "RANK": str(self.rank * task.workers_per_node + local_rank),

@@ -105,7 +105,8 @@ class JobRuntime(Model):
     """What the job runs in: its image, and packages beside those of the image."""
 
     image: Image | None = None
-    """Its image, with mlpools inside. Absent: the pool's."""
+    """Its image. It need not know mlpools, which is put beside it; it takes Python 3.9 or newer, and what the
+    job imports. Absent: the pool's."""
     packages: Annotated[tuple[_PinnedPackage, ...], Field(max_length=128), LIST_SET] = ()
     """Python packages that every pod installs before the job starts, such as polars==1.2, from the pool's
     index and by the pool's policy (spec.packages there). What the image has stays as it is."""

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from mlpools.contract import CACHE_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT, PACKAGES_MOUNT
+from mlpools.contract import CACHE_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT, INJECTED_FOLDER, PACKAGES_MOUNT
 from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName
 from mlpools_operator.api.v1alpha1.env import EnvObject
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
@@ -18,7 +18,7 @@ from mlpools_operator.api.v1alpha1.quantity import BytesQuantity
 
 #: Folders that the operator mounts by itself.
 OWN_MOUNTS = ("/tmp", "/scratch", "/dev/shm", CACHE_MOUNT)  # noqa: S108 - names of mounts, nothing is written here
-_TAKEN = [*OWN_MOUNTS, PACKAGES_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT]
+_TAKEN = [*OWN_MOUNTS, INJECTED_FOLDER, PACKAGES_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT]
 #: Volumes that the operator adds by itself are called so.
 OWN_VOLUME_PREFIX = "mlpools-"
 

@@ -23,7 +23,7 @@ from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
-from mlpools_operator.domain.pods import code, connections, mounted, packages, restricted
+from mlpools_operator.domain.pods import code, connections, injection, mounted, packages, restricted
 from mlpools_operator.domain.pods.network_profiles import Wiring
 
 COMMAND = ("python", "-m", "mlpools.supervisor")
@@ -46,11 +46,12 @@ def container(
     """Return the container of one rank; all ranks have the same."""
     resources = {**wiring.resources, **quantities.resources(instance)}
     image = spec.runtime.image or pool.runtime.image or defaults.image(spec.framework, instance.gpus)
+    injected = injection.is_needed(spec, pool, defaults)
     built: Object = {
         "name": MAIN,
         "image": image,
         "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
-        "command": list(COMMAND),
+        "command": [_literal(word) for word in injection.command(task)] if injected else list(COMMAND),
         "env": _env(spec, pool, wiring, task),
         "ports": _ports(wiring),
         "resources": {"requests": resources, "limits": resources},
@@ -60,6 +61,7 @@ def container(
         "securityContext": _security(wiring),
         "volumeMounts": [
             *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
+            *(injection.mounts() if injected else ()),
             *code.mounts(spec.code),
             *packages.mounts(spec, pool),
             *connections.mounts(spec),
@@ -71,7 +73,7 @@ def container(
     return built
 
 
-def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> list[Object]:
+def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring, defaults: Defaults) -> list[Object]:
     """Return the volumes of a pod: ours, which the container's mounts need, and the job's."""
     shared = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
     sources: Mapping[str, Object] = {
@@ -79,7 +81,8 @@ def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring) -> lis
         CACHE_MOUNT: _cache(pool),
     }
     own = [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
-    given = (code.volumes(spec.code), packages.volumes(spec, pool), connections.volumes(spec))
+    injected = injection.volumes() if injection.is_needed(spec, pool, defaults) else []
+    given = (injected, code.volumes(spec.code), packages.volumes(spec, pool), connections.volumes(spec))
     return [*own, *itertools.chain(*given), *mounted.volumes(spec)]
 
 
@@ -126,5 +129,5 @@ def _security(wiring: Wiring) -> Object:
 
 
 def _literal(value: str) -> str:
-    """Return a variable's value that Kubernetes hands over as it is: it expands ``$(NAME)`` elsewhere."""
+    """Return a value, or a word of a command, that Kubernetes hands over as it is: it expands ``$(NAME)``."""
     return value.replace("$", "$$")

@@ -22,6 +22,7 @@ from mlpools_operator.domain.pods import (
     connections,
     container,
     fabric,
+    injection,
     mounted,
     network,
     network_profiles,
@@ -113,6 +114,7 @@ def _template(
     """Return the pod template of all ranks, the pool's overlay merged over what we build."""
     work = task(job, spec, pool, family.instance.gpus, attempt, defaults)
     wiring = network_profiles.wiring(pool.network, family.instance.memory)
+    main = container.container(spec, pool, family.instance, wiring, work, defaults)
     own = {name: labels[name] for name in (naming.JOB_UID, naming.ATTEMPT)}
     pod: Object = {
         "restartPolicy": "Never",
@@ -125,12 +127,12 @@ def _template(
             "fsGroup": restricted.USER,
             "fsGroupChangePolicy": "OnRootMismatch",
         },
-        "containers": [
-            container.container(spec, pool, family.instance, wiring, work, defaults),
-        ],
-        "volumes": container.volumes(spec, pool, wiring),
+        "containers": [main],
+        "volumes": container.volumes(spec, pool, wiring, defaults),
         **overlay.merge(scheduling.fields(pool, family), placement.fields(pool.placement, own)),
     }
+    if injection.is_needed(spec, pool, defaults):
+        pod["initContainers"] = injection.init_containers(pool, work, defaults, main["resources"])
     if wiring.host_network:
         pod |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     if pool.priority_class_name:
