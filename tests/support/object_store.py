@@ -43,6 +43,7 @@ class Request:
     path: str
     range: str
     if_match: str
+    key_id: str
 
 
 class ObjectStore:
@@ -117,8 +118,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         parts = urlsplit(self.path)
+        signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
         asked = Request(
-            self.command, unquote(parts.path), self.headers.get("Range", ""), self.headers.get("If-Match", "")
+            self.command,
+            unquote(parts.path),
+            self.headers.get("Range", ""),
+            self.headers.get("If-Match", ""),
+            signed[1] if signed else "",
         )
         self.store.asked.append(asked)
         self.fault = self.store._fault(self.command) or Fault()
