@@ -369,6 +369,9 @@ def test_the_example_learns_digits_on_two_nodes(tmp_path: Path) -> None:
     assert weights["3.weight"].shape == (10, 128)
 
 
+#: The import of PyTorch, which is no progress, takes some seconds on a busy machine.
+HANG_SECONDS = 20
+
 HANGS = """
 import os, signal
 import torch
@@ -389,8 +392,25 @@ for step in range(1, 4):
 
 
 def test_of_a_hang_the_rank_is_named_for_which_the_others_waited(tmp_path: Path) -> None:
-    finals, _ = run(tmp_path, HANGS, hang_timeout_seconds=5)
+    finals, _ = run(tmp_path, HANGS, hang_timeout_seconds=HANG_SECONDS)
     assert [final.code for final in finals] == [Exit.PEER_LOST, Exit.HUNG]
     assert finals[1].message.startswith("Rank 1 made no progress for ")
     assert finals[1].message.endswith("). It stood at train.py line 8 (load).")
     assert "Rank 1 made no progress" in finals[0].message
+
+
+BUSY = """
+import time
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+end = time.monotonic() + 26
+while time.monotonic() < end:
+    sum(range(1000))
+dist.barrier()
+"""
+
+
+def test_a_program_that_reports_nothing_is_not_hung_while_it_is_at_work(tmp_path: Path) -> None:
+    finals, said = run(tmp_path, BUSY, hang_timeout_seconds=HANG_SECONDS)
+    assert [final.code for final in finals] == [Exit.DONE] * 2, said

@@ -25,9 +25,13 @@ class MetricsReporter:
     Args:
         job: whose steps they are.
         file: where rank 0's lines are kept until the result is committed.
+
+    Attributes:
+        reported: this attempt has reported a step, so that from now on steps show whether it hangs.
     """
 
     def __init__(self, job: Job, file: Path) -> None:
+        self.reported = False
         self._job = job
         self._file = file
         self._step = 0
@@ -56,7 +60,7 @@ class MetricsReporter:
         if number < self._step:
             raise InvalidSpec(f"log_metrics was told step {number} after step {self._step}.")
         values = {str(name): _number(name, value) for name, value in metrics.items()}
-        self._step = number
+        self._step, self.reported = number, True
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         self._job.reporter.step(
             step=number,

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from mlpools.contract import Phase
@@ -16,6 +18,7 @@ from mlpools.data.plan import Plan, resolve
 from mlpools.data.progress import reported_to
 from mlpools.data.sources import from_spec
 from mlpools.errors import InvalidSpec, Preempted
+from mlpools.train.activity import Activity
 from mlpools.train.job import Job, Outcome
 from mlpools.train.pytorch import context, program, rendezvous, variables
 from mlpools.train.pytorch.context import AGREED_ENV, Agreed, Context
@@ -52,6 +55,7 @@ def run(job: Job) -> Outcome | None:
     job.stop.when_told(lambda: _leave_unless(here, job))
     job.stop.check()
     job.reporter.phase(Phase.WORKING)
+    threading.Thread(target=_vouch_until_report, args=(job, here), daemon=True).start()
     with reported_to(lambda: job.reporter.alive("Reading data.")):
         program.run(section, job, scratch)
     job.reporter.flush()
@@ -128,6 +132,15 @@ def _waiting(job: Job) -> None:
     """Say that this rank waits for one that is watched itself, and stop if that was asked for."""
     job.stop.check()
     job.reporter.alive(_WAITS)
+
+
+def _vouch_until_report(job: Job, here: Context) -> None:
+    """Keep a program from counting as hung that reports nothing, as long as it is at work."""
+    activity = Activity(job, os.getpid())
+    while not here.get_metrics_reporter().reported:
+        if activity.look():
+            job.reporter.alive("")
+        time.sleep(activity.pause)
 
 
 def _leave_unless(here: Context, job: Job) -> None:
