@@ -139,6 +139,8 @@ class Exit(enum.IntEnum):
     CODE_UNAVAILABLE = 28
     #: Part of a job did not come up in time, such as a node of its Ray cluster.
     START_TIMEOUT = 29
+    #: Rows that by their number alone do not fit; one that was killed for memory has no code of its own.
+    OUT_OF_MEMORY = 30
 
 
 #: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
@@ -163,6 +165,7 @@ REASONS: Mapping[int, str] = {
     Exit.CODE_NOT_READABLE: "CodeNotReadable",
     Exit.CODE_UNAVAILABLE: "CodeUnavailable",
     Exit.START_TIMEOUT: "StartTimeout",
+    Exit.OUT_OF_MEMORY: "OutOfMemory",
 }
 
 

@@ -60,6 +60,12 @@ class BadHyperParameter(JobError, ValueError):
     code = Exit.BAD_HYPER_PARAMETER
 
 
+class OutOfMemory(JobError):
+    """More rows than fit, which shows before they are read."""
+
+    code = Exit.OUT_OF_MEMORY
+
+
 class PackageNotAllowed(JobError):
     """A package was asked for, or comes with one, that the pool does not take."""
 

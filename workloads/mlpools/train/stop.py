@@ -55,8 +55,12 @@ class Stop:
         if self.requested:
             raise Preempted("Stopped before the first round, as asked.")
 
-    def when_late(self, action: Callable[[], None]) -> None:
-        """Run an action, in another thread, if most of the grace period has passed without an agreement."""
+    def when_late(self, action: Callable[[], None] | None) -> None:
+        """Run an action, in another thread, if most of the grace period has passed without an agreement.
+
+        Args:
+            action: None for none any more.
+        """
         self._late = action
 
     def when_told(self, action: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -43,6 +43,9 @@ class XGBoostSpec(TreesSpec):
     """What is minimised, in XGBoost's words, such as reg:squarederror or binary:logistic."""
     params: _Params = Field(default_factory=dict)
     """Further parameters of XGBoost as they are, such as max_depth and eta."""
+    external_memory: Literal["auto", "never", "always"] = "auto"
+    """Whether rows lie in files on the node's disk instead of in its memory once they are binned. auto: if a
+    node's rows do not fit into its memory, by their number; rounds take longer then."""
     eval_metrics: Metrics | None = None
     """Metrics in XGBoost's words, such as rmse, logloss or auc, over the rows of all nodes; the last one
     decides about early stopping. Absent: the objective's own."""

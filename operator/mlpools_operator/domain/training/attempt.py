@@ -67,7 +67,7 @@ def _was_removed(step: Step, job: JobChild | None, own: Sequence[PodChild]) -> b
 
 def _with_memory(step: Step, cause: Cause, observed: Observed) -> Cause:
     """Add to an out-of-memory kill what was in use before: who is killed cannot say it."""
-    if cause.reason != "OutOfMemory":
+    if cause.gravity is not Gravity.MEMORY:
         return cause
     return replace(cause, message=cause.message + reports.memory_seen(observed.report, step.attempt))
 

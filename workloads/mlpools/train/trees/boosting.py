@@ -117,6 +117,7 @@ class Boosting:
             self._report(total_rows, began, first)
             if self._saver is not None:
                 self._saver.after_round(self.progress.finished)
+        self._job.stop.when_late(None)  # and forget the model, whose rows may lie in files that go now
         self._callbacks.after_training()
         self._job.reporter.flush()
 

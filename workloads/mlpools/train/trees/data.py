@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from mlpools.train.trees.section import Section
 
 #: Share of the container's memory for decoded rows, while a framework makes its own smaller form of them.
 _DECODED_SHARE = 0.25
+#: How much larger than the others a rank may be, see ``sharding``; of groups only the average is known.
+_UNEVEN = 1.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +137,11 @@ def _shards(job: Job, agreed: Agreed) -> dict[str, ShardRows]:
     return {
         name: ShardRows(shard, read, group=group, keep=keep, alive=alive) for name, shard in shards.items()
     }
+
+
+def most_rows(rows: int, world_size: int) -> int:
+    """Return the rows of the largest rank, as far as one can say before they are dealt."""
+    return math.ceil(rows / world_size * _UNEVEN)
 
 
 def reading(job: Job) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import json
+import tempfile
+from pathlib import Path
 
 import xgboost as xgb
 
+from mlpools import budgets
 from mlpools.contract import Phase
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job, Outcome
+from mlpools.train.reporter import log
 from mlpools.train.trees.boosting import Boosting
-from mlpools.train.trees.data import Agreed, Data, agree, prepare
+from mlpools.train.trees.data import Agreed, Data, agree, most_rows, prepare
 from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
-from mlpools.train.xgboost import device
+from mlpools.train.xgboost import device, memory
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
 from mlpools.train.xgboost.evaluation import Held, check_metric
 from mlpools.train.xgboost.matrix import Batches, build
@@ -52,18 +58,61 @@ def _device(job: Job) -> str:
     )
 
 
-def _prepare(job: Job, parameters: Parameters) -> Agreed:
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """What rank 0 decides before any rows are read.
+
+    Attributes:
+        agreed: what all ranks read and how they see it.
+        external: whether binned rows lie in files.
+    """
+
+    agreed: Agreed
+    external: bool
+
+
+def _prepare(job: Job, parameters: Parameters) -> _Prepared:
     agreed = prepare(job, parameters.section)
     check_metric(job.hooks, {name: plan.num_rows for name, plan in agreed.plans.items()})
     rehearse(parameters, agreed.columns)
     job.reporter.lap("rehearsal")
-    return agreed
+    return _Prepared(agreed, _is_external(job, parameters, agreed))
 
 
-def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed | None) -> Outcome | None:
+def _is_external(job: Job, parameters: Parameters, agreed: Agreed) -> bool:
+    if parameters.booster["device"] != "cpu":
+        return False  # the rows lie in the GPU's memory, of which nothing is known here
+    task = job.task
+    size = memory.Size(
+        rows=sum(most_rows(plan.num_rows, job.gang.world_size) for plan in agreed.plans.values()),
+        features=len(agreed.columns.features),
+        outputs=max(1, int(parameters.booster.get("num_class", 1))),
+    )
+    return memory.is_external(
+        task.spec.get("externalMemory") or "auto",
+        size,
+        memory=budgets.memory(task.workers_per_node),
+        disk=budgets.disk(Path(tempfile.gettempdir())) // task.workers_per_node,
+        nodes=task.nodes,
+    )
+
+
+def _train(job: Job, parameters: Parameters, collective: Collective, own: _Prepared | None) -> Outcome | None:
     job.reporter.phase(Phase.WORKING)
-    data = agree(job, collective, own)
-    sets, unknown = _sets(job, parameters, data)
+    data = agree(job, collective, own.agreed if own else None)
+    if not collective.share(own.external if own else None):
+        return _train_on(job, parameters, collective, data, pages=None)
+    with tempfile.TemporaryDirectory(prefix="mlpools-xgboost-") as pages:
+        log("The rows do not fit into memory: they are binned into files below the temporary folder.")
+        made = _train_on(job, parameters, collective, data, pages=Path(pages))
+        gc.collect()  # XGBoost removes a file together with its matrix, and complains if it is gone
+        return made
+
+
+def _train_on(
+    job: Job, parameters: Parameters, collective: Collective, data: Data, pages: Path | None
+) -> Outcome | None:
+    sets, unknown = _sets(job, parameters, data, pages)
     job.stop.check()
     made_with = identity({**parameters.identity, **job.hooks.identity}, data.agreed)
     saved = checkpoints(job, made_with) if job.gang.leads else None
@@ -75,7 +124,12 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     job.reporter.lap("boosting")
     job.reporter.phase(Phase.FINISHING)
     baseline = trees.baseline()
-    facts = {"rank": job.gang.rank, "data": data.facts(), "unknownCategories": unknown}
+    facts = {
+        "rank": job.gang.rank,
+        "data": data.facts(),
+        "unknownCategories": unknown,
+        "externalMemory": pages is not None,
+    }
     ranks = collective.gather(facts)
     if not job.gang.leads:
         return None
@@ -89,16 +143,18 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     return outcome(model, boosting, data.agreed, ranks)
 
 
-def _sets(job: Job, parameters: Parameters, data: Data) -> tuple[dict[str, Held], dict[str, int]]:
+def _sets(
+    job: Job, parameters: Parameters, data: Data, pages: Path | None
+) -> tuple[dict[str, Held], dict[str, int]]:
     """Return the binned rows of every set, and how many values each has of unknown categories."""
     sets: dict[str, Held] = {}
     unknown = {}
     for name, shard in data.rows.items():
-        batches = Batches(shard, data.columns, parameters, name)
+        batches = Batches(shard, data.columns, parameters, name, pages)
         matrix = build(batches, parameters, sets["train"].matrix if sets else None)
         sets[name] = Held(matrix, empty=shard.num_rows == 0)
         if batches.unknown:
             unknown[name] = batches.unknown
-        job.reporter.alive(f"The data {name!r} is in memory.")
+        job.reporter.alive(f"The data {name!r} is binned.")
     job.reporter.lap("data")
     return sets, unknown

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import xgboost as xgb
 
 from mlpools.data.columns import Batch, Columns
 from mlpools.data.shard import ShardRows
 from mlpools.errors import DataNotReadable
+from mlpools.train.xgboost.memory import PAGE_ROWS
 from mlpools.train.xgboost.parameters import Parameters
 
 
@@ -23,7 +26,9 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         unknown: values of category columns that the training data does not have; they count as missing.
     """
 
-    def __init__(self, rows: ShardRows, columns: Columns, parameters: Parameters, name: str) -> None:
+    def __init__(
+        self, rows: ShardRows, columns: Columns, parameters: Parameters, name: str, pages: Path | None = None
+    ) -> None:
         self._rows = rows
         self._parameters = parameters
         self._columns = columns
@@ -31,7 +36,7 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         self._kept: list[Batch] | None = None
         self._current: Iterator[Batch] = iter(())
         self.unknown = 0
-        super().__init__()
+        super().__init__(cache_prefix=None if pages is None else str(pages / name))
 
     def reset(self) -> None:
         """Start over."""
@@ -72,19 +77,33 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         self.unknown = 0
         if self._rows.num_rows == 0:
             yield self._columns.filler()
-        for table in self._rows.tables():
+        tables = self._rows.tables()
+        for table in tables if self.cache_prefix is None else merged(tables, PAGE_ROWS):
             batch = self._columns.convert(table, self._where)
             self._parameters.check_labels(batch.label, self._where)
             self.unknown += batch.unknown
             yield batch
 
 
-def build(batches: Batches, parameters: Parameters, reference: xgb.DMatrix | None) -> xgb.QuantileDMatrix:
-    """Build a matrix; sets other than the training data use its bins.
+def merged(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield tables of at least so many rows, but for the last one: XGBoost makes a page of each batch."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(it.num_rows for it in held) >= rows:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def build(batches: Batches, parameters: Parameters, reference: xgb.DMatrix | None) -> xgb.DMatrix:
+    """Build a matrix, in files if the batches have a place for them; others than the first use its bins.
 
     A collective call: every rank builds the same sets in the same order.
     """
-    return xgb.QuantileDMatrix(
+    kind = xgb.QuantileDMatrix if batches.cache_prefix is None else xgb.ExtMemQuantileDMatrix
+    return kind(
         batches,
         nthread=parameters.booster["nthread"],
         max_bin=parameters.booster.get("max_bin"),
