@@ -171,7 +171,7 @@ def ray_xgboost(folder: Path, rounds: int) -> Trained:
 
     objective, params = SETTINGS["xgboost"]
 
-    def loop() -> None:
+    def loop(config: dict[str, str]) -> None:
         import ray.train
         import xgboost as xgb
 
@@ -180,7 +180,7 @@ def ray_xgboost(folder: Path, rounds: int) -> Trained:
         given = {**params, "objective": objective, "tree_method": "hist", "nthread": 1}
         history: dict[str, Any] = {}
         xgb.train(given, matrix, rounds, evals=[(matrix, "train")], evals_result=history, verbose_eval=False)
-        ray.train.report({"loss": history["train"]["logloss"][-1]})
+        Path(config["loss"]).write_text(str(history["train"]["logloss"][-1]))
 
     return _on_ray(XGBoostTrainer, loop, folder)
 
@@ -191,7 +191,7 @@ def ray_lightgbm(folder: Path, rounds: int) -> Trained:
 
     objective, params = SETTINGS["lightgbm"]
 
-    def loop() -> None:
+    def loop(config: dict[str, str]) -> None:
         import lightgbm
         import ray.train
         from ray.train.lightgbm import get_network_params
@@ -203,12 +203,12 @@ def ray_lightgbm(folder: Path, rounds: int) -> Trained:
         history: dict[str, Any] = {}
         keep = lightgbm.record_evaluation(history)
         lightgbm.train(given, data, rounds, valid_sets=[data], valid_names=["train"], callbacks=[keep])
-        ray.train.report({"loss": history["train"]["binary_logloss"][-1]})
+        Path(config["loss"]).write_text(str(history["train"]["binary_logloss"][-1]))
 
     return _on_ray(LightGBMTrainer, loop, folder)
 
 
-def _on_ray(trainer: Any, loop: Callable[[], None], folder: Path) -> Trained:
+def _on_ray(trainer: Any, loop: Callable[[dict[str, str]], None], folder: Path) -> Trained:
     import ray
     import ray.data
     from ray.train import RunConfig, ScalingConfig
@@ -217,15 +217,17 @@ def _on_ray(trainer: Any, loop: Callable[[], None], folder: Path) -> Trained:
         # One CPU more than the workers have: Ray Data waits for ever where they hold all.
         ray.init("local", num_cpus=THREADS + 1, include_dashboard=False, log_to_driver=False)
         began = time.perf_counter()
-        result = trainer(
+        loss = Path(work, "loss")
+        trainer(
             train_loop_per_worker=loop,
+            train_loop_config={"loss": str(loss)},
             scaling_config=ScalingConfig(num_workers=THREADS, resources_per_worker={"CPU": 1}),
             run_config=RunConfig(storage_path=work),
             datasets={"train": ray.data.read_parquet(paths(folder))},
         ).fit()
         took = time.perf_counter() - began
         ray.shutdown()
-    return Trained(took, math.nan, result.metrics["loss"])
+        return Trained(took, math.nan, float(loss.read_text()))
 
 
 PLAIN = {"xgboost": plain_xgboost, "lightgbm": plain_lightgbm}

@@ -50,10 +50,23 @@ def _digits(volume: Path) -> None:
     shutil.copy(FOLDER / "pytorch" / "train.py", volume / "digits")
 
 
+def _answers(volume: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, queries in {"train": 60, "eval": 20}.items():
+        folder = volume / "answers" / name
+        folder.mkdir(parents=True)
+        query = np.repeat(np.arange(queries), rng.integers(2, 9, queries))
+        match = rng.random(len(query)).astype(np.float32)
+        grade = np.clip(match * 4 + rng.normal(size=len(query)), 0, 3).astype(np.int32)
+        table = pa.table({"query": query, "match": match, "grade": grade, "importance": 1.0 + query % 3})
+        pq.write_table(table, folder / "0.parquet", row_group_size=50)
+
+
 _FEW = {"xgboost.rounds": 8}
 #: By path below ``examples/``.
 EXAMPLES = {
     "quickstart/training.yaml": Example(_flights, _FEW),
+    "ranking/training.yaml": Example(_answers, _FEW),
     "schedule/nightly.yaml": Example(_flights, _FEW),
     "pytorch/job.yaml": Example(_digits, {"pytorch.hyperParams.epochs": "2"}, needs="torch"),
 }
