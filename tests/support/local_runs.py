@@ -18,11 +18,16 @@ def run_example(name: str, folder: Path) -> None:
     volume = folder / "volume"
     volume.mkdir()
     EXAMPLES[name].prepare(volume)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(os.environ, "PYTHONDONTWRITEBYTECODE", "")
-        done = CliRunner().invoke(main, ["run", str(small(name, folder)), "--mount", f"/data={volume}"])
-    assert done.exit_code == 0, done.output
+    run_manifest(small(name, folder), volume)
     [result] = volume.glob("models/*/result.json")
     written = json.loads(result.read_text())["output"]
     assert written
     assert all((result.parent / file).exists() for file in written)
+
+
+def run_manifest(path: Path, volume: Path) -> None:
+    """Run a file of manifests, which has to end well, with a folder for ``/data``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "PYTHONDONTWRITEBYTECODE", "")
+        done = CliRunner().invoke(main, ["run", str(path), "--mount", f"/data={volume}"])
+    assert done.exit_code == 0, done.output
