@@ -199,6 +199,7 @@ def ray_lightgbm(folder: Path, rounds: int) -> Trained:
         frame = ray.train.get_dataset_shard("train").materialize().to_pandas()
         own = {"num_threads": 1, "verbosity": -1, "pre_partition": True, "tree_learner": "data"}
         given = {**params, "objective": objective, **own, **get_network_params()}
+        frame = frame.astype("float32")  # LightGBM takes no frame over Arrow's arrays, as Ray makes them
         data = lightgbm.Dataset(frame[FEATURES], label=frame[LABEL], params=given)
         history: dict[str, Any] = {}
         keep = lightgbm.record_evaluation(history)

@@ -66,6 +66,7 @@ _FEW = {"xgboost.rounds": 8}
 #: By path below ``examples/``.
 EXAMPLES = {
     "quickstart/training.yaml": Example(_flights, _FEW),
+    "lightgbm/training.yaml": Example(_flights, {"lightgbm.rounds": 8}),
     "ranking/training.yaml": Example(_answers, _FEW),
     "schedule/nightly.yaml": Example(_flights, _FEW),
     "pytorch/job.yaml": Example(_digits, {"pytorch.hyperParams.epochs": "2"}, needs="torch"),
