@@ -235,6 +235,7 @@ class Packages(Document):
         ca_secret: name of the Secret with the authorities to trust; empty if there is none.
         allow: patterns of names that may be installed.
         block: patterns of names that may not, whatever ``allow`` says.
+        cached: whether the pool's cache is a volume, so that wheels in it serve other pods, too.
     """
 
     wanted: Sequence[str] = ()
@@ -245,6 +246,7 @@ class Packages(Document):
     ca_secret: str = ""
     allow: Sequence[str] = ("*",)
     block: Sequence[str] = ()
+    cached: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ is masked in all that pip says.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -19,11 +18,12 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlpools.contract import Packages
 from mlpools.errors import PackageIndexUnavailable, PackagesNotResolved, SecretMissing
 from mlpools.refusals import package_name, required_package
+from mlpools.runtime.pinned import Pinned
 
 #: Variables of the pod that pip may see: where the network begins, and no option of pip's.
 _PASSED_ON = (
@@ -31,10 +31,12 @@ _PASSED_ON = (
     *("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"),
 )
 _LIMIT_SECONDS = 1800.0
-_OPTIONS = (
-    *("--isolated", "--no-input", "--disable-pip-version-check", "--no-color", "--timeout=15", "--retries=3"),
-    *("install", "--only-binary=:all:", "--progress-bar=off", "--root-user-action=ignore"),
+_GENERAL = (
+    *("--isolated", "--no-input", "--disable-pip-version-check", "--no-color"),
+    *("--timeout=15", "--retries=3"),
 )
+_WHEELS = ("--only-binary=:all:", "--progress-bar=off")
+_OPTIONS = {"install": (*_WHEELS, "--root-user-action=ignore"), "download": _WHEELS}
 _SHOWN = 400
 
 #: In pip's verbose log. A page that is not there (404) is an answer; all else is an index out of reach.
@@ -45,21 +47,6 @@ _BROKEN = re.compile(
     r"Connection (?:reset|refused|aborted)|CERTIFICATE_VERIFY_FAILED"
 )
 _DENIED = re.compile(r"\b40[13]\b")
-
-
-@dataclasses.dataclass(frozen=True)
-class Pinned:
-    """One package to install.
-
-    Attributes:
-        sha256: of its file.
-        needed_by: a package that needs it; empty if the job names it itself.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    needed_by: str = ""
 
 
 class Index:
@@ -108,7 +95,9 @@ class Index:
         wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         held = (f"{name}=={version}\n" for name, version in sorted(image.items()))
         constraints.write_text("".join(held), encoding="utf-8")
-        self._pip(["--dry-run", "--report", str(report), "-r", str(wanted), "-c", str(constraints)])
+        self._pip(
+            "install", ["--dry-run", "--report", str(report), "-r", str(wanted), "-c", str(constraints)]
+        )
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
         parents = {
             name: str(item["metadata"]["name"])
@@ -120,21 +109,38 @@ class Index:
         for item in found:
             name, version = package_name(item["metadata"]["name"]), str(item["metadata"]["version"])
             checksum = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256", "")
+            file = unquote(urlsplit(item["download_info"]["url"]).path.rpartition("/")[2])
             needed_by = "" if item["requested"] else parents.get(name, "")
-            pinned.append(Pinned(name, version, str(checksum), needed_by))
+            pinned.append(Pinned(name, version, str(checksum), file, needed_by))
         return sorted(pinned, key=lambda package: package.name)
 
     def install(self, pinned: Sequence[Pinned], target: Path) -> None:
-        """Install exactly these files into a folder.
+        """Install exactly these files into a folder: those of the pool's cache, and the rest from the index.
 
         Raises:
             PackagesNotResolved: a file is not the one that was resolved, or does not fit on the disk.
             PackageIndexUnavailable: the index does not answer.
         """
+        if not self._packages.cached:
+            self._pip("install", ["--target", str(target), *self._locked(pinned)])
+            return
+        from mlpools.runtime.wheels import Wheels  # brings the data layer, which few installations need
+
+        folder, wheels = self._work / "wheels", Wheels()
+        folder.mkdir(exist_ok=True)
+        missing = wheels.take(pinned, folder)
+        if missing:
+            self._pip("download", ["--dest", str(folder), *self._locked(missing)])
+            wheels.keep(missing, folder)
+        local = ["--no-index", "--find-links", str(folder)]
+        self._pip("install", [*local, "--target", str(target), *self._locked(pinned)])
+
+    def _locked(self, pinned: Sequence[Pinned]) -> list[str]:
+        """Return pip's options for these files and no others."""
         lock = self._work / "lock.txt"
         lines = (f"{it.name}=={it.version} --hash=sha256:{it.sha256}\n" for it in pinned)
         lock.write_text("".join(lines), encoding="utf-8")
-        self._pip(["--no-deps", "--require-hashes", "--target", str(target), "-r", str(lock)])
+        return ["--no-deps", "--require-hashes", "-r", str(lock)]
 
     def _addresses(self) -> list[str]:
         options = ["--index-url", self._packages.index_url] if self._packages.index_url else []
@@ -178,8 +184,8 @@ class Index:
                 f"{self._namespace} has none: make it there."
             ) from None
 
-    def _pip(self, arguments: Sequence[str]) -> None:
-        """Run pip; what it says goes to the log of the job.
+    def _pip(self, action: str, arguments: Sequence[str]) -> None:
+        """Run a command of pip; what it says goes to the log of the job.
 
         Raises:
             PackagesNotResolved: it says that the job's wishes cannot be met.
@@ -187,7 +193,8 @@ class Index:
         """
         self._log.unlink(missing_ok=True)
         # -I: neither a module of the job's nor a variable changes what runs here.
-        command = [sys.executable, "-I", "-m", "pip", *_OPTIONS, "--log", str(self._log), *self._options]
+        command = [sys.executable, "-I", "-m", "pip", *_GENERAL, "--log", str(self._log)]
+        command += [action, *_OPTIONS[action], *self._options]
         process = subprocess.Popen(
             [*command, *arguments],
             env=self._environ,
@@ -200,9 +207,10 @@ class Index:
         timer.start()
         said = []
         assert process.stdout is not None
-        for line in process.stdout:
-            said.append(self._masked(line.rstrip()))
-            print(said[-1], flush=True)  # noqa: T201 - into the log, where a person looks for it
+        with process.stdout:
+            for line in process.stdout:
+                said.append(self._masked(line.rstrip()))
+                print(said[-1], flush=True)  # noqa: T201 - into the log, where a person looks for it
         code = process.wait()
         expired = timer.finished.is_set()
         timer.cancel()

@@ -40,7 +40,8 @@ from mlpools.document import ContractError, Document
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
 from mlpools.gang import Gang
 from mlpools.refusals import package_name, package_refusal, required_package
-from mlpools.runtime.index import Index, Pinned
+from mlpools.runtime.index import Index
+from mlpools.runtime.pinned import Pinned
 from mlpools.storage import local
 from mlpools.supervisor.status import ask
 from mlpools.train.reporter import Reporter, log

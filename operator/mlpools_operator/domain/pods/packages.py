@@ -24,6 +24,7 @@ def wanted(spec: TrainingJobSpec, pool: ComputePoolSpec) -> Packages | None:
         ca_secret=rules.ca_secret or "",
         allow=rules.allow,
         block=rules.block,
+        cached=pool.cache.volume is not None,
     )
 
 

@@ -92,3 +92,10 @@ def test_an_open_index_needs_no_files() -> None:
 )
 def test_what_a_new_attempt_can_cure(reason: str, rule: reasons.Retry) -> None:
     assert reasons.rule(reason) is rule
+
+
+@pytest.mark.parametrize("volume", [None, {"hostPath": {"path": "/var/cache/mlpools"}}])
+def test_wheels_are_kept_where_the_cache_outlives_a_pod(volume: dict[str, Any] | None) -> None:
+    cache = {"cache": {"size": "1Gi", "volume": volume}} if volume else {}
+    built = build({"runtime": {"packages": ["cat==1.0"]}}, pool=cache)
+    assert Packages.from_dict(task(built).packages).cached == bool(volume)
