@@ -200,6 +200,17 @@ def test_weights_groups_and_margins_are_columns() -> None:
     np.testing.assert_allclose(exact.predict(started)["prediction"], started["start"], atol=1e-4)
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for estimator in (
+        XGBEstimator(scaling_config=XGBScalingConfig(use_gpu=True)),
+        XGBEstimator(params={"device": "cuda"}),
+        LightGBMEstimator(params={"device_type": "gpu"}),
+    ):
+        with pytest.raises(InvalidSpec, match=r"1 worker.* with a GPU each .* this machine has 0"):
+            estimator.fit(HELD_OUT, label_col="arr_delay")
+
+
 def test_the_names_are_there_and_import_nothing_before_they_are_used() -> None:
     assert set(mlpools.train.__all__) <= set(dir(mlpools.train))
     assert all(getattr(mlpools.train, name) for name in mlpools.train.__all__)

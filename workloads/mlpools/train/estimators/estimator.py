@@ -130,6 +130,7 @@ class TreesEstimator(abc.ABC, Generic[Booster]):
                 checkpoint={"url": checkpoint_url, "everyRounds": checkpoint_rounds}
                 if checkpoint_url
                 else {},
+                use_gpu=self._uses_gpu(),
             ),
             {"train": source, **sets},
             roles.all,

@@ -45,7 +45,7 @@ class Work:
     names: tuple[str, ...]
     hooks: bytes
     checkpoint: Mapping[str, Any]
-    use_gpu: bool = False
+    use_gpu: bool
     uid: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
     def task(self, home: Path, *, nodes: int = 1, workers_per_node: int = 1, coordinator: str = "") -> Task:

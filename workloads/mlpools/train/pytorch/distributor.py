@@ -132,6 +132,7 @@ class PyTorchDistributor:
             names=tuple(given),
             hooks=pack("train_func", self._train_func),
             checkpoint={},
+            use_gpu=bool(self._workers().use_gpu),
             place=artifact_stage_location or "",
         )
         try:
