@@ -177,10 +177,18 @@ def test_lightgbm_s_workers_make_the_model_of_a_job_too(data: dict[str, Any], tm
     assert rmse(estimator.predict(HELD_OUT)["prediction"]) ** 2 == pytest.approx(curve[-1], rel=1e-5)
 
 
-def test_what_lightgbm_s_workers_cannot_do_is_refused() -> None:
-    for given in ({"callbacks": [print]}, {"objective": rmse}, {"params": {"objective": rmse}}):
-        with pytest.raises(InvalidSpec, match="LightGBM's workers call no functions of yours"):
-            LightGBMEstimator(**given)
+def test_lightgbm_s_workers_call_a_caller_s_functions() -> None:
+    def squared(predictions: np.ndarray, rows: lgb.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        return predictions - rows.get_label(), np.ones_like(predictions)
+
+    def worst(predictions: np.ndarray, rows: lgb.Dataset) -> tuple[str, float, bool]:
+        return "worst", float(np.abs(predictions - rows.get_label()).max()), False
+
+    estimator = LightGBMEstimator(3, objective=squared, custom_metric=worst)
+    estimator.fit(flights(400), label_col="arr_delay")
+    curve = estimator.get_eval_results()["train"]["worst"]
+    assert len(curve) == 3
+    assert curve == sorted(curve, reverse=True)
 
 
 def test_weights_groups_and_margins_are_columns() -> None:

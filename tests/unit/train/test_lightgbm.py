@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 
 import mlpools.train.trees.data as trainer
 from mlpools.contract import Exit, Final
-from mlpools.errors import BadHyperParameter, DataNotReadable, Preempted
+from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, Preempted, UserCodeError
 from mlpools.refusals import LIGHTGBM_METRICS, LIGHTGBM_OBJECTIVES, lightgbm_refusal
 from mlpools.train.lightgbm import model as text_of
 from mlpools.train.lightgbm.parameters import Parameters
+from mlpools.train.trees.hooks import Hooks
 from tests.support.flights import CARRIERS, flights
 from tests.support.one_rank import OneRank
 from tests.support.pods import read_json
@@ -245,3 +247,46 @@ def test_columns_that_lightgbm_cannot_name_are_a_matter_of_the_data(here: Here) 
 def test_threads_and_ports_are_no_part_of_what_a_checkpoint_must_fit() -> None:
     one, two = (Parameters.from_spec(spec(), threads=threads) for threads in (1, 2))
     assert one.identity == two.identity
+
+
+def test_functions_of_a_caller_are_called_as_lightgbm_does(here: Here) -> None:
+    seen: list[int] = []
+
+    def squared(predictions: np.ndarray, dataset: lgb.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        return predictions - dataset.get_label(), np.ones_like(predictions)
+
+    def minus_worst(predictions: np.ndarray, dataset: lgb.Dataset) -> tuple[str, float, bool]:
+        return "minus_worst", -float(np.abs(predictions - dataset.get_label()).max()), True
+
+    def enough(env: lgb.callback.CallbackEnv) -> None:
+        seen.append(env.iteration)
+        if env.iteration == 6:
+            raise lgb.callback.EarlyStopException(6, env.evaluation_result_list)
+
+    rates = lgb.reset_parameter(learning_rate=[0.3] * 3 + [0.1] * 17)
+    hooks = Hooks(objective=squared, metric=minus_worst, callbacks=(enough, rates))
+    wanted = spec(earlyStoppingRounds=19)
+    final = here.run(framework="lightgbm", spec=wanted, hooks=hooks)
+    assert (final.step, seen) == (7, list(range(7)))
+    curve = [line["eval-minus_worst"] for line in lines((here.output / "metrics.jsonl").read_text())]
+    assert here.result()["bestRound"] == 1 + int(np.argmax(curve))
+    assert (
+        re.findall(r"shrinkage=(\S+)", here.text())
+        == (["0.3"] * 3 + ["0.1"] * 4)[: here.result()["bestRound"]]
+    )
+
+
+def lines(text: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_failing_function_of_the_caller_is_named(here: Here) -> None:
+    def broken(predictions: np.ndarray, dataset: lgb.Dataset) -> Any:
+        raise ValueError("no such thing")
+
+    for what in ("objective", "metric"):
+        with pytest.raises(UserCodeError, match=f"The {what} .*broken raised ValueError: no such thing"):
+            here.run(framework="lightgbm", spec=spec(), hooks=Hooks(**{what: broken}), **overwritten(here))
+    stopping = Hooks(callbacks=(lgb.early_stopping(3),))
+    with pytest.raises(InvalidSpec, match="early_stopping forgets"):
+        here.run(framework="lightgbm", spec=spec(), hooks=stopping, **overwritten(here))

@@ -14,7 +14,7 @@ import xgboost as xgb
 from mlpools.errors import BadHyperParameter
 from mlpools.train.trees import metrics as areas
 from mlpools.train.trees.hooks import Hooks
-from mlpools.train.xgboost.evaluation import check_metric
+from mlpools.train.trees.metrics import check_metric
 from tests.support.many_ranks import train
 from tests.support.pods import read_history, read_json, task
 

@@ -15,7 +15,6 @@ from mlpools.errors import InvalidSpec
 from mlpools.train.estimators.estimator import TreesEstimator
 from mlpools.train.lightgbm.dataset import matrix
 from mlpools.train.scaling import LightGBMScalingConfig
-from mlpools.train.trees.hooks import Hooks
 
 
 class LightGBMEstimator(TreesEstimator[lgb.Booster]):
@@ -28,29 +27,27 @@ class LightGBMEstimator(TreesEstimator[lgb.Booster]):
     def __init__(
         self,
         n_estimators: int = 100,
-        objective: str = "regression",
+        objective: str | Callable[..., Any] = "regression",
         params: Mapping[str, Any] | None = None,
         scaling_config: LightGBMScalingConfig | None = None,
         callbacks: Sequence[Callable[..., None]] | None = None,
+        *,
+        custom_metric: Callable[..., Any] | None = None,
     ) -> None:
         """Prepare a training.
 
         Args:
             n_estimators: boosting rounds.
-            objective: a name of LightGBM's.
+            objective: a name of LightGBM's, or a function as a callable ``params["objective"]`` of
+                ``lightgbm.train``; see ``Hooks``.
             params: LightGBM's own parameters; ``n_estimators`` and ``objective`` in here win.
             scaling_config: how many workers, and with what.
-            callbacks: none are possible.
-
-        Raises:
-            InvalidSpec: functions of the caller's are given, which LightGBM's workers cannot call.
+            callbacks: called in the workers; see ``Hooks``.
+            custom_metric: a function as ``feval`` of ``lightgbm.train``; see ``Hooks``.
         """
-        super().__init__(n_estimators, objective, params, scaling_config, callbacks, None, maximize=False)
-        if self._hooks() != Hooks():
-            raise InvalidSpec(
-                "LightGBM's workers call no functions of yours: name an objective, and stop with "
-                "early_stopping_rounds, or use XGBEstimator."
-            )
+        super().__init__(
+            n_estimators, objective, params, scaling_config, callbacks, custom_metric, maximize=False
+        )
 
     def _load(self, model: bytes) -> lgb.Booster:
         return lgb.Booster(model_str=model.decode())

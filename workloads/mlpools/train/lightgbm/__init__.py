@@ -12,12 +12,14 @@ from mlpools.contract import Phase
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job, Outcome
 from mlpools.train.lightgbm import model, network
+from mlpools.train.lightgbm.callbacks import LightGBMCallbacks
 from mlpools.train.lightgbm.dataset import BinnedRows, build, matrices, reference
 from mlpools.train.lightgbm.parameters import Parameters
 from mlpools.train.lightgbm.rehearsal import rehearse, translate
 from mlpools.train.lightgbm.trees import LightGBMTrees
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, prepare
+from mlpools.train.trees.metrics import check_metric
 from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
 
 MODEL = "model.txt"
@@ -48,6 +50,7 @@ def run(job: Job) -> Outcome | None:
 
 def _prepare(job: Job, parameters: Parameters) -> Agreed:
     agreed = prepare(job, parameters.section)
+    check_metric(job.hooks, {name: plan.num_rows for name, plan in agreed.plans.items()})
     rehearse(parameters, agreed.columns)
     job.reporter.lap("rehearsal")
     return agreed
@@ -58,12 +61,13 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: Agreed
     data = agree(job, collective, own)
     sets = _binned(job, parameters, collective, data)
     job.stop.check()
-    made_with = identity(parameters.identity, data.agreed)
+    made_with = identity({**parameters.identity, **job.hooks.identity}, data.agreed)
     saved = checkpoints(job, made_with) if job.gang.leads else None
     places = network.connect(job.gang, collective, job.task.hang_timeout_seconds)
     raw_scores = functools.partial(_raw_scores, data)
-    trees = LightGBMTrees(collective, parameters, places, sets, data.columns, raw_scores)
-    boosting = Boosting(job, collective, parameters.section, trees, list(sets), saved)
+    trees = LightGBMTrees(collective, parameters, places, sets, data.columns, raw_scores, job.hooks)
+    callbacks = LightGBMCallbacks(job.hooks.callbacks, trees, parameters.section.rounds)
+    boosting = Boosting(job, collective, parameters.section, trees, list(sets), saved, callbacks)
     boosting.resume(saved.newest(of_others=job.task.output.get("mode") == "Resume") if saved else None)
     boosting.run(data.agreed.plans["train"].num_rows)
     job.reporter.lap("boosting")

@@ -11,9 +11,11 @@ from lightgbm.basic import _LIB, _safe_call
 
 from mlpools.data.columns import Columns
 from mlpools.train.collective import Collective
-from mlpools.train.lightgbm import metrics, model
+from mlpools.train.lightgbm import model
 from mlpools.train.lightgbm.dataset import BinnedRows
+from mlpools.train.lightgbm.evaluation import Evaluation
 from mlpools.train.lightgbm.parameters import Parameters
+from mlpools.train.trees.hooks import Hooks, calling
 from mlpools.train.trees.importance import Importance
 from mlpools.train.trees.progress import Values
 
@@ -36,10 +38,14 @@ class LightGBMTrees:
         sets: Mapping[str, BinnedRows],
         columns: Columns,
         raw_scores: RawScores,
+        hooks: Hooks,
     ) -> None:
-        self._collective = collective
         self._parameters = {**parameters.over(collective.world_size), **network}
+        if hooks.objective is not None:
+            self._parameters["objective"] = "none"
+        self._objective = hooks.objective
         self._sets = sets
+        self._evaluation = Evaluation(collective, sets, hooks)
         self._features = columns.features
         self._raw_scores = raw_scores
         self.baseline = self._constant()
@@ -47,15 +53,24 @@ class LightGBMTrees:
 
     def update(self, index: int) -> None:
         """Grow the trees of a round."""
-        self.booster.update()
+        given = self._objective
+        if given is None:
+            self.booster.update()
+            return
+
+        def named(predictions: Any, dataset: lgb.Dataset) -> tuple[Any, Any]:
+            with calling("objective", given, lgb.basic.LightGBMError):
+                return given(predictions, dataset)
+
+        self.booster.update(fobj=named)
 
     def evaluate(self, index: int) -> Values:
         """Return the metrics of every set, over the rows of all ranks."""
-        return self._evaluate(self.booster)
+        return self._evaluation.measure(self.booster)
 
     def higher_is_better(self, metric: str) -> bool:
         """Whether early stopping waits for a higher value of a metric."""
-        return metrics.higher_is_better(metric)
+        return self._evaluation.higher_is_better(metric)
 
     def save(self) -> bytes:
         """Return the model so far, as text."""
@@ -80,8 +95,9 @@ class LightGBMTrees:
     def _constant(self) -> Values:
         """Return the metrics of a model without splits, the best constant. A collective call."""
         booster = self._begin({**self._parameters, "boosting": "gbdt", "min_gain_to_split": 1e300})
-        booster.update()
-        return self._evaluate(booster)
+        if self._objective is None:
+            booster.update()
+        return self._evaluation.measure(booster)
 
     def _begin(self, parameters: Mapping[str, Any], before: lgb.Booster | None = None) -> lgb.Booster:
         """Return a booster over the rank's rows, with the trees of another one if there is one."""
@@ -92,28 +108,3 @@ class LightGBMTrees:
             if name != "train" and rows.dataset is not None:
                 booster.add_valid(rows.dataset, name)
         return booster
-
-    def _evaluate(self, booster: lgb.Booster) -> Values:
-        return {name: self._metrics(booster, rows) for name, rows in self._sets.items()}
-
-    def _metrics(self, booster: lgb.Booster, own: BinnedRows) -> dict[str, float]:
-        """Return the metrics of a set over all ranks; a rank without rows of it has made-up values."""
-        if self._collective.world_size == 1:
-            return {name: float(value) for _, name, value, *_ in booster.eval(own.dataset, "set")}
-        seen: list[np.ndarray] = []
-
-        def look(predictions: np.ndarray, _: lgb.Dataset) -> list[Any]:
-            seen.append(predictions)
-            return []
-
-        found = booster.eval(own.dataset or self._sets["train"].dataset, "set", look)
-        values = [(name, float(value)) for _, name, value, *_ in found]
-        sums = [(name, value) for name, value in values if not metrics.is_of_order(name)]
-        averages = metrics.average(self._collective, sums, own.rows)
-        scores = seen[0] if own.dataset is not None else seen[0][:0]
-        return {
-            name: metrics.of_order(self._collective, name, scores, own.rows)
-            if metrics.is_of_order(name)
-            else averages[name]
-            for name, _ in values
-        }

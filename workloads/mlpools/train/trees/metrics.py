@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mlpools.errors import BadHyperParameter
 from mlpools.train.collective import Collective
+from mlpools.train.trees.hooks import Hooks, name_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -170,3 +172,21 @@ def means(collective: Collective, sums: Mapping[str, tuple[float, float]]) -> di
         name: float(above / below) if below else math.nan
         for name, (above, below) in zip(sums, totals, strict=True)
     }
+
+
+def check_metric(hooks: Hooks, rows: Mapping[str, int]) -> None:
+    """Refuse a caller's metric for sets that are too large for rank 0.
+
+    Args:
+        hooks: of the caller.
+        rows: of all ranks, of each set.
+
+    Raises:
+        BadHyperParameter: with the set.
+    """
+    for name, count in rows.items():
+        if hooks.metric is not None and count > EXACT_ROWS:
+            raise BadHyperParameter(
+                f"The metric {name_of(hooks.metric)} gets all rows of a set on rank 0, which are "
+                f"{EXACT_ROWS:,} at most, and {name!r} has {count:,}. Use a metric that has a name."
+            )

@@ -17,10 +17,11 @@ from mlpools.train.job import Job, Outcome
 from mlpools.train.reporter import log
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, most_rows, prepare
+from mlpools.train.trees.metrics import check_metric
 from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
 from mlpools.train.xgboost import device, memory
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
-from mlpools.train.xgboost.evaluation import Held, check_metric
+from mlpools.train.xgboost.evaluation import Held
 from mlpools.train.xgboost.matrix import Batches, build
 from mlpools.train.xgboost.parameters import Parameters, rehearse, translate
 from mlpools.train.xgboost.trees import XGBoostTrees

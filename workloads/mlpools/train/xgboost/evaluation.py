@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from mlpools.errors import BadHyperParameter, InvalidSpec
+from mlpools.errors import InvalidSpec
 from mlpools.train.collective import Collective
 from mlpools.train.trees import metrics
 from mlpools.train.trees.hooks import Hooks, Metric, calling, name_of
@@ -151,24 +151,6 @@ def distributed_areas(parameters: Parameters, world_size: int) -> list[str]:
     if world_size == 1 or parameters.section.group:
         return []
     return [metric for metric in parameters.metrics if metric in _AREAS]
-
-
-def check_metric(hooks: Hooks, rows: Mapping[str, int]) -> None:
-    """Refuse a caller's metric for sets that are too large for rank 0.
-
-    Args:
-        hooks: of the caller.
-        rows: of all ranks, of each set.
-
-    Raises:
-        BadHyperParameter: with the set.
-    """
-    for name, count in rows.items():
-        if hooks.metric is not None and count > metrics.EXACT_ROWS:
-            raise BadHyperParameter(
-                f"The metric {name_of(hooks.metric)} gets all rows of a set on rank 0, which are "
-                f"{metrics.EXACT_ROWS:,} at most, and {name!r} has {count:,}. Use one of XGBoost's metrics."
-            )
 
 
 def _area(metric: str, curves: list[metrics.Curve]) -> float:
