@@ -129,7 +129,9 @@ def test_checkpoints_come_every_so_many_rounds_and_two_are_kept(here: OneRank) -
     assert final.checkpoint_step == 18
 
 
-def test_a_damaged_checkpoint_is_passed_over(here: OneRank) -> None:
+def test_a_damaged_checkpoint_is_passed_over_and_said(
+    here: OneRank, capfd: pytest.CaptureFixture[str]
+) -> None:
     where = {"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 3}
     with pytest.raises(Preempted):
         here.run(12, checkpoint=where)
@@ -138,6 +140,10 @@ def test_a_damaged_checkpoint_is_passed_over(here: OneRank) -> None:
     (here.folder / "saved/uid-1/step-000000010/COMMIT").unlink()
     with pytest.raises(Preempted, match="after round 7,"):
         here.run(7, checkpoint=where)
+    assert f"The checkpoint {newest.parent} is passed over" in capfd.readouterr().out
+    here.run(checkpoint=where)
+    [said] = read_json(here.output / "result.json")["checkpointsPassedOver"]
+    assert said == f"{newest.parent}: it is damaged"
 
 
 def test_changed_data_starts_over(here: OneRank) -> None:
@@ -260,6 +266,16 @@ def test_early_stopping_without_a_second_set_is_refused(here: OneRank) -> None:
 def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: OneRank) -> None:
     with pytest.raises(DataNotReadable, match=r"'arr_delay' has values from .* binary:logistic takes 0 to 1"):
         here.run(spec=spec(objective="binary:logistic"))
+
+
+def test_an_empty_label_is_told_with_its_file(here: OneRank) -> None:
+    path = here.folder / "in/train/1.parquet"
+    table = pq.read_table(path)
+    holes = pa.array([None, *table["arr_delay"].to_pylist()[1:]])
+    pq.write_table(table.set_column(4, "arr_delay", holes), path, row_group_size=250)
+    words = r"The data 'train', file 1\.parquet: the label column 'arr_delay' has 1 empty values; remove"
+    with pytest.raises(DataNotReadable, match=words):
+        here.run()
 
 
 def test_what_xgboost_cannot_take_is_a_matter_of_the_data(here: OneRank) -> None:

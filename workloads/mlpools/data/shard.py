@@ -35,12 +35,14 @@ class ShardRows:
         columns: Sequence[str],
         *,
         group: str = "",
+        files: Sequence[str] = (),
         keep: bool,
         alive: Callable[[], None],
     ) -> None:
         self._shard = shard
         self._columns = list(columns)
         self._group = group
+        self._files = files
         self.keep = keep
         self.alive = alive
         self._kept: list[pa.Table] | None = None
@@ -70,6 +72,16 @@ class ShardRows:
             yield from self._whole()
         while kept:
             yield kept.pop(0)
+
+    def files(self, start: int, stop: int) -> list[str]:
+        """Return the names of the files that some of the rows come from, as far as they are known."""
+        names: dict[str, None] = {}
+        begin = 0
+        for part in self._shard.ranges if self._files else ():
+            if begin < stop and start < begin + part.rows:
+                names[self._files[part.group]] = None
+            begin += part.rows
+        return list(names)
 
     def release(self) -> None:
         """Forget kept rows; whoever needed them has them in another form."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlpools.errors import CheckpointMismatch
 from mlpools.storage import FileMissing, Location, locate
+from mlpools.train.reporter import log
 
 MODEL = "model"
 STATE = "state.json"
@@ -40,7 +41,11 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one job. Only rank 0 uses it."""
+    """The checkpoints of one job. Only rank 0 uses it.
+
+    Attributes:
+        passed_over: those of this job that ``newest`` could not take, each with the reason.
+    """
 
     def __init__(self, root: Location, uid: str, identity: Mapping[str, Any], keep: int) -> None:
         self._root = root
@@ -48,6 +53,7 @@ class Checkpoints:
         self._uid = uid
         self._identity = json.loads(json.dumps(identity))
         self._keep = keep
+        self.passed_over: list[str] = []
 
     def save(self, step: int, model: bytes, state: Mapping[str, Any]) -> None:
         """Commit a checkpoint and delete those that are older than the newest ``keep``.
@@ -79,6 +85,7 @@ class Checkpoints:
             checkpoint = _load(folder)
             if checkpoint is not None and checkpoint.identity == self._identity:
                 return checkpoint
+            self._pass_over(folder, checkpoint)
         if not of_others:
             return None
         others = [found for folder in committed(self._root) if (found := _load(folder)) is not None]
@@ -91,6 +98,14 @@ class Checkpoints:
                 f"{first_difference(newest.identity, self._identity)}."
             )
         return newest
+
+    def _pass_over(self, folder: Location, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            why = "it is damaged"
+        else:
+            why = f"it does not fit: {first_difference(checkpoint.identity, self._identity)}"
+        self.passed_over.append(f"{folder}: {why}")
+        log(f"The checkpoint {folder} is passed over for an older one, if there is one: {why}.")
 
     def _forget_old(self) -> None:
         for folder in committed(self._own)[: -self._keep]:

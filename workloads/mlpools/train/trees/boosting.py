@@ -65,6 +65,7 @@ class Boosting:
         self._trees = trees
         self._callbacks = callbacks or Callbacks()
         self._states: Sequence[Any] = ()
+        self._checkpoints = checkpoints
         self._saver = Saver(job, checkpoints, self._snapshot) if checkpoints else None
         self._watched = section.watched(data_names)
         self.progress = Progress()
@@ -89,6 +90,11 @@ class Boosting:
     def checkpoint_step(self) -> int:
         """Round of the newest checkpoint, 0 = none; rank 0 knows."""
         return self._saver.committed if self._saver else 0
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Checkpoints that could not be gone on from, and why; rank 0 knows."""
+        return self._checkpoints.passed_over if self._checkpoints else []
 
     def run(self, total_rows: int) -> None:
         """Boost until the rounds are done, a metric stopped improving, or a callback wants it to end.

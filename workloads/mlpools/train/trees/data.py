@@ -135,7 +135,16 @@ def _shards(job: Job, agreed: Agreed) -> dict[str, ShardRows]:
 
     group = agreed.columns.group
     return {
-        name: ShardRows(shard, read, group=group, keep=keep, alive=alive) for name, shard in shards.items()
+        name: ShardRows(
+            shard,
+            read,
+            group=group,
+            # Groups may be read from files of their own, in which they were brought together.
+            files=() if group else [file.name for file in agreed.plans[name].files for _ in file.units],
+            keep=keep,
+            alive=alive,
+        )
+        for name, shard in shards.items()
     }
 
 

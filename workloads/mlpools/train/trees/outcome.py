@@ -81,6 +81,7 @@ def outcome(model: Model, boosting: Boosting, agreed: Agreed, ranks: list[dict[s
         "seed": model.seed,
         "rows": {name: plan.num_rows for name, plan in agreed.plans.items()},
         "resumedFromStep": boosting.resumed_from,
+        "checkpointsPassedOver": boosting.passed_over,
         "columns": json.loads(agreed.columns.to_json()),
         "fingerprint": agreed.fingerprint,
         "files": files,

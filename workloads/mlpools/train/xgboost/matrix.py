@@ -78,9 +78,13 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         if self._rows.num_rows == 0:
             yield self._columns.filler()
         tables = self._rows.tables()
+        done = 0
         for table in tables if self.cache_prefix is None else merged(tables, PAGE_ROWS):
-            batch = self._columns.convert(table, self._where)
-            self._parameters.check_labels(batch.label, self._where)
+            files = self._rows.files(done, done + table.num_rows)
+            done += table.num_rows
+            where = ", file ".join([self._where, *files])
+            batch = self._columns.convert(table, where)
+            self._parameters.check_labels(batch.label, where)
             self.unknown += batch.unknown
             yield batch
 
