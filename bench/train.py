@@ -34,10 +34,10 @@ Figure = Callable[[Trained], float]
 def take_turns(framework: str, rows: int, turns: int) -> Runs:
     """Train in turns; what only shows how it scales, or takes long, has one turn."""
     folder, found = higgs.make(rows), Runs()
-    once = [FOUR] + [RAY] * bool(importlib.util.find_spec("ray.train"))
+    once = [ONE, FOUR] + [RAY] * bool(importlib.util.find_spec("ray.train"))
     rounds = ROUNDS if turns > 1 else ROUNDS // 5
     for turn in range(turns):
-        for name in [PLAIN, TWO, ONE, *(once if turn == 0 else ())]:
+        for name in [PLAIN, TWO, *(once if turn == 0 else ())]:
             try:
                 trained = run(_words(name), framework, folder, rounds)
             except RuntimeError as error:

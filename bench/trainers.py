@@ -26,7 +26,7 @@ from bench.higgs import FEATURES, LABEL, paths
 #: By framework: its objective, and its parameters without the number of threads.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "xgboost": ("binary:logistic", {"max_depth": 6, "eta": 0.1, "max_bin": 256}),
-    "lightgbm": ("binary", {"num_leaves": 255, "learning_rate": 0.1, "max_bin": 255}),
+    "lightgbm": ("binary", {"num_leaves": 127, "learning_rate": 0.1, "max_bin": 255}),
 }
 METRIC = {"xgboost": "logloss", "lightgbm": "binary_logloss"}
 #: Of the machine; a rank of ours has one of them.

@@ -19,7 +19,7 @@ from mlpools.contract import Exit, Final, Report
 from mlpools_cli.__main__ import main
 from mlpools_cli.screen import Screen
 from tests.support.flights import write_flights
-from tests.support.manifests import manifest
+from tests.support.manifests import ABSENT, manifest
 from tests.support.pods import read_history
 
 ROOT = Path(__file__).parents[3]
@@ -136,6 +136,29 @@ def test_a_database_s_secret_is_a_folder(here: Here, tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert json.loads((here.output / "result.json").read_text())["rows"] == {"train": 200}
+
+
+SCRIPT = """
+import os
+print("rank", os.environ["RANK"], "of", os.environ["WORLD_SIZE"])
+if os.environ["RANK"] == "0":
+    open(os.path.join(os.environ["MLPOOLS_OUTPUT"], "said.txt"), "w").write(open("words.txt").read())
+"""
+
+
+def test_a_script_of_a_config_map_in_the_same_file_runs_on_each_node(here: Here) -> None:
+    keys = {"train.py": SCRIPT, "words.txt": "one, two"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}, "data": keys}
+    section = {"file": "train.py", "code": {"configMap": "code"}}
+    changes = {"xgboost": ABSENT, "data": ABSENT, "script": section, "nodes": 2}
+    job = here.folder / "job.yaml"
+    job.write_text(yaml.safe_dump_all([config, manifest("TrainingJob", "said", changes)]))
+    done = CliRunner().invoke(main, ["run", str(job), *here.options()])
+    assert done.exit_code == 0, done.output
+    assert {"[0] rank 0 of 2", "[1] rank 1 of 2"} <= set(done.output.splitlines())
+    assert done.output.splitlines()[-1].startswith("mlpools: Ran on 2 nodes. Model: ")
+    assert (here.output / "model" / "said.txt").read_text() == "one, two"
+    assert "ConfigMap" not in done.output.splitlines()[0]  # it is used, not ignored
 
 
 class Terminal(io.StringIO):

@@ -46,7 +46,9 @@ def success(final: Final | None, spec: TrainingJobSpec, attempt: int) -> str:
     shown = [f"{name} {final.metrics[name]:.4g}" for name in (held_out or list(final.metrics))[:2]]
     result = f": {', '.join(shown)}" if shown else ""
     model = f" Model: {final.outputs['modelURL']}" if final.outputs.get("modelURL") else ""
-    return f"Trained {wording.count(final.step, 'round')} on {nodes}{result}.{model}"
+    step = "round" if spec.framework in ("xgboost", "lightgbm") else "step"
+    done = f"Trained {wording.count(final.step, step)}" if final.step else "Ran"  # not all scripts report
+    return f"{done} on {nodes}{result}.{model}"
 
 
 def _who(cause: Cause) -> str:
