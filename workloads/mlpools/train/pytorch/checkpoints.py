@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -104,7 +105,7 @@ class Checkpoints:
             folder.child(COMMIT).delete()
         self._job.reporter.alive(f"Saving the checkpoint of step {step}.")
         storage, digests = writer(folder)
-        with _plainly(OutputNotWritable, folder):
+        with self._together(OutputNotWritable, folder):
             checkpoint.save(self._parts.shared(), storage_writer=storage)
         own = {"randomness": randomness(), "parts": self._parts.own()}
         digests[_of_rank(self._channel.rank)] = _write(folder.child(_of_rank(self._channel.rank)), own)
@@ -130,6 +131,17 @@ class Checkpoints:
         if stop:
             self._channel.gather(True)  # rank 0 has the store, so it leaves last
             raise Preempted(f"Stopped as asked after step {step}, which is saved.")
+
+    @contextlib.contextmanager
+    def _together(self, kind: type[JobError], folder: Location) -> Iterator[None]:
+        """Let PyTorch work on a folder with all ranks; what fails is raised plainly."""
+        import torch.distributed as dist
+
+        if self._channel.world_size > 1 and not dist.is_initialized():
+            raise InvalidSpec("Checkpoints need a process group: call init_process_group before them.")
+        with warnings.catch_warnings(), _plainly(kind, folder):
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one rank needs none
+            yield
 
     def _commit(self, folder: Location, step: int, digests: dict[str, str]) -> None:
         document: dict[str, Any] = {
@@ -183,7 +195,7 @@ class Checkpoints:
             had, has = ", ".join(state["parts"]), ", ".join(self._parts.names)
             raise InvalidSpec(f"The checkpoint {folder} holds {had}, and get_checkpoints was given {has}.")
         shared = self._parts.shared()
-        with _plainly(DataNotReadable, folder):
+        with self._together(DataNotReadable, folder):
             checkpoint.load(shared, storage_reader=reader(folder))
         self._parts.load_shared(shared)
         of_ranks = [_read(folder.child(_of_rank(rank))) for rank in range(state["worldSize"])]
