@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from mlpools.data import DataConnector, ShardedDataConnector
+from mlpools.data import DataConnector, ShardedDataConnector, mixing, order
 from mlpools.errors import InvalidSpec
 from mlpools.gang import Gang
 
@@ -111,6 +111,16 @@ def test_batches_do_not_depend_on_workers(connector: DataConnector, workers: int
     batches = rows(loader(dataset, workers))
     assert [len(batch) for batch in batches] == [99] * 13 + [13]
     assert sorted(row for batch in batches for row in batch) == list(range(ROWS))
+
+
+def test_batches_that_are_kept_stay_as_they_are(
+    connector: DataConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixing, "_WINDOW_BYTES", 10_000)
+    monkeypatch.setattr(order, "_CHUNK_ROWS", 50)
+    dataset = connector.to_torch_dataset(batch_size=10, shuffle=True, columns=["row"], drop_last_batch=False)
+    kept = list(dataset) + list(dataset)
+    assert sorted(flat(kept)) == sorted([*range(ROWS), *range(ROWS)])
 
 
 def test_workers_can_be_spawned(connector: DataConnector) -> None:

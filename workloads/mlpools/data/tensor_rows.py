@@ -5,6 +5,7 @@ To convert each batch by itself costs more than to decode it: a few microseconds
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 from mlpools.data.batches import Form
 from mlpools.data.blocks import Indices
 from mlpools.data.matrix import own
+from mlpools.data.spare import Spare
 from mlpools.data.tensors import TensorLayout, Tensors
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -48,9 +50,12 @@ class TensorRows:
         """Bytes they take."""
         return sum(array.nbytes for array in self._numbers.values()) + int(self._rest.nbytes)
 
-    def take(self, indices: Indices) -> TensorRows:
-        """Return a copy of those at some positions."""
-        numbers = {name: np.take(array, indices, axis=0) for name, array in self._numbers.items()}
+    def take(self, indices: Indices, spare: Mapping[str, Spare]) -> TensorRows:
+        """Return a copy of those at some positions, in memory of each tensor's."""
+        numbers = {name: spare[name].rows(len(indices)) for name in self._numbers}
+        for name, array in self._numbers.items():
+            # Positions are right. Any other mode would copy once more, to leave the target as it was.
+            np.take(array, indices, axis=0, out=numbers[name], mode="clip")
         rest = self._rest.take(pa.array(indices)) if self._rest.num_columns else self._rest
         return TensorRows(self._layout, numbers, rest, len(indices))
 
@@ -89,10 +94,10 @@ def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
         rest = pa.concat_batches([part._rest for part in parts])
         return TensorRows(layout, numbers, rest, sum(part.num_rows for part in parts))
 
-    spare: dict[str, npt.NDArray[np.generic]] = {}
+    windows, taken = ({name: Spare(functools.partial(layout.room, name)) for name in names} for _ in range(2))
 
     def window(tables: Iterator[pa.Table], rows: int) -> TensorRows:
-        numbers = {name: _room(spare, name, rows, layout) for name in names}
+        numbers = {name: windows[name].rows(rows) for name in names}
         position, rest = 0, []
         for part in _of_some_size(tables):
             for name, array in numbers.items():
@@ -102,7 +107,7 @@ def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
             del part  # before the next one is waited for
         return TensorRows(layout, numbers, pa.concat_batches(rest), rows)
 
-    return Form(of, join, window, TensorRows.take)
+    return Form(of, join, window, lambda rows, indices: rows.take(indices, taken))
 
 
 def _of_some_size(tables: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
@@ -127,16 +132,3 @@ def _joined(some: list[pa.RecordBatch]) -> pa.RecordBatch:
 def _columns_together(parts: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
     """Join arrays by rows; the columns of a matrix lie in one piece, as those of its parts do."""
     return np.concatenate([part.T for part in parts], axis=-1).T
-
-
-def _room(
-    spare: dict[str, npt.NDArray[np.generic]], name: str, rows: int, layout: TensorLayout
-) -> npt.NDArray[np.generic]:
-    """Return memory for a window, that of the last one if it has room: new memory has to be cleared.
-
-    One window at a time has it, and batches are copies of its rows.
-    """
-    if name not in spare or len(spare[name]) < rows:
-        spare.pop(name, None)
-        spare[name] = layout.room(name, rows)
-    return spare[name][:rows]
