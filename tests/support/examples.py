@@ -69,6 +69,8 @@ EXAMPLES = {
     "lightgbm/training.yaml": Example(_flights, {"lightgbm.rounds": 8}),
     "ranking/training.yaml": Example(_answers, _FEW),
     "schedule/nightly.yaml": Example(_flights, _FEW),
+    "script/job.yaml": Example(lambda _: None),
+    "ray/job.yaml": Example(lambda _: None, needs="ray"),
     "pytorch/job.yaml": Example(_digits, {"pytorch.hyperParams.epochs": "2"}, needs="torch"),
 }
 

@@ -60,7 +60,7 @@ class Training:
         self.cluster.apply(json.dumps(pool(name, **spec)))
 
     def submit(self, name: str, *, nodes: int = 2, **spec: Any) -> None:
-        """Apply a job on the flights; keywords replace top-level fields of its spec."""
+        """Apply a job on the flights; keywords replace top-level fields of its spec, None takes one away."""
         url = f"file:///data/models/{name}"
         full = {
             "computePool": "tests",
@@ -76,7 +76,7 @@ class Training:
             "apiVersion": "mlpools.dev/v1alpha1",
             "kind": "TrainingJob",
             "metadata": {"name": name},
-            "spec": full,
+            "spec": {field: value for field, value in full.items() if value is not None},
         }
         self._names.append(name)
         self.cluster.apply(json.dumps(job), namespace=self.namespace)

@@ -27,7 +27,7 @@ class Web:
         status: answered to everything if it is not empty, such as ``503 Busy``.
     """
 
-    def __init__(self, folder: Path, user: str = "", password: str = "") -> None:
+    def __init__(self, folder: Path, user: str = "", password: str = "", host: str = "127.0.0.1") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.asked: list[str] = []
@@ -35,8 +35,8 @@ class Web:
         self._login = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
         self._backend = DictBackend({})
         self._git = make_wsgi_chain(self._backend)
-        self._server = make_server("127.0.0.1", 0, self._serve, WSGIServer, _Quiet)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._server = make_server(host, 0, self._serve, WSGIServer, _Quiet)
+        self.url = f"http://{host}:{self._server.server_port}"
 
     def __enter__(self) -> Web:
         threading.Thread(

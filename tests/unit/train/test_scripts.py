@@ -150,8 +150,8 @@ time.sleep(60)
     assert not (tmp_path / "out/result.json").exists()
 
 
-#: Holds Python's lock for ever, as native code does that was written without care.
-HOLDS_THE_GIL = "import ctypes; ctypes.PyDLL(None).sleep(120)"
+#: Holds Python's lock for ever, and computes: a match that tries every way to cut the text.
+HOLDS_THE_GIL = "import re; re.match('(a+)+$', 'a' * 60 + 'b')"
 
 
 def test_a_script_that_reported_and_holds_the_gil_is_hung(tmp_path: Path) -> None:
