@@ -230,6 +230,17 @@ def test_a_killed_worker_ends_the_gang_and_the_next_attempt_resumes_with_fewer_r
     assert history == sorted(history, reverse=True)
 
 
+def test_the_death_of_rank_0_ends_the_gang_and_is_the_cause(data: dict[str, Any], tmp_path: Path) -> None:
+    """Rank 0 holds the tracker and speaks for the job, and still the others say who died."""
+    work = task(tmp_path / "out", nodes=2, spec=spec(rounds=50_000), data=data)
+    with Pods(work, tmp_path / "pods") as pods:
+        wait_for(lambda: pods[0].step() >= 3, 60, "rounds")
+        os.kill(pods[0].worker(), signal.SIGKILL)
+        finals = pods.wait(15)
+    assert [final.code for final in finals] == [Exit.SIGNAL, Exit.PEER_LOST]
+    assert all("ank 0" in final.message and "SIGKILL" in final.message for final in finals)
+
+
 def test_a_stop_saves_the_last_round_even_if_a_rank_is_stuck(data: dict[str, Any], tmp_path: Path) -> None:
     """No boundary is agreed on any more, so rank 0 saves alone before the grace period is over."""
     work = task(tmp_path / "out", nodes=2, spec=spec(rounds=50_000), data=data, grace_period_seconds=5)

@@ -73,6 +73,17 @@ def test_two_ranks_are_as_good_as_one_on_sorted_rows(tmp_path: Path, by: str) ->
     assert two == {name: pytest.approx(value, abs=1e-3) for name, value in one.items()}
 
 
+def test_the_same_ranks_make_the_same_bytes(tmp_path: Path) -> None:
+    """Also where chance has a part: rows and columns are sampled by the seed."""
+    data = write(tmp_path / "data", "y", train_rows=2_000)
+    section = spec(rounds=8, params={"subsample": 0.5, "colsample_bytree": 0.5, "seed": 3})
+    models = []
+    for name in ("first", "second"):
+        run(tmp_path / name, 2, data, section)
+        models.append((tmp_path / name / "model.ubj").read_bytes())
+    assert models[0] == models[1]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"objective": "multi:softprob", "params": {"num_class": 3}, "evalMetrics": ["aucpr", "auc"]}],
