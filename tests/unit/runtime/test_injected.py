@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final, Task
+from mlpools.contract import INJECTED_ZIP, Exit, Final, Task
 from mlpools.runtime import inject
 from mlpools.supervisor.status import ask
 from tests.support.pods import free_ports, read_json, task, wait_for
@@ -199,3 +199,14 @@ def test_a_bare_command_hears_that_it_is_to_stop(tmp_path: Path) -> None:
     assert process.wait(20) == Exit.PREEMPTED
     assert pod.final.code == Exit.PREEMPTED
     assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("module", ["code", "packages", "fabric.__main__"])
+def test_what_comes_before_the_work_takes_the_standard_library_only(
+    tmp_path: Path, python: Path, module: str
+) -> None:
+    inject.write(tmp_path, git=False)
+    code = f"import importlib; importlib.import_module('mlpools.runtime.{module}')"
+    environ = {"PYTHONPATH": str(tmp_path / INJECTED_ZIP)}
+    subprocess.run([python, "-S", "-c", code], env=environ, check=True)

@@ -14,13 +14,13 @@ from mlpools.contract import CACHE_ENV
 from mlpools.data import reader
 from mlpools.data.cache.decoded import DecodedCache
 from mlpools.data.cache.files import FileCache
-from mlpools.data.cache.shelf import Shelf
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.sharding import RowRange
 from mlpools.data.sizes import row_bytes
 from mlpools.data.sources import DataSource, MemorySource
 from mlpools.errors import InvalidSpec
+from mlpools.storage.shelf import Shelf
 
 
 class DataIngestor(Protocol):

@@ -24,6 +24,7 @@ from mlpools.contract import Packages
 from mlpools.errors import PackageIndexUnavailable, PackagesNotResolved, SecretMissing
 from mlpools.refusals import package_name, required_package
 from mlpools.runtime.pinned import Pinned
+from mlpools.runtime.wheels import Wheels
 
 #: Variables of the pod that pip may see: where the network begins, and no option of pip's.
 _PASSED_ON = (
@@ -124,8 +125,6 @@ class Index:
         if not self._packages.cached:
             self._pip("install", ["--target", str(target), *self._locked(pinned)])
             return
-        from mlpools.runtime.wheels import Wheels  # brings the data layer, which few installations need
-
         folder, wheels = self._work / "wheels", Wheels()
         folder.mkdir(exist_ok=True)
         missing = wheels.take(pinned, folder)

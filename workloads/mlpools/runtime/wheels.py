@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlpools import budgets
-from mlpools.data.cache.shelf import Shelf
 from mlpools.runtime.pinned import Pinned
+from mlpools.storage.shelf import Shelf
 from mlpools.train.reporter import log
 
 #: Of what the pool allows for its cache, which is for data first of all.

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mlpools.data.cache import decoded
 from mlpools.data.cache.decoded import DecodedCache, name_of
-from mlpools.data.cache.shelf import Shelf
+from mlpools.storage.shelf import Shelf
 
 NAME = name_of(["file", 1])
 

@@ -14,13 +14,13 @@ import pytest
 
 from mlpools.contract import CACHE_ENV
 from mlpools.data import DataConnector, reader
-from mlpools.data.cache.shelf import Shelf
 from mlpools.data.formats import parquet
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Unit
 from mlpools.data.sharding import RowRange
 from mlpools.data.sources import MemorySource, ParquetSource
 from mlpools.errors import DataNotReadable
+from mlpools.storage.shelf import Shelf
 
 TABLE = pa.table(
     {"x": range(1000), "y": [i / 7 for i in range(1000)], "c": [f"v{i % 3}" for i in range(1000)]}

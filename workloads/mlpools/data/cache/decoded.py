@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlpools.data.cache.mapping import Mappings, Version, map_file
-from mlpools.data.cache.shelf import Shelf
+from mlpools.storage.shelf import Shelf
 
 _SUFFIX = ".arrow"
 #: Name of the piece, bytes of the stream, sum of its words.

@@ -8,13 +8,14 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Optional
 
 from mlpools.gang import Gang
 from mlpools.runtime.fabric.links import Link
 from mlpools.runtime.fabric.meeting import Meeting
 
-_Socket = socket.socket | None
-_Part = Callable[[socket.socket], float | None]
+_Socket = Optional[socket.socket]
+_Part = Callable[[socket.socket], Optional[float]]
 
 _STREAM_SECONDS = 1.0
 #: Of the stream's beginning, while TCP finds out how fast it may go.

@@ -15,7 +15,7 @@ import pytest
 
 from mlpools import budgets
 from mlpools.contract import CACHE_ENV
-from mlpools.data.cache.shelf import Shelf
+from mlpools.storage.shelf import Shelf
 
 
 def shelf_of(folder: Path, budget: int) -> Shelf:
