@@ -184,6 +184,7 @@ def test_ranking_within_groups_and_from_margins(nodes: int, tmp_path: Path) -> N
         "groupColumn": "q",
         "baseMargin": "m",
         "params": {"eval_at": [3, 5], "num_leaves": 7},
+        "treeLearner": "voting",
     }
     _, output = run(tmp_path / "run", nodes, data=sources, spec=spec)
     metrics = read_json(output / "result.json")["metrics"]["eval"]
