@@ -517,12 +517,6 @@ JOB_RULES = (
     *_trees("lightgbm"),
     *(_reserved_of_lightgbm(name, 5) for name in LIGHTGBM_RESERVED),
     _job(
-        "spec.lightgbm.params",
-        "params takes numbers",
-        {**_LIGHTGBM, "lightgbm.params.a": {"b": 1}},
-        {**_LIGHTGBM, "lightgbm.params.a": [1, "b"]},
-    ),
-    _job(
         "spec",
         "lightgbm.earlyStoppingRounds needs held-out rows",
         {**_LIGHTGBM, "lightgbm.earlyStoppingRounds": 5},
@@ -697,6 +691,12 @@ OPERATOR_RULES = (
     ),
     _job(
         "spec.xgboost.params", "params takes numbers", {"xgboost.params.a": None}, {"xgboost.params.a": True}
+    ),
+    _job(
+        "spec.lightgbm.params",
+        "params takes numbers",
+        {**_LIGHTGBM, "lightgbm.params.a": {"b": 1}},
+        {**_LIGHTGBM, "lightgbm.params.a": [1, "b"]},
     ),
     _job(
         "spec.xgboost.params",
