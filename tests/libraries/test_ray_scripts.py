@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -75,7 +76,8 @@ def test_a_cluster_of_all_pods_for_as_long_as_the_command_runs(tmp_path: Path) -
         wait_for((tmp_path / "found").exists, 120, "the command on the cluster")
         report = gang[0].report()
         assert report is not None
-        assert report.dashboard.startswith("http://127.0.0.1:")
+        there = importlib.util.find_spec("aiohttp_cors") is not None
+        assert report.dashboard.startswith("http://127.0.0.1:") == there, "only where Ray has a dashboard"
         _, address = read_json(tmp_path / "found")
         stranger = subprocess.run(
             [sys.executable, "-c", "import sys, ray; ray.init(address=sys.argv[1])", address],

@@ -30,6 +30,8 @@ _JOIN_SECONDS = 120
 _POLL_SECONDS = 0.1
 #: Ray ends its processes in an orderly way, or is killed.
 _END_SECONDS = 5.0
+#: Without these, which ``ray[default]`` brings, Ray has no dashboard.
+_OF_DASHBOARD = ("aiohttp_cors", "opencensus")
 
 
 @contextlib.contextmanager
@@ -54,7 +56,8 @@ def head(job: Job, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         _wait_for_nodes(job, node, variables)
         seconds = time.monotonic() - began
         log(f"the Ray cluster of {job.task.nodes} node(s) is complete after {seconds:.1f} s")
-        job.reporter.tell(Note(dashboard=f"http://{gang.coordinator}:{dashboard}"))
+        if all(importlib.util.find_spec(name) for name in _OF_DASHBOARD):
+            job.reporter.tell(Note(dashboard=f"http://{gang.coordinator}:{dashboard}"))
         yield variables
     finally:
         job.reporter.tell(Note(dashboard=""))
