@@ -122,8 +122,9 @@ KINDS: Mapping[str, str] = {
     "sql": "mlpools.data.sql.source:SqlSource",
     "delta": "mlpools.data.lakes.delta:DeltaSource",
     "iceberg": "mlpools.data.lakes.iceberg:IcebergSource",
-    "plan": "mlpools.data.planned:PlannedSource",
 }
+#: What a launcher hands over and no manifest has: a plan that was resolved already.
+_HANDED: Mapping[str, str] = {"plan": "mlpools.data.planned:PlannedSource"}
 #: What a spec says beside its kind.
 _SELECTION = ("columns", "filter", "limit")
 
@@ -135,15 +136,16 @@ def from_spec(name: str, raw: Mapping[str, Any]) -> Plannable:
         InvalidSpec: it is of no known kind or of several, or a field is missing or unknown.
     """
     where = f"data.{name}"
-    check_keys(where, raw, (*KINDS, *_SELECTION))
-    kinds = [key for key in raw if key in KINDS]
+    known = {**KINDS, **_HANDED}
+    check_keys(where, raw, (*known, *_SELECTION))
+    kinds = [key for key in raw if key in known]
     if len(kinds) != 1:
         raise InvalidSpec(f"{where} needs exactly one of {', '.join(KINDS)}, but has {len(kinds)} of them.")
     [kind] = kinds
     section = raw[kind]
     if not isinstance(section, Mapping):
         raise InvalidSpec(f"{where}.{kind} must have fields, such as url.")
-    module, _, attribute = KINDS[kind].partition(":")
+    module, _, attribute = known[kind].partition(":")
     cls = getattr(importlib.import_module(module), attribute)
     selection = {
         "columns": texts(raw.get("columns") or ()),
