@@ -21,7 +21,7 @@ test: $(VENV)/ready ## Lint, types, layers, unit, integration, chart and end-to-
 test-full: $(VENV)/ready ## The same and all that is too long for every change
 	@$(RUN) -m tools.stages test-full
 
-test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, integration, chart, libraries, images-full, e2e
+test-%: $(VENV)/ready ## One stage only: lint, types, layers, generated, unit, gangs, integration, chart, libraries, images-full, e2e
 	@$(RUN) -m tools.stages $*
 
 ##@ Change

@@ -95,6 +95,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage("layers", 0.5, (("lint-imports",),)),
         Stage("generated", 0.5, (("python", "-m", "mlpools_operator.crdgen", "--check"),)),
         Stage("unit", 3, (_pytest("unit", "tests/unit", "-n2", "--dist=loadfile", *chosen),), counts=True),
+        Stage("gangs", 5, (_pytest("gangs", "tests/gangs", "-n2", "--dist=loadfile", *chosen),), counts=True),
         Stage(
             "binaries",
             20,

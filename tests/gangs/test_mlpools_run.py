@@ -22,7 +22,7 @@ from tests.support.flights import write_flights
 from tests.support.manifests import ABSENT, manifest
 from tests.support.pods import read_history
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT / 'workloads'}{os.pathsep}{ROOT / 'operator'}"}
 
 

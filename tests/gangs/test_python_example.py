@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "python" / "estimator.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "python" / "estimator.py"
 
 
 def test_the_example_runs_from_anywhere(tmp_path: Path) -> None:

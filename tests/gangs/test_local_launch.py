@@ -23,7 +23,7 @@ from mlpools.train.reporter import Reporter
 from tests.support.flights import spec, write_flights
 from tests.support.pods import task, wait_for
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[2]
 #: Waits until training has begun, and then says so.
 _CALLER = """
 import sys
