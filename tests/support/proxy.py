@@ -22,6 +22,9 @@ from aiohttp import web
 #: What a hook answers: go on, or end the connection without an answer; else an HTTP status to answer with.
 GO_ON, HANG_UP = 0, -1
 
+#: Turns of the event loop from an accepted connection to the server that knows of it.
+_TURNS_OF_AN_ACCEPT = 3
+
 _HOP = {"transfer-encoding", "content-encoding", "content-length", "connection", "host"}
 
 
@@ -124,6 +127,9 @@ class Proxy:
             started.set()
             await self._stop.wait()
             self._cancel_watches()
+            await site.stop()
+            for _ in range(_TURNS_OF_AN_ACCEPT):  # else nobody would close a connection of this moment
+                await asyncio.sleep(0)
             await runner.cleanup()
         await asyncio.sleep(0.1)  # TLS connections end a moment after their session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InvalidSpec, parse
@@ -202,26 +202,22 @@ OVERLAYS = st.fixed_dictionaries(
 def _contract(built: Object) -> Object:
     """What operator, kubelet and supervisor rely on."""
     container, values = main(built), variables(built)
-    of_container = (
-        "name",
-        "image",
-        "command",
-        "resources",
-        "terminationMessagePath",
-        "terminationMessagePolicy",
-    )
+    of_container = ("name", "image", "command", "terminationMessagePath", "terminationMessagePolicy")
+    shape = container["resources"]  # claims to devices may come beside it
     return {
         "labels": built["spec"]["template"]["metadata"]["labels"],
         "pod": {
             name: pod(built)[name] for name in ("restartPolicy", "subdomain", "terminationGracePeriodSeconds")
         },
         "container": {name: container[name] for name in of_container},
+        "shape": (shape["requests"], shape["limits"]),
         "env": {name: values[name] for name in ("MLPOOLS_TASK", "MLPOOLS_POD_IP", "PYTHONUNBUFFERED")},
         "rank": "JOB_COMPLETION_INDEX" in values,
     }
 
 
 @given(OVERLAYS)
+@example({"containers": [{"name": "main", "resources": {"claims": [{"name": "gpu"}]}}]})
 def test_no_overlay_that_is_taken_breaks_the_contract(spec: Object) -> None:
     try:
         built = build(pool={"podTemplate.spec": spec})
