@@ -66,7 +66,7 @@ class Boosting:
         self._callbacks = callbacks or Callbacks()
         self._states: Sequence[Any] = ()
         self._checkpoints = checkpoints
-        self._saver = Saver(job, checkpoints, self._snapshot) if checkpoints else None
+        self._saver = Saver(job, checkpoints) if checkpoints else None
         self._watched = section.watched(data_names)
         self.progress = Progress()
         self._next_line = 0.0
@@ -122,7 +122,7 @@ class Boosting:
                 break
             self._report(total_rows, began, first)
             if self._saver is not None:
-                self._saver.after_round(self.progress.finished)
+                self._saver.after_round(self.progress.finished, self._snapshot)
         self._job.stop.when_late(None)  # and forget the model, whose rows may lie in files that go now
         self._callbacks.after_training()
         self._job.reporter.flush()
@@ -154,7 +154,7 @@ class Boosting:
     def _save_and_wait(self) -> None:
         """All ranks are at this same boundary; nobody leaves before rank 0 has saved it."""
         if self._saver is not None:
-            self._saver.save()
+            self._saver.save(self._snapshot)
         self._collective.any(False)
 
     def _snapshot(self) -> Snapshot:

@@ -48,15 +48,17 @@ class Snapshot:
 class Saver:
     """Decides on rank 0 when a checkpoint is due.
 
+    It is handed what takes a snapshot and does not hold it: the matrices behind that have to go with the
+    training, and not when the interpreter next looks for cycles.
+
     Attributes:
         committed: newest checkpoint's round, 0 = none.
     """
 
-    def __init__(self, job: Job, checkpoints: Checkpoints, take: Callable[[], Snapshot]) -> None:
+    def __init__(self, job: Job, checkpoints: Checkpoints) -> None:
         every = job.task.checkpoint
         self._job = job
         self._checkpoints = checkpoints
-        self._take = take
         self._every_rounds = int(every.get("everyRounds") or 0)
         self._every_seconds = float(every.get("everySeconds") or 0)
         self._last = time.monotonic()
@@ -65,22 +67,22 @@ class Saver:
         self._snapshot_due = 0.0
         self.committed = 0
 
-    def after_round(self, finished: int) -> None:
+    def after_round(self, finished: int, take: Callable[[], Snapshot]) -> None:
         """Commit a checkpoint if one is due, else keep the model at hand for a late stop."""
         rounds_due = self._every_rounds and finished % self._every_rounds == 0
         seconds_due = self._every_seconds and time.monotonic() - self._last >= self._every_seconds
         if rounds_due or (seconds_due and not self._every_rounds):
-            self.save()
+            self.save(take)
         elif time.monotonic() >= self._snapshot_due:
             began = time.thread_time()  # its cost, whoever else wants the CPU
             with self._lock:
-                self._snapshot = self._take()
+                self._snapshot = take()
             self._snapshot_due = time.monotonic() + (time.thread_time() - began) / _SNAPSHOT_SHARE
 
-    def save(self) -> None:
+    def save(self, take: Callable[[], Snapshot]) -> None:
         """Commit a checkpoint of the last finished round."""
         with self._lock:
-            self._commit(self._take())
+            self._commit(take())
 
     def save_late(self) -> None:
         """Save the newest model at hand and leave: the others do not come to the boundary in time."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import tempfile
+import traceback
 from pathlib import Path
 
 import xgboost as xgb
@@ -105,9 +105,12 @@ def _train(job: Job, parameters: Parameters, collective: Collective, own: _Prepa
         return _train_on(job, parameters, collective, data, pages=None)
     with tempfile.TemporaryDirectory(prefix="mlpools-xgboost-") as pages:
         log("The rows do not fit into memory: they are binned into files below the temporary folder.")
-        made = _train_on(job, parameters, collective, data, pages=Path(pages))
-        gc.collect()  # XGBoost removes a file together with its matrix, and complains if it is gone
-        return made
+        try:
+            return _train_on(job, parameters, collective, data, pages=Path(pages))
+        except BaseException as error:
+            # XGBoost removes a file together with its matrix, and complains if it is gone already.
+            traceback.clear_frames(error.__traceback__)
+            raise
 
 
 def _train_on(
