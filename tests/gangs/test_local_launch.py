@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from mlpools.contract import Exit, Final, Report, Task
-from mlpools.errors import DataNotReadable, JobError, PeerLost, WorkerCrashed
+from mlpools.errors import DataNotReadable, JobError, OutputExists, PeerLost, WorkerCrashed
+from mlpools.train.launchers import local
 from mlpools.train.launchers.local import Watcher, outcome, run_locally
+from mlpools.train.launchers.pod import Pod, Seat
 from mlpools.train.reporter import Reporter
 from tests.support.flights import spec, write_flights
 from tests.support.pods import task, wait_for
@@ -104,6 +106,26 @@ def test_a_failure_reaches_the_caller_with_its_rank_and_cause(data: dict[str, An
     with pytest.raises(DataNotReadable, match=r"^Rank 0: The label 'arr_dely' .* Did you mean 'arr_delay'\?"):
         run_locally(work, folder=tmp_path, watcher=watcher)
     assert any("arr_dely" in line and line.startswith("0: mlpools: ") for line in lines)
+
+
+def test_a_rank_that_fails_before_the_others_came_ends_them(
+    data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "result.json").write_text("{}")
+    started: list[Pod] = []
+
+    def late(task: Task, seat: Seat, *others: Any) -> Pod:
+        for pod in started:
+            pod.wait(30)
+        started.append(start(task, seat, *others))
+        return started[-1]
+
+    start = local._start
+    monkeypatch.setattr(local, "_start", late)
+    with pytest.raises(OutputExists):
+        run_locally(endless(tmp_path, data, nodes=2), folder=tmp_path)
+    assert not any(pod.running for pod in started)
 
 
 def test_a_killed_rank_ends_the_gang(data: dict[str, Any], tmp_path: Path) -> None:

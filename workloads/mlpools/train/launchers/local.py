@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlpools.contract import Exit, Final, Report, Task
 from mlpools.errors import from_final
 from mlpools.supervisor import cgroup
+from mlpools.supervisor.gang import LOST_SECONDS
 from mlpools.supervisor.settings import THREAD_NAMES
 from mlpools.train.launchers.pod import Pod, Seat, free_ports
 
@@ -17,6 +20,9 @@ _ADDRESS = "127.0.0.1"
 _LOOK_SECONDS = 0.25
 #: A gang that was told to stop agrees on it, saves and says goodbye within its grace period and this.
 _GOODBYE_SECONDS = 5.0
+
+#: After a failure the others know of it within the gang's own time-out, if the gang had formed, and leave.
+_PARTING_SECONDS = LOST_SECONDS + 4.0
 
 
 class Watcher:
@@ -105,12 +111,21 @@ def _start(task: Task, seat: Seat, folder: Path, environ: Mapping[str, str], wat
 
 
 def _attend(pods: list[Pod], watcher: Watcher) -> None:
-    for pod in pods:
-        while pod.running:
-            pod.wait(_LOOK_SECONDS)
-            report = pods[0].report() if pods[0].running else None
-            if report is not None:
-                watcher.report(report)
+    """Wait until all have ended, or one has failed and the others had time to end by themselves.
+
+    A rank that fails before the gang has formed is missed by nobody: the others wait for it to come. On a
+    cluster it is the operator that ends them.
+    """
+    deadline = math.inf
+    while running := [pod for pod in pods if pod.running]:
+        running[0].wait(_LOOK_SECONDS)
+        report = pods[0].report() if pods[0].running else None
+        if report is not None:
+            watcher.report(report)
+        if any(pod.failed for pod in pods):
+            deadline = min(deadline, time.monotonic() + _PARTING_SECONDS)
+        if time.monotonic() > deadline:
+            return
 
 
 def _stop(pods: list[Pod], grace_seconds: float) -> None:

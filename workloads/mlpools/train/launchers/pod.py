@@ -104,6 +104,11 @@ class Pod:
         """Whether the supervisor has not ended yet."""
         return self._process.poll() is None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the supervisor has ended, and not well."""
+        return self._process.poll() not in (None, 0)
+
     def wait(self, seconds: float) -> None:
         """Wait until the supervisor has ended, but not longer than so many seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
