@@ -27,13 +27,13 @@ pathlib.Path(os.environ["MLPOOLS_OUTPUT"], "found.json").write_text(json.dumps(f
 """
 
 
-def submit(training: Training, name: str, script: str, *, nodes: int = 1, **spec: Any) -> None:
+def submit(training: Training, name: str, text: str, *, nodes: int = 1, **spec: Any) -> None:
     """Apply a job with a script out of a ConfigMap; keywords replace top-level fields of its spec."""
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name},
-        "data": {"main.py": script},
+        "data": {"main.py": text},
     }
     training.cluster.apply(json.dumps(config), namespace=training.namespace)
     section = {"file": "main.py", "code": {"configMap": name}, **spec.pop("script", {})}
