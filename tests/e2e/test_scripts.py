@@ -117,7 +117,7 @@ pathlib.Path(os.environ["MLPOOLS_OUTPUT"], "found.json").write_text(json.dumps({
     status = training.completed("on-ray", seconds=240)
     hosts = found(training, "on-ray")["hosts"]
     assert len(set(hosts)) == 2
-    assert "dashboardURL" not in status, "the dashboard is gone with the script"
+    assert status["dashboardURL"] == "", "the dashboard is gone with the script"
     log = (training.output("on-ray") / "logs/attempt-1/rank-0.log").read_text()
     assert "the Ray cluster of 2 node(s) is complete after" in log
 

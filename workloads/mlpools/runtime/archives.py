@@ -114,17 +114,27 @@ def _read(url: str, file: Path) -> str:
 
 
 def _unpack_tar(file: Path, target: Path, url: str, limit: int) -> None:
-    if not hasattr(tarfile, "data_filter"):
-        raise CodeNotReadable(
-            "This image's Python cannot unpack safely: use 3.9.17, 3.10.12, 3.11.4 or newer."
-        )
+    """Unpack plain files, folders and links that stay inside.
+
+    ``tarfile`` has a filter for that only from Python 3.11.4 on, and images are as old as their users like.
+    """
+    root = target.resolve()
     size = 0
     with tarfile.open(file) as archive:
+        archive.extraction_filter = lambda member, _: member  # newer versions want to be told
         for member in archive:
+            place = root / member.name
+            goal = place.parent / (member.linkname if member.issym() else "")
+            # Links of earlier members count, so a name is followed to where it really leads.
+            if not all(path.resolve().is_relative_to(root) for path in (place, goal)) or not (
+                member.isfile() or member.isdir() or member.issym()
+            ):
+                raise _leads_out(url, member.name)
             size += member.size
             if size > limit:
                 raise _too_large(url, limit)
-            archive.extract(member, target, filter="data")
+            member.mode = 0o755 if member.isdir() or member.mode & stat.S_IXUSR else 0o644
+            archive.extract(member, root, set_attrs=not member.issym())
 
 
 def _unpack_zip(file: Path, target: Path, url: str, limit: int) -> None:
@@ -134,13 +144,16 @@ def _unpack_zip(file: Path, target: Path, url: str, limit: int) -> None:
         for entry in archive.infolist():
             path, mode = PurePosixPath(entry.filename), entry.external_attr >> 16
             if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(mode):
-                raise CodeNotReadable(
-                    f"code.url: {url} has the entry {entry.filename!r}, a link or a name that leads out of "
-                    "it: pack plain files."
-                )
+                raise _leads_out(url, entry.filename)
             made = Path(archive.extract(entry, target))
             if mode & stat.S_IXUSR and not entry.is_dir():
                 made.chmod(0o755)
+
+
+def _leads_out(url: str, name: str) -> CodeNotReadable:
+    return CodeNotReadable(
+        f"code.url: {url} has the entry {name!r}, a link or a name that leads out of it: pack plain files."
+    )
 
 
 def _too_large(url: str, limit: int) -> CodeNotReadable:
