@@ -116,7 +116,7 @@ def test_a_worker_s_exception_is_raised_here(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_function_trains_over_a_ray_cluster(data: dict[str, Any]) -> None:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         result = PyTorchDistributor(trainer("on Ray"), TWO).run(dataset_map=data, hyper_params={"lr": "0.1"})
         check(result.get_model_dir())

@@ -21,7 +21,7 @@ TABLE = pa.table({"x": range(ROWS), "t": [f"v{i}" for i in range(ROWS)]})
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()

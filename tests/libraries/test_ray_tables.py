@@ -13,7 +13,7 @@ from mlpools.data.writers.tables import write_delta, write_sql
 
 
 def test_a_ray_dataset_is_streamed_into_tables(tmp_path: Path) -> None:
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         rows = DataConnector.from_ray_dataset(ray.data.from_arrow(pa.table({"a": range(100)})).repartition(4))
