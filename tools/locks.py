@@ -16,8 +16,13 @@ def locked(folder: Path) -> Iterator[None]:
     The folder itself is the lock, so that no lock file outlives it: whoever held it may remove it.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileExistsError, FileNotFoundError):
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue  # it was removed between two looks
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _still_there(folder, descriptor):

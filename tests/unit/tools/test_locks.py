@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,27 @@ def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Pa
     wait_for("the third", lambda: None if entered.is_set() else "it waits", seconds=5)
     third.join(5)
     assert order == ["removed", "held"]
+
+
+def test_a_folder_that_is_removed_between_two_looks_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, looks = tmp_path / "lock", []
+    mkdir = Path.mkdir
+
+    def removed_meanwhile(path: Path, **options: Any) -> None:
+        looks.append(path)
+        if len(looks) == 1:  # what pathlib raises if its second look finds nothing
+            raise FileExistsError(path)
+        mkdir(path, **options)
+
+    monkeypatch.setattr(Path, "mkdir", removed_meanwhile)
+    with locked(folder):
+        assert folder.is_dir()
+    monkeypatch.undo()
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError), locked(tmp_path / "file"):
+        pass
 
 
 def test_what_fails_inside_is_not_hidden(tmp_path: Path) -> None:
