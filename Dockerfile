@@ -23,7 +23,7 @@ RUN groupadd --gid 1000 mlpools \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin mlpools \
  && python3.11 -m venv --without-pip /opt/mlpools \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
-COPY requirements/install.sh /opt/mlpools/requirements/
+COPY requirements/install.sh requirements/uv.txt /opt/mlpools/requirements/
 
 FROM base AS wheel
 COPY requirements/build.txt /opt/mlpools/requirements/
@@ -61,6 +61,8 @@ RUN ldconfig -p | grep -q libgomp.so.1 \
  || { apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }
 COPY requirements/runtime.txt /opt/mlpools/requirements/
 RUN --mount=type=secret,id=ca sh /opt/mlpools/requirements/install.sh /opt/mlpools /opt/mlpools/requirements/runtime.txt
+# Matplotlib's list of fonts, which each pod would make anew: the supervisor lays it where it is looked for.
+RUN XDG_CACHE_HOME=/opt/mlpools/share/mlpools/caches python -c "import matplotlib.font_manager"
 
 FROM runtime-dependencies AS runtime
 ARG VERSION=0.1.0

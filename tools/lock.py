@@ -13,17 +13,32 @@ from tools import image_packages
 
 FOLDER = Path("requirements")
 LOCKS = {
-    "dev.txt": ["--extra", "operator", "--extra", "workloads", "--group", "dev"],
+    "dev.txt": ["--extra", "operator", "--extra", "workloads", "--extra", "kubectl", "--group", "dev"],
     "operator.txt": ["--extra", "operator"],
-    "runtime.txt": ["--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"],
+    "runtime.txt": [
+        *("--extra", "workloads", "--extra", "notebook", "--extra", "iceberg", "--extra", "snowflake"),
+    ],
     # The full image lies on top of the other one: what both have is the same.
     "runtime-full.txt": [
-        *("--extra", "full", "--extra", "iceberg", "--extra", "snowflake"),
+        *("--extra", "full", "--extra", "notebook", "--extra", "iceberg", "--extra", "snowflake"),
         *("--constraints", "requirements/runtime.txt"),
     ],
     "libraries.txt": [
         *("--extra", "operator", "--extra", "workloads", "--extra", "iceberg", "--extra", "snowflake"),
-        *("--extra", "torch", "--extra", "tensorflow", "--extra", "huggingface", "--group", "dev"),
+        *(
+            "--extra",
+            "notebook",
+            "--extra",
+            "torch",
+            "--extra",
+            "tensorflow",
+            "--extra",
+            "huggingface",
+            "--group",
+            "dev",
+            "--group",
+            "libraries",
+        ),
     ],
     "uv.txt": ["--group", "bootstrap"],
     "build.txt": ["--group", "build"],

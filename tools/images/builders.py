@@ -77,7 +77,8 @@ class Buildah:
         """Push without compressing, which would take longer than anything else here."""
         archive.pretend(layout, known)
         if not known:
-            # Only a plain folder takes layers uncompressed; a layout that has them leaves them so.
+            # Only a plain folder takes layers uncompressed, and no folder in which something is already; a
+            # layout that has them leaves them so.
             with tempfile.TemporaryDirectory(dir=layout.parent) as plain:
                 self._push(reference, f"dir:{plain}")
                 archive.adopt(layout, Path(plain))
@@ -85,6 +86,7 @@ class Buildah:
 
     def keep(self, references: Collection[str]) -> None:
         """Remove our other named images, and with them the layers that no image needs any more."""
+        self._buildah("rm", "--all")  # of builds that were killed: they hold on to their images
         ours = {_repository(reference) for reference in references}
         for name in self._buildah("images", "--noheading", "--format={{.Name}}:{{.Tag}}").split():
             if _repository(name) in ours and name not in references:

@@ -41,9 +41,14 @@ SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "libgomp1", "python3-venv")
 
 #: All that the Dockerfile reads, and its own texts; of these only the last do not change an image's key.
-PACKAGE_FOLDERS = ("operator/mlpools_operator", "workloads/mlpools", "workloads/mlpools_cli")
+PACKAGE_FOLDERS = (
+    "operator/mlpools_operator",
+    "workloads/mlpools",
+    "workloads/mlpools_cli",
+    "workloads/mlpools_kubectl",
+)
 BUILD_FILES = ("pyproject.toml", "requirements/build.txt")
-INSTALLER = ("Dockerfile", "requirements/install.sh")
+INSTALLER = ("Dockerfile", "requirements/install.sh", "requirements/uv.txt")
 TEXTS = (".dockerignore", "README.md", "LICENSE")
 
 

@@ -86,19 +86,21 @@ class _Plan:
 
     def carry_out(self, builder: Builder) -> None:
         """Build and pack what is missing."""
-        known: list[archive.Layer] = []
+        below: list[archive.Layer] = []
         for part, name in self.dependencies.items():
             path = _path(self.folder, name)
             if not path.exists():
                 with step(f"building the {part} image's dependencies"):
                     builder.build(f"{part}-dependencies", name, version())
-                    _pack(builder, name, path, known)
-            known = archive.layers(path)
+                    # With what is below, as if nothing were known: a layer on top of others is compressed,
+                    # which is nothing for code, and for gigabytes takes longer than all else.
+                    _pack(builder, name, path, below, known=())
+            below = archive.layers(path)
         path = _path(self.folder, self.reference)
         if not path.exists():
             with step(f"building the {self.target} image"):
                 builder.build(self.target, self.reference, version())
-                _pack(builder, self.reference, path, known)
+                _pack(builder, self.reference, path, below, known=below)
 
     def archive(self) -> Archive:
         """The result; its archives count as used now."""
@@ -111,11 +113,18 @@ class _Plan:
         return tuple(_path(self.folder, name) for name in (*self.dependencies.values(), self.reference))
 
 
-def _pack(builder: Builder, reference: str, path: Path, known: Collection[archive.Layer]) -> None:
+def _pack(
+    builder: Builder,
+    reference: str,
+    path: Path,
+    below: Collection[archive.Layer],
+    known: Collection[archive.Layer],
+) -> None:
+    """Export an image and make its archive, which leaves out the layers of the archives below."""
     with tempfile.TemporaryDirectory(dir=path.parent) as aside:
         layout = Path(aside) / "layout"
         builder.export(reference, layout, known)
-        archive.write(layout, path, reference, without=[layer.digest for layer in known])
+        archive.write(layout, path, reference, without=[layer.digest for layer in below])
 
 
 def _path(folder: Path, reference: str) -> Path:
