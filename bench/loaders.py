@@ -39,6 +39,22 @@ def ours(
     return epoch
 
 
+def decoder(folder: Path, *, rank: str) -> Epoch:
+    """Nothing but Arrow's decoder on one thread, for a part of the row groups: what a core allows."""
+    import pyarrow.parquet as pq
+
+    place, _, world = rank.partition("/")
+    files = [pq.ParquetFile(path, pre_buffer=False) for path in paths(folder)]
+    groups = [(file, number) for file in files for number in range(file.num_row_groups)]
+
+    def epoch() -> Iterator[tuple[Any, Any]]:
+        for file, number in groups[int(place) :: int(world)]:
+            file.read_row_group(number, use_threads=False)
+        yield from ()
+
+    return epoch
+
+
 def scanner(folder: Path) -> Epoch:
     """A loop by hand over Arrow's scanner, in batches of the wanted size."""
     import pyarrow.dataset as ds
@@ -99,7 +115,7 @@ def ray_data(folder: Path) -> Epoch:
     import ray
     import torch
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
     def epoch() -> Iterator[tuple[Any, Any]]:
@@ -140,6 +156,8 @@ def _tensors(batch: Any) -> tuple[Any, Any]:
     return torch.from_numpy(matrix).T, torch.from_numpy(batch.column(LABEL).to_numpy().copy())
 
 
+#: Read the part of a rank.
+PARTS: dict[str, Callable[..., Epoch]] = {"rank": ours, "decoder": decoder}
 LOADERS: dict[str, Callable[[Path], Epoch]] = {
     "ours": ours,
     "ours, cached": lambda folder: ours(folder, cache=True),

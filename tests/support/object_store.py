@@ -21,6 +21,7 @@ class Fault:
     """What happens to the next ``times`` requests of a method, or of any.
 
     Attributes:
+        key: only to those whose path has this in it; a listing's has no key.
         status: answer this instead of doing anything.
         code: S3's name of the error.
         cut: send only so many bytes of the body, then break the connection.
@@ -29,6 +30,7 @@ class Fault:
     """
 
     method: str = ""
+    key: str = ""
     times: int = 1
     status: int = 0
     code: str = ""
@@ -43,7 +45,13 @@ class Request:
     path: str
     range: str
     if_match: str
-    key_id: str
+    authorization: str
+
+    @property
+    def key_id(self) -> str:
+        """Whose key signed it."""
+        signed = re.search(r"Credential=([^/]+)/", self.authorization)
+        return signed[1] if signed else ""
 
 
 class ObjectStore:
@@ -94,9 +102,9 @@ class ObjectStore:
     def etag(self, name: str) -> str:
         return f'"{hashlib.md5(self.objects[name]).hexdigest()}"'
 
-    def _fault(self, method: str) -> Fault | None:
+    def _fault(self, asked: Request) -> Fault | None:
         for fault in self.faults:
-            if fault.times and fault.method in ("", method):
+            if fault.times and fault.method in ("", asked.method) and fault.key in asked.path:
                 fault.times -= 1
                 return fault
         return None
@@ -118,16 +126,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         parts = urlsplit(self.path)
-        signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
         asked = Request(
             self.command,
             unquote(parts.path),
             self.headers.get("Range", ""),
             self.headers.get("If-Match", ""),
-            signed[1] if signed else "",
+            self.headers.get("Authorization", ""),
         )
         self.store.asked.append(asked)
-        self.fault = self.store._fault(self.command) or Fault()
+        self.fault = self.store._fault(asked) or Fault()
         if self.fault.before:
             self.fault.before()
         if self.fault.status:

@@ -54,7 +54,11 @@ def test_listed_features_keep_their_order() -> None:
         ({"weight": "weights"}, DataNotReadable, "weight 'weights'"),
         ({"features": ["hours"]}, DataNotReadable, "Did you mean 'hour'"),
         ({"excluded": ["whem"]}, DataNotReadable, "Did you mean 'when'"),
-        ({"excluded": []}, DataNotReadable, r"Column 'when' is timestamp\[us\].*put it under excluded"),
+        (
+            {"excluded": []},
+            DataNotReadable,
+            r"Column 'when' is timestamp\[us\].*put it under excluded \(from Python: .* input_cols",
+        ),
         ({"features": ["when"]}, DataNotReadable, "take it from features"),
         ({"features": ["hour", "arr_delay"]}, InvalidSpec, "label 'arr_delay' is also listed"),
         ({"features": ["hour", "hour"]}, InvalidSpec, "'hour' is listed twice"),

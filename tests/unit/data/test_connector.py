@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -67,6 +70,12 @@ def test_a_missing_column_is_named(connector: DataConnector) -> None:
         connector.to_arrow(columns=["xx"])
 
 
+def test_one_column_may_stand_by_itself(files: Path) -> None:
+    of_source = DataConnector.from_parquet(str(files), columns="x")
+    assert of_source.schema.names == DataConnector.from_parquet(str(files)).to_arrow(columns="x").column_names
+    assert of_source.to_arrow(0, columns="x").column_names == ["x"]
+
+
 def test_kinds_of_sources_do_not_mix(files: Path) -> None:
     with pytest.raises(InvalidSpec, match="one kind"):
         DataConnector.from_sources([MemorySource(TABLE), str(files)])
@@ -106,3 +115,37 @@ def test_the_size_in_memory_is_about_right() -> None:
     connector = DataConnector.from_dataframe(TABLE)
     assert size_in_memory(connector, ["x"]) == 800
     assert size_in_memory(connector, ["x", "c"]) > 800
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "8"])
+def test_a_batch_size_that_is_no_number_of_rows_is_refused_at_once(size: Any) -> None:
+    connector = DataConnector.from_dataframe(TABLE)
+    for begin in (connector.to_batches, lambda it: connector.to_torch_dataset(batch_size=it)):
+        with pytest.raises(InvalidSpec, match=f"whole number above 0, not {size!r}"):
+            begin(size)
+
+
+@pytest.mark.parametrize("limit", [-1, 0.5])
+def test_a_limit_that_is_no_number_of_rows_is_refused(limit: Any) -> None:
+    with pytest.raises(InvalidSpec, match=f"whole number of rows, not {limit!r}"):
+        DataConnector.from_dataframe(TABLE).to_pandas(limit)
+
+
+@pytest.mark.parametrize(
+    ("package", "output"),
+    [
+        ("torch", lambda connector: connector.to_torch_dataset()),
+        ("tensorflow", lambda connector: connector.to_tf_dataset(batch_size=8)),
+        ("datasets", lambda connector: connector.to_huggingface_dataset()),
+        ("ray", lambda connector: connector.to_ray_dataset()),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, package: str, output: Callable[[DataConnector], object]
+) -> None:
+    module = {"datasets": "huggingface"}.get(package, package)
+    for name in [name for name in sys.modules if name.startswith(f"mlpools.data.outputs.{module}")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InvalidSpec, match=f"needs the package {package}, .*: pip install {package}"):
+        output(DataConnector.from_dataframe(TABLE))

@@ -231,9 +231,11 @@ def test_batches_of_sorted_files_are_like_random_draws(
     rows = 64 * 8192
     pq.write_table(pa.table({"row": range(rows)}), tmp_path / "0.parquet", row_group_size=8192)
     connector = DataConnector.from_sources(f"{tmp_path}/*.parquet", cache=cache)
-    batches = [batch.column(0).to_numpy() for batch in connector.to_batches(8192, shuffle=True)]
-    assert (np.sort(np.concatenate(batches)) == np.arange(rows)).all()
-    worst = max(abs(np.mean(batch < rows // 2) - 0.5) for batch in batches)
+    worst = 0.0
+    for _ in range(3):
+        batches = [batch.column(0).to_numpy() for batch in connector.to_batches(8192, shuffle=True)]
+        assert (np.sort(np.concatenate(batches)) == np.arange(rows)).all()
+        worst = max(worst, *(abs(np.mean(batch < rows // 2) - 0.5) for batch in batches))
     assert (worst < 5 * 0.5 / 8192**0.5) == (cache is not False)
     assert any("mixes better" in record.getMessage() for record in caplog.records) == (cache is False)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,23 @@ def test_equal_values_hash_alike_in_every_form() -> None:
     assert len(set(expected)) == 3
 
 
+def test_equal_numbers_and_moments_hash_alike_in_every_unit() -> None:
+    amounts = [Decimal(text) for text in ("1.50", "-0.10", "100", "0")] + [None]
+    expected = hash64(pa.array(amounts, pa.decimal128(10, 2)), "k").tolist()
+    for kind in (pa.decimal128(20, 9), pa.decimal256(40, 12)):
+        assert hash64(pa.array(amounts, kind), "k").tolist() == expected
+    tiny = [Decimal("0.00000012")]
+    assert hash64(pa.array(tiny, pa.decimal128(12, 8)), "k") == hash64(
+        pa.array(tiny, pa.decimal128(20, 15)), "k"
+    )
+    moments = [datetime(2020, 1, 1, 0, 0, 10), datetime(1969, 12, 31, 23, 59, 59), None]
+    expected = hash64(pa.array(moments, pa.timestamp("s")), "k").tolist()
+    for unit in ("ms", "us", "ns"):
+        assert hash64(pa.array(moments, pa.timestamp(unit)), "k").tolist() == expected
+        assert hash64(pa.array(moments, pa.timestamp(unit, "Europe/Berlin")), "k").tolist() == expected
+    assert len(set(expected)) == 3
+
+
 def test_a_hash_is_the_same_for_ever() -> None:
     """Ranks of different versions, and results that were begun by another one, have to agree."""
     assert hash64(pa.array([0, 1, -1]), "k").tolist() == [
@@ -109,6 +128,10 @@ def test_a_hash_is_the_same_for_ever() -> None:
         16490336266968443936,
     ]
     assert hash64(pa.array(["a"]), "k").tolist() == [3405396810240292928]
+    assert hash64(pa.array([None, 0], pa.int8()), "k").tolist()[0] == 0x9E3779B97F4A7C15
+    assert hash64(pa.array([Decimal("1.5")]), "k").tolist() == hash64(pa.array(["1.5"]), "k").tolist()
+    moment = pa.array([datetime(2020, 1, 1)], pa.timestamp("us"))
+    assert hash64(moment, "k").tolist() == hash64(pa.array(["2020-01-01 00:00:00"]), "k").tolist()
 
 
 def test_only_values_that_can_be_equal_are_hashed() -> None:
@@ -238,9 +261,18 @@ def test_large_parts_are_sorted_one_by_one(tmp_path: Path, monkeypatch: pytest.M
 def test_what_was_laid_down_goes_with_its_connector(tmp_path: Path, cache: Path) -> None:
     write(tmp_path, SHAPES["in any order"], 3, 50)
     found = shards(tmp_path, 2)
-    assert len(list((cache / "groups").iterdir())) == 2
+    assert len(list((cache / "groups").glob("*/*/*.parquet"))) == 2
     del found
-    assert list((cache / "groups").iterdir()) == []
+    assert list((cache / "groups").glob("*/*/")) == []
+
+
+def test_only_columns_that_will_be_read_are_laid_down(tmp_path: Path) -> None:
+    write(tmp_path, SHAPES["in any order"], 3, 50)
+    connector = ShardedDataConnector.from_sources(f"{tmp_path}/*.parquet", group_column="key")
+    shard = connector.get_shard(Gang(rank=0, world_size=2), columns=["row"])
+    assert shard.schema.names == ["row", "key"]
+    every = connector.get_shard(Gang(rank=0, world_size=2))
+    assert shard.to_arrow()["row"].equals(every.to_arrow()["row"])
 
 
 def test_a_full_cache_disk_is_said_before_anything_is_written(

@@ -77,6 +77,7 @@ def test_planning_and_counting_many_files_are_shown(tmp_path: Path, monkeypatch:
     for i in range(4):
         (tmp_path / f"{i}.csv").write_text("x\n1\n2\n")
     connector = DataConnector.from_csv(str(tmp_path))
+    assert "Listing: 1.00 files" in screen.getvalue()
     assert "Looking into files:  25%" in screen.getvalue()
     assert connector.num_rows == 8
     assert "Counting rows:  25%" in screen.getvalue()

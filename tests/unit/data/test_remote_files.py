@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlpools.contract import CACHE_ENV
 from mlpools.data import DataConnector
 from mlpools.data.plan import common_names
 from mlpools.errors import DataNotReadable
@@ -63,7 +67,7 @@ def test_a_vanished_object_is_named(data: ObjectStore) -> None:
 
 def bytes_fetched(store: ObjectStore) -> int:
     """How many bytes the store was asked for since the last look."""
-    asked = [it.range.removeprefix("bytes=").split("-") for it in store.asked if it.method == "GET"]
+    asked = [it.range.removeprefix("bytes=").split("-") for it in store.asked if it.range]
     store.asked.clear()
     return sum(int(last) + 1 - int(first) for first, last in asked)
 
@@ -75,6 +79,29 @@ def test_a_second_epoch_comes_from_the_file_cache(data: ObjectStore) -> None:
     assert connector.to_arrow().equals(TABLE)
     assert DataConnector.from_parquet("s3://bucket/t/a.parquet").to_arrow(columns=["y"]).num_rows == 10_000
     assert bytes_fetched(data) < 1 << 17  # the second connector's footer
+
+
+READ = """
+from mlpools.data import DataConnector
+print(sum(table["x"].to_numpy().sum() for table in DataConnector.from_parquet("s3://bucket/big").to_tables()))
+"""
+
+
+def test_the_pods_of_the_next_job_read_what_a_cache_volume_kept(data: ObjectStore, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1).integers(0, 1 << 40, 200_000)
+    data.objects = {"bucket/big/a.parquet": parquet(pa.table({"x": numbers}))}
+
+    def pod(cache: Path) -> int:
+        """Read all rows in a process of its own; return how many bytes it fetched."""
+        environ = {**os.environ, CACHE_ENV: str(cache), "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", READ], env=environ, capture_output=True, check=True)
+        assert int(done.stdout) == numbers.sum()
+        return bytes_fetched(data)
+
+    volume = tmp_path / "volume"
+    assert pod(volume) > numbers.nbytes
+    assert pod(volume) < 1 << 17  # the footer, for the plan
+    assert pod(tmp_path / "of its own") > numbers.nbytes
 
 
 @pytest.mark.parametrize("use", [True, False])
@@ -118,7 +145,7 @@ def chunk_of(content: bytes, group: int) -> tuple[int, int]:
 
 
 def covered(store: ObjectStore, start: int, stop: int) -> bool:
-    asked = [it.range.removeprefix("bytes=").split("-") for it in store.asked if it.method == "GET"]
+    asked = [it.range.removeprefix("bytes=").split("-") for it in store.asked if it.range]
     parts = ranges.coalesce(((int(first), int(last) + 1) for first, last in asked), gap=0)
     return any(first <= start and stop <= last for first, last in parts)
 

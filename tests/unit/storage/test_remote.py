@@ -297,6 +297,35 @@ def test_no_credentials(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) -> 
         BIG.read()
 
 
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("s3://bucket/t/a", {"AWS_ENDPOINT_URL": "", "AWS_SKIP_SIGNATURE": "true"}),
+        ("gs://bucket/t/a", {"GOOGLE_BASE_URL": "", "GOOGLE_SKIP_SIGNATURE": "true"}),
+        (
+            "az://bucket/t/a",
+            {
+                "AZURE_STORAGE_ENDPOINT": "",
+                "AZURE_SKIP_SIGNATURE": "true",
+                "AZURE_STORAGE_ACCOUNT_NAME": "open",
+            },
+        ),
+    ],
+)
+def test_a_public_store_is_read_without_credentials(
+    monkeypatch: pytest.MonkeyPatch, store: ObjectStore, url: str, variables: dict[str, str]
+) -> None:
+    for name in store.environment():
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value or store.url)
+    store.objects["bucket/t/a"] = CONTENT
+    assert locate(url).read() == CONTENT
+    if not url.startswith("az:"):  # Azure lists in words of its own
+        assert [info.url for info in match(locate(url).parent.url)] == [url]
+    assert {asked.authorization for asked in store.asked} == {""}
+
+
 def test_files_of_a_web_server(big: ObjectStore) -> None:
     big.objects["bucket/a b"] = b"text"
     big.asked.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Generic, Protocol, TypeVar
 
 
@@ -19,7 +19,7 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def read_ahead(tables: Iterator[T], budget: int) -> Iterator[T]:
+def read_ahead(tables: Iterator[T], budget: int) -> Generator[T, None, None]:
     """Yield the same tables in order, made by a thread that is ahead of the consumer.
 
     The thread begins another table only if those that wait, and one more like the last, fit the budget,

@@ -21,7 +21,7 @@ from mlpools.data.sharding import RowRange
 from mlpools.errors import DataNotReadable
 
 #: For permuted rows that wait for the loop, which goes on while the next ones are permuted.
-_AHEAD_BYTES = 16 << 20
+_AHEAD_BYTES = 8 << 20
 
 Read = Callable[[Sequence[RowRange]], Iterator[pa.Table]]
 

@@ -9,6 +9,7 @@ import contextlib
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlpools import budgets
+from mlpools.data import scratch
 from mlpools.data.groups import codes
 from mlpools.data.hashing import hash64
 from mlpools.data.ingestor import ArrowIngestor, DataIngestor
@@ -23,17 +25,22 @@ from mlpools.data.sizes import stored_row_bytes
 from mlpools.data.sources import MemorySource, ParquetSource
 from mlpools.errors import DataNotReadable
 
+#: Of all processes' folders, below the cache folder.
+_ROOT = "groups"
 #: A part is sorted in memory, and becomes a row group.
 _PART_BYTES = 64 << 20
 #: Files that are open at once.
 _MOST_PARTS = 512
 
 
-def hash_shuffle(ingestor: DataIngestor, column: str, rank: int, world_size: int) -> ArrowIngestor:
+def hash_shuffle(
+    ingestor: DataIngestor, columns: Sequence[str], column: str, rank: int, world_size: int
+) -> ArrowIngestor:
     """Return one rank's groups, the rows of each one after the other and in their order.
 
     Args:
         ingestor: reads the rows of all ranks.
+        columns: of the rows, ``column`` among them.
         column: rows with equal values are a group; nulls are one.
         rank: 0 … ``world_size`` - 1.
         world_size: number of ranks.
@@ -42,22 +49,21 @@ def hash_shuffle(ingestor: DataIngestor, column: str, rank: int, world_size: int
         DataNotReadable: the cache disk has too little room.
         InvalidSpec: the column's type cannot be grouped by.
     """
-    root = budgets.cache_folder() / "groups"
-    expected = int(sum(ingestor.group_rows) * stored_row_bytes(ingestor, ingestor.schema.names) / world_size)
-    room = budgets.disk(root)
+    expected = int(sum(ingestor.group_rows) * stored_row_bytes(ingestor, columns) / world_size)
+    room = budgets.disk(budgets.cache_folder() / _ROOT)
     if 2 * expected > room:
         raise DataNotReadable(
             f"The rows are not sorted by {column!r}. To bring its groups together takes about "
             f"{2 * expected / 1e9:,.1f} GB of the cache disk, where {room / 1e9:,.1f} GB are free. Sort the "
             f"data by {column!r}, choose fewer columns, or give the pool a larger cache."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=root))
+    folder = Path(tempfile.mkdtemp(dir=scratch.of_process(_ROOT)))
     try:
         parts = min(_MOST_PARTS, expected // _PART_BYTES + 1)
-        _scatter(ingestor, column, rank, world_size, folder, parts)
-        found = _gather(ingestor.schema, column, folder)
-        empty = MemorySource(ingestor.schema.empty_table())
+        _scatter(ingestor.read(None, columns), column, rank, world_size, folder, parts)
+        schema = pa.schema([ingestor.schema.field(name) for name in columns])
+        found = _gather(schema, column, folder)
+        empty = MemorySource(schema.empty_table())
         shuffled = ArrowIngestor.from_sources([ParquetSource((str(found),)) if found else empty])
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,12 +73,12 @@ def hash_shuffle(ingestor: DataIngestor, column: str, rank: int, world_size: int
 
 
 def _scatter(
-    ingestor: DataIngestor, column: str, rank: int, world_size: int, folder: Path, parts: int
+    tables: Iterable[pa.Table], column: str, rank: int, world_size: int, folder: Path, parts: int
 ) -> None:
     """Write this rank's rows to parts, each of whole groups."""
     with contextlib.ExitStack() as stack:
         writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
-        for table in ingestor.read(None, ingestor.schema.names):
+        for table in tables:
             hashes = hash64(table.column(column).combine_chunks(), column)
             mine = np.flatnonzero(hashes % np.uint64(world_size) == rank)
             part = hashes[mine] // np.uint64(world_size) % np.uint64(parts)

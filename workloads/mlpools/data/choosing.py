@@ -91,7 +91,11 @@ def _field(schema: pa.Schema, name: str, data_name: str, what: str) -> pa.Field:
 def _checked_kind(field: pa.Field, *, listed: bool) -> Kind:
     kind = kind_of(field.type)
     if kind is None:
-        remedy = "take it from features" if listed else "put it under excluded"
+        remedy = (
+            "take it from features (from Python: input_cols)"
+            if listed
+            else "put it under excluded (from Python: name the others in input_cols)"
+        )
         raise DataNotReadable(
             f"Column {field.name!r} is {field.type}, which is no feature: convert it to numbers or {remedy}."
         )

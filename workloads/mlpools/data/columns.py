@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlpools.data.forms import numbers
 from mlpools.data.groups import runs
 from mlpools.errors import DataNotReadable
 
@@ -137,7 +138,7 @@ class Columns:
                 array, missed = _codes(column, self.categories[name])
                 unknown += missed
             else:
-                array = _number(column, kind)
+                array = number(column, kind)
             arrays.append(array)
         return pa.table(arrays, names=list(self.features)), unknown
 
@@ -190,7 +191,7 @@ def kind_of(kind: pa.DataType) -> Kind | None:
     return None
 
 
-def _number(column: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
+def number(column: pa.ChunkedArray, kind: Kind) -> pa.ChunkedArray:
     """Return a column as XGBoost takes it: plain integers or floats, missing values as nulls."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -234,7 +235,8 @@ def _numbered(column: pa.ChunkedArray) -> npt.NDArray[np.uint32]:
 
 def _target(table: pa.Table, name: str, what: str, where: str) -> np.ndarray:
     column = table.column(name)
-    values: np.ndarray = _number(column, kind_of(column.type) or "float").cast(pa.float64()).to_numpy()
+    floats = number(column, kind_of(column.type) or "float").cast(pa.float64()).combine_chunks()
+    values: np.ndarray = numbers(floats)
     empty = int(np.isnan(values).sum())
     if empty:
         raise DataNotReadable(

@@ -126,6 +126,8 @@ class Epochs:
         self._states: list[Mapping[str, Any]] = []
         self._alone_at: int | None = None
         self._position: Position | None = None
+        #: Batches that the loop got of the epoch, by worker.
+        self._yielded: dict[int, int] = {}
         #: Orders the iterations of all outputs of a process by when they began; 0 is none.
         self.begun = 0
         self._said = False
@@ -187,7 +189,8 @@ class Epochs:
             raise InvalidSpec(
                 "These rows come in another order each time, so state_dict cannot say which ones are left."
             )
-        return dataclasses.replace(self._position, data=self._rows.identity).to_state()
+        now = dataclasses.replace(self._position, data=self._rows.identity, yielded=dict(self._yielded))
+        return now.to_state()
 
     def begin(
         self,
@@ -224,6 +227,7 @@ class Epochs:
             position = state.resume(self._states, fresh, alone=self._alone_at is not None)
         self._alone_at = None
         self._position, self._counts_workers = position, watch or bool(key)
+        self._yielded = dict(position.yielded)
         self.begun = next(_iterations)
         return position
 
@@ -238,15 +242,11 @@ class Epochs:
 
     def only(self, worker: int) -> None:
         """Count for one worker; others are counted where they run."""
-        assert self._position is not None
-        yielded = {worker: self._position.yielded[worker]}
-        self._position = dataclasses.replace(self._position, yielded=yielded)
+        self._yielded = {worker: self._yielded[worker]}
 
     def advance(self, worker: int) -> None:
         """Count a batch that the training loop gets now."""
-        assert self._position is not None
-        counts = {**self._position.yielded, worker: self._position.yielded[worker] + 1}
-        self._position = dataclasses.replace(self._position, yielded=counts)
+        self._yielded[worker] += 1
 
     def batches(
         self,

@@ -164,22 +164,22 @@ def to_array(values: pa.Array, place: Place, *, missing_as_nan: bool = False) ->
         if not missing_as_nan:
             _refuse_missing(values, place)
         values = values.cast(pa.float64(), safe=False)
-    return _numbers(values)
+    return numbers(values)
 
 
-def _numbers(values: pa.Array) -> npt.NDArray[np.generic]:
+def numbers(values: pa.Array) -> npt.NDArray[np.generic]:
     """Return single numbers as an array; what is missing among floats becomes NaN.
 
     Arrow's own ways to numpy, and to it, import pandas: that takes longer than to read a first row group.
     """
     if pa.types.is_boolean(values.type):
-        return _numbers(values.cast(pa.uint8())).view(np.bool_)
+        return numbers(values.cast(pa.uint8())).view(np.bool_)
     dtype = np.dtype(values.type.to_pandas_dtype())
     if not len(values):
         return np.empty(0, dtype)
     array = np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)
     if values.null_count:
-        return np.where(_numbers(values.is_null()), dtype.type(np.nan), array)
+        return np.where(numbers(values.is_null()), dtype.type(np.nan), array)
     array.flags.writeable = False
     return array
 

@@ -1,7 +1,8 @@
 """A hash of values that is the same in every process, on every machine, and for every form of a value.
 
-What is equal hashes alike: an integer of any width, a text of any Arrow type or in a dictionary. Null is one
-value.
+What is equal hashes alike: an integer of any width, a text of any Arrow type or in a dictionary, a decimal
+number of any scale, a time of any unit. Null is one value. The numbers never change: files on disk are named
+and cut by them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def hash64(values: pa.Array, column: str) -> Hashes:
     """Return a 64-bit hash of each value.
 
     Args:
-        values: integers, booleans, texts, bytes, dates or times; also in a dictionary.
+        values: integers, booleans, decimal numbers, texts, bytes, dates or times; also in a dictionary.
         column: their name, for messages.
 
     Raises:
@@ -40,14 +41,16 @@ def hash64(values: pa.Array, column: str) -> Hashes:
         wide = pa.uint64() if kind == pa.uint64() else pa.int64()
         numbers = values.cast(wide).fill_null(0).to_numpy(zero_copy_only=False)
         hashes = _mixed(numbers.view(np.uint64))
-    elif _is_text(kind) or _is_bytes(kind) or pa.types.is_temporal(kind):
-        plain = values if _is_bytes(kind) else values.cast(pa.large_string())
-        coded = plain.dictionary_encode()
-        digests = np.array([_digest(item) for item in coded.dictionary.to_pylist()], dtype=np.uint64)
+    elif _is_text(kind) or _is_bytes(kind) or pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+        coded = values.dictionary_encode()
+        digests = np.array([_digest(item) for item in _plain(coded.dictionary).to_pylist()], dtype=np.uint64)
         codes = coded.indices.fill_null(0).to_numpy(zero_copy_only=False)
         hashes = digests[codes] if len(digests) else np.full(len(values), _NULL)
     else:
-        raise InvalidSpec(f"Column {column!r} is {kind}; groups need integers, texts, bytes, dates or times.")
+        raise InvalidSpec(
+            f"Column {column!r} is {kind}; groups need integers, decimal numbers, texts, bytes, dates or "
+            "times."
+        )
     return np.where(pc.is_null(values).to_numpy(zero_copy_only=False), _NULL, hashes)
 
 
@@ -59,6 +62,22 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
     )
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Return values as bytes, or as texts: those of one number or moment are alike."""
+    kind = values.type
+    if _is_bytes(kind):
+        return values
+    if pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp(kind.unit))  # of one moment in every time zone
+    texts = values.cast(pa.large_string())
+    if _is_text(kind):
+        return texts
+    # Neither zeros behind the point, nor zero as 0E-9.
+    bare = pc.replace_substring_regex(texts, r"^([^.]*\.[0-9]*?)0+(E.*)?$", r"\1\2")
+    whole = pc.replace_substring_regex(bare, r"\.(E.*)?$", r"\1")
+    return pc.replace_substring_regex(whole, r"^0E.*$", "0")
 
 
 def _digest(value: str | bytes) -> int:

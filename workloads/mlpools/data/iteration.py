@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlpools.data import sharding
+from mlpools.data.arguments import check_batch_size, library
 from mlpools.data.clock import Clock, SharedClock
 from mlpools.data.epochs import Epochs, Rows, Share
 from mlpools.data.ingestor import DataIngestor
@@ -91,6 +92,9 @@ class Iteration:
             epoch: by default the one after that of the last call.
             drop_last_batch: leave out a last batch with fewer rows.
             columns: which to read; all by default.
+
+        Raises:
+            InvalidSpec: the batch size is no number of rows, or is missing where rows are shuffled.
         """
         names = self._check_columns(columns)
         if batch_size is None:
@@ -126,8 +130,12 @@ class Iteration:
 
         Raises:
             DataNotReadable: a column is absent or has no tensor form.
+            InvalidSpec: PyTorch is not installed, or the batch size is no number of rows.
         """
-        from mlpools.data.outputs.torch import TorchDataset
+        if batch_size is not None:
+            check_batch_size(batch_size)
+        with library("torch", "to_torch_dataset"):
+            from mlpools.data.outputs.torch import TorchDataset
 
         names = self._check_columns(columns)
         if self._group_column and batch_size is None:
@@ -191,6 +199,8 @@ class Iteration:
             output.load_state_dict(states)
 
     def _check_columns(self, columns: Sequence[str] | None) -> list[str]:
+        if isinstance(columns, str):  # as sources take it
+            columns = [columns]
         names = self.schema.names if columns is None else list(columns)
         for name in names:
             if self.schema.get_field_index(name) < 0:

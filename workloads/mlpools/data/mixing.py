@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from mlpools import budgets
+from mlpools.data.arguments import check_batch_size
 from mlpools.data.ingestor import DataIngestor
 from mlpools.data.order import RankOrder, Reading
 from mlpools.data.sizes import stored_row_bytes
@@ -15,6 +16,8 @@ _WINDOW_BYTES = 64 << 20
 _WINDOW_SHARE = 8
 #: A page of four-byte values: the smallest piece that a disk reads at once.
 SLICE_ROWS = 1024
+#: With fewer in a window, whose of them it got shows in its batches. With so many, chance is what shows.
+_SLICES = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Mixing:
 
     Attributes:
         window_rows: that may be in memory at once, in all workers of a rank together.
-        slice_rows: of the pieces that are spread over windows; 0 for whole row groups.
+        slice_rows: of the pieces that are spread over windows, at most; 0 for whole row groups.
     """
 
     window_rows: int = 0
@@ -50,11 +53,17 @@ class Mixing:
     def reading(
         self, batch_size: int, *, shuffle: bool, drop_last: bool = False, num_workers: int = 1
     ) -> Reading:
-        """Return how each worker reads."""
+        """Return how each worker reads.
+
+        Raises:
+            InvalidSpec: the batch size is no number of rows.
+        """
+        check_batch_size(batch_size)
         if not shuffle:
             return Reading(batch_size, False, num_workers, drop_last)
         window = max(1, self.window_rows // num_workers)
-        return Reading(batch_size, True, num_workers, drop_last, window, self.slice_rows)
+        slices = self.slice_rows and max(1, min(self.slice_rows, window // _SLICES))
+        return Reading(batch_size, True, num_workers, drop_last, window, slices)
 
 
 def quality(order: RankOrder) -> str:

@@ -14,14 +14,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mlpools.data import sharding
 from mlpools.data.blocks import Block, Indices, Run
 
 #: Rows that stay together down to the last scale: a cache line of four-byte values.
 _LINE_ROWS = 16
-#: Rows permuted at once. 65,536 four-byte values are 256 KiB, which a core's own cache holds.
-_CHUNK_ROWS = 1 << 16
+#: Rows permuted at once. 32,768 four-byte values are 128 KiB, which a core's own cache holds.
+_CHUNK_ROWS = 1 << 15
+#: Of 64 bits.
+Numbers = npt.NDArray[np.uint64]
 #: Multiples of it, each without its whole part, are spread evenly however many there are.
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -46,10 +49,11 @@ class Draw:
         """Name a further draw."""
         return dataclasses.replace(self, what=(*self.what, *what))
 
-    def random(self) -> np.random.RandomState:
-        """Return a generator. NumPy keeps the numbers of this one for ever, so an old state stays good."""
+    def numbers(self, count: int) -> Numbers:
+        """Return random numbers. NumPy keeps those of this generator for ever, so an old state stays good."""
         words = [self.seed & 0xFFFFFFFF, self.seed >> 32 & 0xFFFFFFFF, self.epoch, self.stage, *self.what]
-        return np.random.RandomState(words)
+        found: Numbers = np.random.PCG64(np.random.SeedSequence(words)).random_raw(count)
+        return found
 
 
 def spread(pieces: int, parts: int, draw: Draw) -> Indices:
@@ -62,10 +66,30 @@ def spread(pieces: int, parts: int, draw: Draw) -> Indices:
     Returns:
         The pieces, part after part.
     """
-    random = draw.random()
-    part = random.random_sample((-(-pieces // parts), parts)).argsort(axis=1).ravel()[:pieces]
-    turn = random.random_sample(parts)[part] + np.arange(pieces) // parts * _GOLDEN
-    return np.lexsort((turn % 1, part))
+    rounds = -(-pieces // parts)
+    random = (draw.numbers(rounds * parts + parts) >> np.uint64(11)) * 2.0**-53
+    part = random[:-parts].reshape(rounds, parts).argsort(axis=1, kind="stable").ravel()[:pieces]
+    turn = random[-parts:][part] + np.arange(pieces) // parts * _GOLDEN
+    fraction_bits = 64 - parts.bit_length()
+    fraction = (turn % 1 * 2.0**fraction_bits).astype(np.uint64)
+    return _ascending(part.astype(np.uint64) << np.uint64(fraction_bits) | fraction)
+
+
+def permutation(count: int, draw: Draw) -> Indices:
+    """Return 0 … ``count`` - 1 in an order of which each is equally likely."""
+    return _ascending(draw.numbers(count))
+
+
+def _ascending(numbers: Numbers) -> Indices:
+    """Return the positions of numbers in the order of their size, as far as their highest bits tell it.
+
+    The lowest bits are used for the position. So numbers are sorted and no positions, which takes a third of
+    the time, and gives the same on every machine.
+    """
+    position = np.uint64((1 << len(numbers).bit_length()) - 1)
+    mixed = numbers & ~position | np.arange(len(numbers), dtype=np.uint64)
+    mixed.sort()
+    return (mixed & position).view(np.int64)
 
 
 def even_cuts(rows: int, batch_size: int, parts: int) -> list[int]:
@@ -128,13 +152,13 @@ class Window:
         rows = self.num_rows
         cuts = even_cuts(rows, self.batch_size, -(-rows // _CHUNK_ROWS))
         order = spread(-(-rows // _LINE_ROWS), len(cuts) - 1, self.draw)
-        positions = (order[:, None] * _LINE_ROWS + np.arange(_LINE_ROWS)).ravel().astype(np.int32)
+        lines = (order * _LINE_ROWS).astype(np.int32)
+        positions = np.add.outer(lines, np.arange(_LINE_ROWS, dtype=np.int32)).ravel()
         positions = positions[positions < rows]
         for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
             if first_row < stop:
-                some = positions[start:stop]
-                self.draw.of(number).random().shuffle(some)
-                yield some[max(0, first_row - start) :]
+                within = permutation(stop - start, self.draw.of(number))
+                yield positions[start:stop][within][max(0, first_row - start) :]
 
     def left(self, first_row: int) -> list[Block]:
         """Return the rows that were not handed out when the first ``first_row`` were."""

@@ -142,7 +142,7 @@ class Plan:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         files = [dataclasses.astuple(file) for file in self.files]
         return json.dumps(
-            fields | {"files": files, "schema": _packed(self.schema), "hidden": _packed(self.hidden)}
+            fields | {"files": files, "schema": packed(self.schema), "hidden": packed(self.hidden)}
         )
 
     @classmethod
@@ -154,7 +154,7 @@ class Plan:
             parts = tuple(Unit(*unit) for unit in units)
             infos = tuple(FileInfo(*info) for info in members)
             files.append(PlannedFile(url, name, size, version, digest, kind, parts, constants, infos))
-        schemas = {name: _unpacked(raw[name]) for name in ("schema", "hidden")}
+        schemas = {name: unpacked(raw[name]) for name in ("schema", "hidden")}
         return cls(**raw | schemas | {"files": tuple(files)})
 
     def __repr__(self) -> str:
@@ -278,9 +278,11 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 
-def _packed(schema: pa.Schema) -> str:
+def packed(schema: pa.Schema) -> str:
+    """Return a schema as text."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
-def _unpacked(text: str) -> pa.Schema:
+def unpacked(text: str) -> pa.Schema:
+    """Read what ``packed`` wrote."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

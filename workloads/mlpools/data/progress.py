@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from mlpools.storage import FileInfo
+
 #: Seconds after which a read is a long one.
 _LONG = 2.0
 _clock = time.monotonic
@@ -44,6 +46,11 @@ def watched(tables: Iterable[pa.Table], total: int | None) -> Iterator[pa.Table]
         total: rows to come; None where nobody has counted them.
     """
     return stepped(tables, "Reading", total, "rows", lambda table: int(table.num_rows))
+
+
+def listing(files: Iterable[FileInfo]) -> Iterator[FileInfo]:
+    """Yield files as a folder is listed, which of a store takes a request for each thousand."""
+    return stepped(files, "Listing", None, "files")
 
 
 def stepped(

@@ -13,6 +13,7 @@ from mlpools.data import filters, formats, schemas
 from mlpools.data.files import plan_files, reading
 from mlpools.data.packs import PATH, load, pack
 from mlpools.data.plan import Plan, Plannable, Selection
+from mlpools.data.progress import listing
 from mlpools.data.sources import texts
 from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.storage import FileInfo, match
@@ -139,8 +140,8 @@ def listed(
     """
     urls, patterns = texts(url), texts(file_pattern)
     if not patterns:
-        return match(urls, suffixes)
-    found = match(urls)
+        return match(urls, suffixes, watch=listing)
+    found = match(urls, watch=listing)
     chosen = [info for info in found if any(PurePosixPath(info.url).match(one) for one in patterns)]
     if not chosen:
         raise DataNotReadable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -73,15 +74,31 @@ class ShardRows:
         while kept:
             yield kept.pop(0)
 
-    def files(self, start: int, stop: int) -> list[str]:
-        """Return the names of the files that some of the rows come from, as far as they are known."""
-        names: dict[str, None] = {}
+    def origin(self, name: str, start: int, stop: int) -> str:
+        """Return where some of the rows come from, for messages: ``The data 'train', file 1.parquet``.
+
+        Args:
+            name: of the data set.
+            start: the first of the rows, counted from 0 within the shard.
+            stop: the row after the last one.
+        """
+        names = dict.fromkeys(file for file, _, _ in self.by_file(start, stop))
+        return ", file ".join([f"The data {name!r}", *names])
+
+    def by_file(self, start: int, stop: int) -> list[tuple[str, int, int]]:
+        """Return which of some of the rows come from which file, as far as that is known.
+
+        Returns:
+            Name of the file, the first row and the one after the last, in the order of rows.
+        """
+        found: list[tuple[str, int, int]] = []
         begin = 0
         for part in self._shard.ranges if self._files else ():
-            if begin < stop and start < begin + part.rows:
-                names[self._files[part.group]] = None
+            first, last = max(start, begin), min(stop, begin + part.rows)
+            if first < last:
+                found.append((self._files[part.group], first, last))
             begin += part.rows
-        return list(names)
+        return found
 
     def release(self) -> None:
         """Forget kept rows; whoever needed them has them in another form."""
@@ -113,6 +130,13 @@ class ShardRows:
             "bytesRead": self.bytes_read,
             "seconds": round(self.seconds, 3),
         }
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system: the C library keeps it for what may come."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library only
+    if trim is not None:
+        trim(0)
 
 
 def size_in_memory(connector: DataConnector, columns: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from mlpools.data import grouping, sharding
@@ -47,7 +48,9 @@ class ShardedDataConnector(DataConnector):
 
     dealing = Dealing()
 
-    def get_shard(self, gang: Gang | None = None, *, epoch: int = 0) -> DataConnector:
+    def get_shard(
+        self, gang: Gang | None = None, *, epoch: int = 0, columns: Sequence[str] | None = None
+    ) -> DataConnector:
         """Return the rows of one rank: of the calling one by default.
 
         Where there are fewer rows than ranks, some shards are empty.
@@ -55,10 +58,12 @@ class ShardedDataConnector(DataConnector):
         Args:
             gang: rank and world size, by default what the environment says.
             epoch: the first one; with ``equal`` the rows left out change with it.
+            columns: that will be read, if not all: groups that have to be brought together are laid down
+                on the cache disk with these only.
         """
         gang = gang or Gang.from_environment()
         if self.dealing.group_column:
-            return self._whole_groups(gang, self.dealing.group_column)
+            return self._whole_groups(gang, self.dealing.group_column, columns)
         equal, seed = self.dealing.equal, self.dealing.seed
         ranges = sharding.shard(
             self._ingestor.group_rows, gang.rank, gang.world_size, equal=bool(equal), seed=seed, epoch=epoch
@@ -67,13 +72,14 @@ class ShardedDataConnector(DataConnector):
         shard.set_epoch(epoch)
         return shard
 
-    def _whole_groups(self, gang: Gang, column: str) -> DataConnector:
+    def _whole_groups(self, gang: Gang, column: str, columns: Sequence[str] | None) -> DataConnector:
         """Return the groups of one rank."""
         self._check_columns([column])
+        names = list(dict.fromkeys([*self._check_columns(columns), column]))
         ranges = grouping.ranges_of(self._ingestor, column, gang.rank, gang.world_size)
         ingestor = self._ingestor
         if ranges is None:
-            ingestor = hash_shuffle(ingestor, column, gang.rank, gang.world_size)
+            ingestor = hash_shuffle(ingestor, names, column, gang.rank, gang.world_size)
             ranges = sharding.everything(ingestor.group_rows)
         return DataConnector(ingestor, ranges, group_column=column)
 

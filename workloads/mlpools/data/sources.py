@@ -13,6 +13,7 @@ from mlpools.data import formats, hive
 from mlpools.data.described import without_credentials
 from mlpools.data.files import plan_files
 from mlpools.data.plan import Plan, Plannable, Selection
+from mlpools.data.progress import listing
 from mlpools.errors import InvalidSpec, at_hand
 from mlpools.storage import FileInfo, match
 
@@ -54,7 +55,7 @@ class FileSource(Selection):
         suffixes = formats.make(self.format, self.options).suffixes
         found: dict[FileInfo, dict[str, str | None]] = {}
         for url in self.urls:
-            for info in match(url, suffixes):
+            for info in match(url, suffixes, watch=listing):
                 # Of two URLs that match a file, the one that spells out less tells more folders.
                 found[info] = max(found.get(info, {}), hive.values(url, info.url), key=len)
         files = sorted(found)

@@ -80,11 +80,12 @@ def tensor_form(layout: TensorLayout, *, owned: bool) -> Form[TensorRows]:
     """
     names = [name for name in layout.forms if layout.is_numbers(name)]
     others = [name for name in layout.forms if not layout.is_numbers(name)]
+    stacks = {name: Spare(functools.partial(np.empty, dtype=layout.forms[name].dtype)) for name in names}
 
     def of(rows: pa.RecordBatch) -> TensorRows:
         numbers = {}
         for name in names:
-            array = layout.tensor(rows, name)
+            array = layout.tensor(rows, name, spare=stacks[name])
             assert isinstance(array, np.ndarray)
             numbers[name] = own(array) if owned else array
         return TensorRows(layout, numbers, rows.select(others), rows.num_rows)

@@ -12,13 +12,17 @@ import pyarrow as pa
 
 from mlpools.data.forms import Form, Place, form_of, is_list, plain, plain_type, to_array, to_list
 from mlpools.data.matrix import even_view
+from mlpools.data.spare import Spare
 from mlpools.errors import DataNotReadable, InvalidSpec, at_hand, one_line
 
 #: What one column, or several stacked ones, become.
 Tensor: TypeAlias = npt.NDArray[np.generic] | list[object]
 Tensors: TypeAlias = dict[str, Tensor]
-#: Rows that are turned over at once: they fit into a processor's cache.
-_TURNED_ROWS = 2048
+#: Memory of the rows that are turned over at once: they fit into a core's own cache.
+_TURNED_BYTES = 512 << 10
+#: Values between two columns of them. At distances of whole pages they would share a few places of the first
+#: cache, and push each other out.
+_GAP = 48
 
 
 class TensorLayout:
@@ -91,11 +95,13 @@ class TensorLayout:
         """
         return {name: self.tensor(rows, name, where) for name in self.forms}
 
-    def tensor(self, rows: pa.RecordBatch | pa.Table, name: str, where: str = "") -> Tensor:
-        """Convert rows to one of the tensors; see ``convert``."""
+    def tensor(
+        self, rows: pa.RecordBatch | pa.Table, name: str, where: str = "", spare: Spare | None = None
+    ) -> Tensor:
+        """Convert rows to one of the tensors; see ``convert``. A stack that is copied takes spare memory."""
         form = self.forms[name]
         if name in self._stack:
-            return self._stacked(rows, name, form, where)
+            return self._stacked(rows, name, form, where, spare)
         if form.dtype is None:
             return [item for _, chunk in self._chunks(rows, name) for item in to_list(chunk)]
         array = self._array(rows, name, where)
@@ -124,7 +130,7 @@ class TensorLayout:
         return array.astype(self._columns[name].dtype, copy=False)
 
     def _stacked(
-        self, rows: pa.RecordBatch | pa.Table, name: str, form: Form, where: str
+        self, rows: pa.RecordBatch | pa.Table, name: str, form: Form, where: str, spare: Spare | None
     ) -> npt.NDArray[np.generic]:
         members = self._stack[name]
         assert form.dtype is not None
@@ -132,10 +138,12 @@ class TensorLayout:
         view = even_view(lines, form.dtype) if None not in lines else None
         if view is not None:
             return view.T
-        buffer = np.empty((len(members), rows.num_rows), form.dtype)
+        values = len(members) * rows.num_rows
+        memory = np.empty(values, form.dtype) if spare is None else spare.rows(values)
+        buffer = memory.reshape(len(members), rows.num_rows)
         for line, member in zip(buffer, members, strict=True):
-            for first, values in self._member(rows, member, form, where):
-                line[first : first + len(values)] = values
+            for first, chunk in self._member(rows, member, form, where):
+                line[first : first + len(chunk)] = chunk
         return buffer.T
 
     def room(self, name: str, rows: int) -> npt.NDArray[np.generic]:
@@ -162,11 +170,12 @@ class TensorLayout:
             return
         members, form = self._stack[name], self.forms[name]
         lines = [values for member in members for _, values in self._member(rows, member, form, "")]
-        few = np.empty((len(members), _TURNED_ROWS), form.dtype)
-        for start in range(0, rows.num_rows, _TURNED_ROWS):
-            part = target[start : start + _TURNED_ROWS]
+        height = max(1, _TURNED_BYTES // (len(members) * target.itemsize))
+        few = np.empty((len(members), height + _GAP), form.dtype)
+        for start in range(0, rows.num_rows, height):
+            part = target[start : start + height]
             for i, line in enumerate(lines):
-                few[i, : len(part)] = line[start : start + _TURNED_ROWS]
+                few[i, : len(part)] = line[start : start + height]
             part[...] = few[:, : len(part)].T
 
     def _member(

@@ -53,7 +53,7 @@ _HOW = {
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS to a mounted key file, or use a service account with workload "
     "identity; GOOGLE_SKIP_SIGNATURE=true for a public bucket.",
     "az": "Set AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY (envFrom a Secret), or use a "
-    "service account with workload identity.",
+    "service account with workload identity; AZURE_SKIP_SIGNATURE=true for a public container.",
     "http": "Only public files can be read by http.",
 }
 

@@ -21,11 +21,16 @@ _NO_CREDENTIALS = ("Missing AccessKeyId", "Missing SecretAccessKey", "token requ
 _UNREACHABLE = ("error sending request", "kind: Connect", "dns error", "kind: Timeout")
 _LINE_BREAKS = ("body error", "kind: Interrupted", "kind: Decode", "IncompleteMessage", "kind: Timeout")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+_EXPIRED = "ExpiredToken"
 _BUSY = {429, 500, 502, 503, 504}
 
 
 class FileMissing(DataNotReadable, FileNotFoundError):  # noqa: N818 - as its neighbours in mlpools.errors
     """What was to be read is not there."""
+
+
+class CredentialsExpired(DataNotReadable):
+    """What was to be read is refused, and so is everything else of this store."""
 
 
 def broken_off(error: Exception) -> bool:
@@ -65,7 +70,8 @@ def reading(error: Exception, address: Address, environ: Mapping[str, str] = os.
         return FileMissing(f"{url} is not there; check its spelling.")
     if precondition_failed(error):
         return replaced(url)
-    return DataNotReadable(f"{url} cannot be read: {_cause(error, address, environ)}")
+    kind = CredentialsExpired if _code(error) == _EXPIRED else DataNotReadable
+    return kind(f"{url} cannot be read: {_cause(error, address, environ)}")
 
 
 def writing(error: Exception, address: Address, environ: Mapping[str, str] = os.environ) -> JobError:
@@ -80,7 +86,7 @@ def _cause(error: Exception, address: Address, environ: Mapping[str, str]) -> st
     used = credentials.source(address.kind, environ)
     if code in _NO_BUCKET:
         return f"there is no {address.root}{_at_endpoint(address, environ)}. Make it, or check its name."
-    if code in ("RequestTimeTooSkewed", "ExpiredToken"):
+    if code in ("RequestTimeTooSkewed", _EXPIRED):
         return _about_time(code, used)
     if any(words in text for words in _NO_CREDENTIALS):
         return f"there are no credentials; tried was {used}. {credentials.how_to_give(address.kind)}"
@@ -105,7 +111,7 @@ def _cause(error: Exception, address: Address, environ: Mapping[str, str]) -> st
 
 
 def _about_time(code: str, used: str) -> str:
-    if code == "ExpiredToken":
+    if code == _EXPIRED:
         return f"the credentials have expired: {used}. Give new ones."
     return "the clock of this machine differs too much from the store's. Set the machine's clock."
 

@@ -84,9 +84,9 @@ class LocalPlace:
         with _reading(self.path):
             return self.path.exists()
 
-    def list(self, *, hidden: bool) -> list[FileInfo]:
+    def walk(self, *, hidden: bool) -> Iterator[FileInfo]:
         with _reading(self.path):
-            return sorted(_walk(str(self.path), hidden, frozenset()))
+            yield from _walk(str(self.path), hidden, frozenset())
 
     def read(self) -> bytes:
         with _reading(self.path):
@@ -114,6 +114,22 @@ class LocalPlace:
         with _writing(self.path), path.open("rb") as source:
             _make_folder(self.path.parent)
             _place(self.path, lambda file: shutil.copyfileobj(source, file, 1 << 20), once=once)
+
+    def take(self, path: Path) -> None:
+        with _writing(self.path):
+            _make_folder(self.path.parent)
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            try:
+                os.link(path, self.path)
+            except FileExistsError:
+                if not path.samefile(self.path):  # it is the same where NFS lost its first answer
+                    raise
+            path.unlink()
+            _sync_folder(self.path.parent)
 
     def delete(self) -> None:
         with _writing(self.path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,12 +20,13 @@ class Backend(Protocol):
 
     def info(self) -> FileInfo: ...
     def exists(self) -> bool: ...
-    def list(self, *, hidden: bool) -> list[FileInfo]: ...
+    def walk(self, *, hidden: bool) -> Iterator[FileInfo]: ...
     def read(self) -> bytes: ...
     def read_range(self, start: int, stop: int) -> bytes: ...
     def open(self, info: FileInfo) -> pa.NativeFile: ...
     def write(self, data: bytes, *, once: bool) -> None: ...
     def write_file(self, path: Path, *, once: bool) -> None: ...
+    def take(self, path: Path) -> None: ...
     def delete(self) -> None: ...
     def delete_tree(self) -> None: ...
     def honours_once(self) -> bool: ...
@@ -99,7 +100,11 @@ class Location:
             hidden: also those with a part of the name that starts with ``_`` or ``.``; as everywhere,
                 they are not data.
         """
-        return self._backend.list(hidden=hidden)
+        return sorted(self.walk(hidden=hidden))
+
+    def walk(self, *, hidden: bool = False) -> Iterator[FileInfo]:
+        """Yield the same files as they are found, in any order: a long listing can be watched."""
+        return self._backend.walk(hidden=hidden)
 
     def read(self) -> bytes:
         """Return all of the file."""
@@ -132,6 +137,16 @@ class Location:
     def write_file(self, path: Path, *, once: bool = False) -> None:
         """Write the content of a local file, which may be larger than memory unless ``once`` is set."""
         self._backend.write_file(path, once=once)
+
+    def take(self, path: Path) -> None:
+        """Make a local file, which is given away, this one, atomically and only if it is not there.
+
+        On a volume nothing is copied, so the file has to lie on the same one.
+
+        Raises:
+            FileExistsError: somebody else's file is there; the local one stays.
+        """
+        self._backend.take(path)
 
     def delete(self) -> None:
         """Delete the file, if it is there."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from mlpools.errors import DataNotReadable
 from mlpools.storage import client, failures
@@ -15,7 +14,6 @@ from mlpools.storage.info import FileInfo
 from mlpools.storage.urls import parse
 
 Range = tuple[int, int]
-P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Ranges closer than this are read as one: reading the gap is quicker than another request.
@@ -46,15 +44,15 @@ def pieces(ranges: Iterable[Range], size: int = PIECE_BYTES) -> Iterator[Range]:
     for start, stop in ranges:
         count = -(-(stop - start) // size)
         borders = [start + (stop - start) * i // count for i in range(count + 1)]
-        yield from itertools.pairwise(borders)
+        yield from zip(borders, borders[1:])
 
 
-def submit(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+def submit(work: Callable[..., T], *args: object) -> Future[T]:
     """Do some fetching in the background; it must not wait for other such work."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="mlpools-storage")
-    return _pool.submit(work, *args, **kwargs)
+    return _pool.submit(work, *args)
 
 
 def fetch(info: FileInfo, start: int, stop: int) -> bytearray:

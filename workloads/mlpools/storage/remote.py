@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,21 +74,17 @@ class RemotePlace:
         stream = self._obstore.list(self._store, self.address.key or None, chunk_size=1)
         return next(iter(stream), None)
 
-    def list(self, *, hidden: bool) -> list[FileInfo]:
+    def walk(self, *, hidden: bool) -> Iterator[FileInfo]:
         if self.address.kind == "http":
             raise DataNotReadable(
                 f"{self.url} cannot be listed, since a web server has no listing. Name each file."
             )
-        found = self._reading(self._list_all)
-        return sorted(info for info in found if hidden or not _is_hidden(info.url[len(self.url) :]))
-
-    def _list_all(self) -> Sequence[FileInfo]:
-        stream = self._obstore.list(self._store, self.address.key or None)
-        return [
-            FileInfo(self.address.url_of(meta["path"]), meta["size"], ranges.version_of(meta))
-            for chunk in stream
-            for meta in chunk
-        ]
+        pages = self._reading(lambda: iter(self._obstore.list(self._store, self.address.key or None)))
+        while (page := self._reading(lambda: next(pages, None))) is not None:
+            for meta in page:
+                info = FileInfo(self.address.url_of(meta["path"]), meta["size"], ranges.version_of(meta))
+                if hidden or not _is_hidden(info.url[len(self.url) :]):
+                    yield info
 
     def read(self) -> bytes:
         info = self.info()
@@ -120,6 +116,10 @@ class RemotePlace:
             self._create(path.read_bytes())
         else:
             self._writing(lambda: self._put(path))
+
+    def take(self, path: Path) -> None:
+        self.write_file(path, once=True)
+        path.unlink()
 
     def _put(self, content: bytes | Path) -> None:
         self._obstore.put(
@@ -180,7 +180,7 @@ class RemotePlace:
         self._writing(delete)
 
     def delete_tree(self) -> None:
-        keys = [parse(info.url).key for info in self.list(hidden=True)]
+        keys = [parse(info.url).key for info in self.walk(hidden=True)]
         if keys:
             self._writing(lambda: self._obstore.delete(self._store, keys))
 

@@ -73,7 +73,8 @@ def test_a_version_gives_back_what_it_was_made_of(flights: Dataset, root: Path) 
     age = datetime.datetime.now(datetime.UTC) - version.created_on
     assert datetime.timedelta(0) <= age < datetime.timedelta(hours=1)
     assert version.url() == again.fully_qualified_name + "/v1"
-    assert again.read.files() == version.list_files()
+    assert again.read.files() == version.list_files() == version.list_files("/")
+    assert version.list_files("day=1") == []
     version.verify()
 
 

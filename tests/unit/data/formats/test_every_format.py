@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlpools import budgets
 from mlpools.data import DataConnector, ShardedDataConnector
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
@@ -225,3 +226,17 @@ def test_an_unknown_option_is_refused_with_the_closest_name() -> None:
         resolve(source("json", "/nowhere", {"types": {"n": "number"}}))
     with pytest.raises(InvalidSpec, match="orc files have no option 'header'"):
         resolve(source("orc", "/nowhere", {"header": True}))
+
+
+def test_an_orc_stripe_that_memory_cannot_hold_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"a": pa.array(range(100_000)), "b": pa.array(range(100_000))})
+    pa.orc.write_table(table, tmp_path / "large.orc")
+    connector = DataConnector.from_orc(str(tmp_path))
+    monkeypatch.setattr(budgets, "memory", lambda: 4 << 20)
+    with pytest.raises(
+        DataNotReadable, match=r"large.orc, stripe 0, takes some 2 MiB, .*\(1 MiB\)\. .*fewer columns"
+    ):
+        connector.to_arrow()
+    assert connector.to_arrow(columns=["a"]).num_rows == 100_000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.data.sql.partitions import cuts, deal, literal, predicates, quoted
+from mlpools.data.sql.partitions import cuts, literal, predicates, quoted
 
 _DAY = datetime.date(2020, 1, 1)
 
@@ -74,10 +74,3 @@ def test_nulls_are_in_the_first_partition() -> None:
 def test_a_database_reads_a_literal_as_it_was_meant(value: Any) -> None:
     (row,) = duckdb.execute(f"SELECT {literal(value)} = ?", [value]).fetchall()
     assert row == (True,)
-
-
-@given(count=st.integers(0, 50), world=st.integers(1, 9))
-def test_partitions_are_dealt_to_ranks_once_and_evenly(count: int, world: int) -> None:
-    hands = [list(deal(count, rank, world)) for rank in range(world)]
-    assert sorted(i for hand in hands for i in hand) == list(range(count))
-    assert max(map(len, hands)) - min(map(len, hands)) <= 1

@@ -118,9 +118,8 @@ def test_an_attempt_that_was_believed_dead_and_finished_first_is_used(tmp_path: 
     assert _ids(target) == list(range(_ROWS // 2))
 
 
-def test_ranks_share_one_snapshot(tmp_path: Path) -> None:
-    """What rank 0 fixes travels as JSON; each rank reads its own partitions, rank 0 commits all."""
-    from mlpools.data.sql.partitions import deal
+def test_readers_share_one_snapshot(tmp_path: Path) -> None:
+    """What the snapshot's holder fixes travels as JSON; others read partitions, the holder commits all."""
     from mlpools.data.sql.query import Order
 
     database = FragileDatabase(_ROWS)
@@ -132,9 +131,9 @@ def test_ranks_share_one_snapshot(tmp_path: Path) -> None:
         theirs = Order(attempt, snapshot, tuple(conditions))
         read = [
             one
-            for rank in range(3)
+            for first in range(3)
             for one in Reading(database, _QUERY, locate(tmp_path)).read(
-                theirs, deal(len(order.conditions), rank, 3)
+                theirs, range(first, len(order.conditions), 3)
             )
         ]
     reading.finish(order, read)

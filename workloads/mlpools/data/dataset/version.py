@@ -121,9 +121,15 @@ class DatasetVersion:
         """Return the folder of its files."""
         return self._folder.url
 
-    def list_files(self) -> list[str]:
-        """Return the URLs of its Parquet files, in the order of the rows."""
-        return [self._folder.child(part.name).url for part in self.parts]
+    def list_files(self, subdir: str | None = None) -> list[str]:
+        """Return the URLs of its Parquet files, in the order of the rows.
+
+        Args:
+            subdir: only those below this folder of the version's. ``create_version`` makes none, so all
+                files are in the version's own, which None means.
+        """
+        below = f"{subdir.strip('/')}/" if subdir and subdir.strip("/") else ""
+        return [self._folder.child(part.name).url for part in self.parts if part.name.startswith(below)]
 
     def verify(self) -> None:
         """Read every byte and compare it with the checksums of the manifest.

@@ -16,6 +16,8 @@ _MAGIC = {
 
 def is_no(kind: str, head: bytes) -> str:
     """Return a clause that says so, and what the file looks like instead."""
+    if not head:
+        return f"is empty, and so no {kind} file"
     other = looks_like(head)
     return f"is no {kind} file" + (f"; it looks like {other}" if other and other != kind else "")
 

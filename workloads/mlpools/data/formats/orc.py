@@ -10,12 +10,16 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.orc as pa_orc
 
+from mlpools import budgets
 from mlpools.data.formats import Bounds, Inspection
 from mlpools.data.formats.magic import is_no
 from mlpools.data.formats.orc_tail import Tail, read_tail
 from mlpools.data.plan import Unit
+from mlpools.data.sizes import row_bytes
 
 _MAGIC = b"ORC"
+#: Of the memory at hand for a stripe, which is decoded as a whole: another one waits or is in use.
+_SHARE = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +62,27 @@ class _Stripes:
         self._names = schema.names
 
     def read(self, unit: Unit) -> Iterator[pa.Table]:
-        """Yield a stripe."""
+        """Yield a stripe.
+
+        Raises:
+            ValueError: it is larger than memory allows.
+        """
         # Without any column chosen the number of rows would be lost.
         columns = self._names or self._reader.schema.names[:1]
+        self._check_size(unit, columns)
         batch = self._reader.read_stripe(unit.start, columns=columns)
         yield pa.Table.from_batches([batch]).select(self._names)
+
+    def _check_size(self, unit: Unit, columns: list[str]) -> None:
+        """Refuse what the kernel would end the process for, without a word about the file."""
+        needed = (unit.rows or 0) * row_bytes(self._reader.schema, columns)
+        allowed = budgets.memory() / _SHARE
+        if needed > allowed:
+            raise ValueError(
+                f"takes some {needed / 2**20:,.0f} MiB, and a stripe can only be read as a whole, within a "
+                f"third of the memory ({allowed / 2**20:,.0f} MiB). Give more memory, read fewer columns, or "
+                "write smaller stripes (64 MB are usual)"
+            )
 
     def close(self) -> None:
         """Let go of the file."""

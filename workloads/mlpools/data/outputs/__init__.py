@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlpools.data import progress
+from mlpools.data.arguments import check_limit, library
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.iteration import Iteration
 from mlpools.data.mixing import Mixing
@@ -35,6 +36,7 @@ class Outputs(Iteration):
 
     def to_arrow(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows, or the first ``limit``, as one table."""
+        check_limit(limit)
         tables, rows = [], 0
         known = self.known_rows
         total = known if known is None or limit is None else min(known, limit)
@@ -45,8 +47,7 @@ class Outputs(Iteration):
                 break
         if tables:
             return pa.concat_tables(tables)
-        names = self.schema.names if columns is None else columns
-        return pa.schema([self.schema.field(name) for name in names]).empty_table()
+        return self._schema_of(columns).empty_table()
 
     def to_pandas(self, limit: int | None = None, *, columns: Sequence[str] | None = None) -> Any:
         """Return all rows, or the first ``limit``, as a ``pandas.DataFrame``."""
@@ -79,8 +80,10 @@ class Outputs(Iteration):
 
         Raises:
             DataNotReadable: a column is absent or has no tensor form.
+            InvalidSpec: TensorFlow is not installed, or the batch size is no number of rows.
         """
-        from mlpools.data.outputs.tensorflow import to_tf_dataset
+        with library("tensorflow", "to_tf_dataset"):
+            from mlpools.data.outputs.tensorflow import to_tf_dataset
 
         schema = self._schema_of(columns)
         batches = self._epochs(batch_size, schema.names, shuffle=shuffle, drop_last=drop_last_batch)
@@ -90,11 +93,15 @@ class Outputs(Iteration):
         """Return a lazy ``ray.data.Dataset``: Ray's workers read the rows, each its own row groups.
 
         Files have to be where every node of the Ray cluster sees them.
+
+        Raises:
+            InvalidSpec: Ray is not installed.
         """
         own = getattr(self._ingestor, "to_ray_dataset", None)
         if own is not None and self._ranges is None:
             return own()
-        from mlpools.data.outputs.ray import to_ray_dataset
+        with library("ray", "to_ray_dataset"):
+            from mlpools.data.outputs.ray import to_ray_dataset
 
         return to_ray_dataset(self._ingestor, self._ranges)
 
@@ -121,8 +128,11 @@ class Outputs(Iteration):
 
         Raises:
             DataNotReadable: a column is absent or of a type that Hugging Face has no feature for.
+            InvalidSpec: Hugging Face's library is not installed, or a number of rows is none.
         """
-        from mlpools.data.outputs import huggingface
+        check_limit(limit)
+        with library("datasets", "to_huggingface_dataset"):
+            from mlpools.data.outputs import huggingface
 
         schema = self._schema_of(columns)
         names = schema.names

@@ -43,11 +43,6 @@ def predicates(column: str, borders: Sequence[Bound]) -> list[str]:
     return [f"{column} < {texts[0]} OR {column} IS NULL", *inner, f"{column} >= {texts[-1]}"]
 
 
-def deal(count: int, rank: int, world_size: int) -> range:
-    """Return the partitions that one rank reads, of ``count``."""
-    return range(rank, count, world_size)
-
-
 def literal(value: Bound) -> str:
     """Return a value as standard SQL writes it."""
     if isinstance(value, datetime.datetime):

@@ -59,7 +59,7 @@ class Query:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """Who reads what, fixed by the one who holds the snapshot; ranks may send it to each other.
+    """What is read, fixed by the one who holds the snapshot for all connections that read.
 
     Attributes:
         attempt: of the parts.

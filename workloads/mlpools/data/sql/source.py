@@ -12,7 +12,7 @@ from mlpools.contract import CONNECTIONS_ENV, CONNECTIONS_MOUNT
 from mlpools.data.parts import plan_parts
 from mlpools.data.plan import Plan, Selection
 from mlpools.data.sources import check_keys
-from mlpools.data.sql import scratch
+from mlpools.data.sql import place
 from mlpools.data.sql.address import Address, from_folder
 from mlpools.data.sql.engines import database
 from mlpools.data.sql.failures import short
@@ -66,7 +66,7 @@ class SqlSource(Selection):
         target, manifest = stage(
             database(given),
             Query(self.query, self.partition_on),
-            locate(self.stage) if self.stage else scratch.folder(),
+            locate(self.stage) if self.stage else place.folder(),
         )
         return plan_parts(target, manifest.parts, str(self), self)
 

@@ -52,7 +52,7 @@ class Read:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """The way of one query into one folder, in three steps that ranks may share.
+    """The way of one query into one folder, in three steps: fix a snapshot, read, commit.
 
     Attributes:
         database: to read from.

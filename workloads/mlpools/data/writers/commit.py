@@ -31,7 +31,10 @@ _log = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"
 SUCCESS = "_SUCCESS"
-_PART = re.compile(r"_?(part|shard)-[0-9a-f]{8}-\d{5}-\d{5}\.(parquet|arrow)")
+_PART = re.compile(
+    r"_?(part|shard)-[0-9a-f]{8}-\d{5}-\d{5}\.(parquet|arrow)"
+    r"|part-\d{6,}(-\d+-[0-9a-z-]+)?\.(parquet|arrow|csv)"  # of a batch inference, see its parts
+)
 #: What ``Location.honours_once`` writes, and leaves if it is killed.
 _PROBE = "once-probe"
 _SHOWN = 3
@@ -52,7 +55,7 @@ def begin(target: Location, *, alone: bool = False) -> str:
     """
     names = _names(target)
     if MANIFEST in names:
-        _finish(target, target.child(MANIFEST).read())
+        finish(target)
         raise OutputExists(f"{target} holds a finished result already. Choose another place, or delete it.")
     foreign = [name for name in names if not _is_ours(name)]
     if foreign:
@@ -88,11 +91,11 @@ def write_part(target: Location, name: str, data: bytes) -> None:
         target.child(name).write(data)
     except OutputNotWritable:
         if target.child(MANIFEST).exists():  # its commit removed the file while it was being written
-            raise _lost(target) from None
+            raise finished_by_another(target) from None
         raise
     if target.child(MANIFEST).exists():
         remove(target, [name])
-        raise _lost(target)
+        raise finished_by_another(target)
 
 
 def commit(
@@ -123,9 +126,19 @@ def commit(
     if MANIFEST not in there:
         _check_present(target, ordered, there)
     if not _create(target.child(MANIFEST), document):
-        raise _lost(target)
+        raise finished_by_another(target)
     _finish(target, document)
     return manifest
+
+
+def finish(target: Location) -> None:
+    """Complete what a writer left that died between its manifest and ``_SUCCESS``.
+
+    Raises:
+        OutputExists: the manifest cannot be used.
+        OutputNotWritable: the target refuses.
+    """
+    _finish(target, target.child(MANIFEST).read())
 
 
 def read_manifest(target: Location) -> Manifest:
@@ -241,5 +254,6 @@ def _is_ours(name: str) -> bool:
     return bool(_PART.match(bare)) or bare.startswith((MANIFEST, SUCCESS, _PROBE))
 
 
-def _lost(target: Location) -> OutputExists:
+def finished_by_another(target: Location) -> OutputExists:
+    """Return the failure of a writer that came second."""
     return OutputExists(f"{target} was finished by another writer in the meantime; its result stands.")

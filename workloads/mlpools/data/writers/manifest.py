@@ -16,7 +16,7 @@ VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One Parquet file of a result.
+    """One file of a result.
 
     Attributes:
         name: within the result's folder.
@@ -24,7 +24,7 @@ class Part:
         bytes: size of the file.
         sha256: of the whole file.
         footer: SHA-256 of the Parquet footer with its length and magic. The footer holds in turn the
-            digest of all pages, so that it differs whenever any value does.
+            digest of all pages, so that it differs whenever any value does. Empty of other formats.
         group_rows: rows of each row group.
     """
 

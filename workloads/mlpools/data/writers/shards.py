@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -26,12 +24,10 @@ from mlpools.data.formats.whole import byte_strings
 from mlpools.data.packs import PATH, cut, load
 from mlpools.data.plan import common_names
 from mlpools.data.writers import commit
+from mlpools.data.writers.hashing_file import HashingFile
 from mlpools.data.writers.manifest import Manifest, Part
 from mlpools.errors import InvalidSpec
 from mlpools.storage import FileInfo, Location, locate
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 SCHEMA = pa.schema([(BYTES, pa.large_binary()), (PATH, pa.large_string())])
 #: A record batch is what is read, shuffled and dealt out at a time.
@@ -137,7 +133,7 @@ class _Writer:
 
     def _lay_down(self, path: Path, shard: _Shard) -> Part:
         group_rows = []
-        with _HashingFile(path) as file:
+        with HashingFile(path) as file:
             with pa.ipc.new_file(file, SCHEMA) as writer:
                 sizes = [member.info.size for member in shard]
                 for start, stop in cut(sizes, _BATCH_BYTES, _BATCH_FILES):
@@ -151,22 +147,6 @@ class _Writer:
         contents = byte_strings(self._crew.map(_load, members), SCHEMA.field(BYTES).type)
         names = byte_strings([member.name.encode() for member in members], SCHEMA.field(PATH).type)
         return pa.RecordBatch.from_arrays([contents, names], schema=SCHEMA)
-
-
-class _HashingFile(io.FileIO):
-    """A file for writing that knows the digest of what was written."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w")
-        self.digest = hashlib.sha256()
-
-    def write(self, data: ReadableBuffer) -> int:
-        self.digest.update(data)
-        view = memoryview(data).cast("B")
-        written = 0
-        while written < len(view):  # a raw file may take less than all
-            written += super().write(view[written:]) or 0
-        return written
 
 
 def _load(member: _Member) -> bytes:
