@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.refusals import package_name, package_refusal, required_package
+from mlpools.refusals import package_name, package_refusal, package_refusals, required_package
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
 patterns = st.lists(names | names.map(lambda it: f"{it}*") | st.sampled_from(["*", "?*"]), max_size=4)
@@ -88,3 +88,10 @@ def test_what_is_no_name_with_versions(line: str) -> None:
 @given(names, st.sampled_from(["", "==1.0", "[x]==1.0", ">=1,<2", " ; python_version > '3'"]))
 def test_every_name_is_found_in_its_requirement(name: str, rest: str) -> None:
     assert required_package(name + rest) == package_name(name)
+
+
+def test_of_many_refused_packages_the_first_are_named_and_the_others_counted() -> None:
+    words = package_refusals([(f"cat-{it}", "") for it in range(12)], [], [])
+    assert words.startswith("the packages cat-0: its packages.allow does not have it; cat-1: its")
+    assert words.endswith("cat-9: its packages.allow does not have it; and 2 more")
+    assert package_refusals([("cat", "dog")], ["*"], []) == ""

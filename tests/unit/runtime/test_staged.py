@@ -39,7 +39,7 @@ def lost(_: Job) -> Outcome:
 
 
 def test_they_go_with_the_result(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "load", lambda _: done)
+    monkeypatch.setattr(launch, "load", lambda _, **__: done)
     launch.work(job)
     assert not lies(job)
 
@@ -47,7 +47,7 @@ def test_they_go_with_the_result(job: Job, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_later_attempt_removes_what_one_left_that_had_written_its_result(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "load", lambda _: done)
+    monkeypatch.setattr(launch, "load", lambda _, **__: done)
     monkeypatch.setattr(staged, "remove", lambda _: None)
     launch.work(job)
     assert lies(job)
@@ -57,7 +57,7 @@ def test_a_later_attempt_removes_what_one_left_that_had_written_its_result(
 
 
 def test_they_serve_the_attempt_after_one_that_failed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "load", lambda _: lost)
+    monkeypatch.setattr(launch, "load", lambda _, **__: lost)
     with pytest.raises(DataNotReadable):
         launch.work(job)
     assert lies(job)

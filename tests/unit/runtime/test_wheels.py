@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, Packages
-from mlpools.errors import PackageIndexUnavailable
 from mlpools.runtime.index import Index
-from mlpools.runtime.pinned import Pinned
+from mlpools.runtime.pinned import Pinned, Wheel
 from tests.support.package_index import PackageIndex
+
+#: What rank 0 resolved: the packages, and their files.
+Resolved = tuple[list[Pinned], list[Wheel]]
 
 
 class Pods:
@@ -27,20 +30,23 @@ class Pods:
         self.cache = folder / "cache"
         self._folder, self._index, self._numbers = folder, index, itertools.count()
 
-    def one(self, *, cached: bool = True) -> tuple[Index, Path]:
+    def one(self) -> tuple[Index, Path]:
         """Return the index as a new pod sees it, and the pod's folder."""
         folder = self._folder / f"pod-{next(self._numbers)}"
         folder.mkdir()
-        packages = Packages(wanted=["cat"], index_url=self._index.url, cached=cached)
-        return Index(packages, "team", folder, folder), folder / "lib"
+        return Index(
+            Packages(wanted=["cat"], index_url=self._index.url), "team", folder, folder
+        ), folder / "lib"
 
-    def resolve(self) -> list[Pinned]:
-        return self.one()[0].resolve(["cat"], {})
+    def resolve(self) -> Resolved:
+        index, _ = self.one()
+        packages = index.resolve(["cat"])
+        return packages, index.wheels(packages)
 
-    def install(self, pinned: list[Pinned], *, cached: bool = True) -> set[str]:
+    def install(self, resolved: Resolved) -> set[str]:
         """Install in a new pod and return the modules that it has then."""
-        index, library = self.one(cached=cached)
-        index.install(pinned, library)
+        index, library = self.one()
+        index.install(*resolved, library)
         return {path.name for path in library.glob("*.py")}
 
     @property
@@ -66,47 +72,64 @@ BOTH = {"cat.py", "cat_food.py"}
 
 
 def test_a_second_pod_needs_no_index(pods: Pods, index: PackageIndex) -> None:
-    pinned = pods.resolve()
-    assert pods.install(pinned) == BOTH
-    assert {path.name for path in pods.kept} == {package.sha256 for package in pinned}
-    index.broken = True
-    assert pods.install(pinned) == BOTH
+    resolved = pods.resolve()
+    assert pods.install(resolved) == BOTH
+    assert {path.name for path in pods.kept} == {wheel.sha256 for wheel in resolved[1]}
+    index.asked.clear()
+    assert pods.install(resolved) == BOTH
+    assert index.asked == []
 
 
 def test_a_cache_that_goes_with_its_pod_is_not_filled(pods: Pods, index: PackageIndex) -> None:
-    pinned = pods.resolve()
-    assert pods.install(pinned, cached=False) == BOTH
+    packages, _ = pods.resolve()
+    assert pods.install((packages, [])) == BOTH
     assert not pods.kept
-    index.broken = True
-    with pytest.raises(PackageIndexUnavailable):
-        pods.install(pinned, cached=False)
+    index.asked.clear()
+    assert pods.install((packages, [])) == BOTH
+    assert index.asked
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"X" + content[1:]])
 def test_a_damaged_wheel_is_not_installed_but_downloaded_again(
     pods: Pods, damage: Callable[[bytes], bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pinned = pods.resolve()
-    pods.install(pinned)
-    path = pods.cache / "wheels" / pinned[0].sha256
+    resolved = pods.resolve()
+    pods.install(resolved)
+    wheel = resolved[1][0]
+    path = pods.cache / "wheels" / wheel.sha256
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    assert pods.install(pinned) == BOTH
+    assert pods.install(resolved) == BOTH
     assert path.read_bytes() == whole
-    assert f"{pinned[0].file} is damaged in the pool's cache" in capsys.readouterr().out
+    assert f"{wheel.file} is damaged in the pool's cache" in capsys.readouterr().out
 
 
 def test_a_cache_without_room_is_no_obstacle(pods: Pods, monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned = pods.resolve()
+    resolved = pods.resolve()
     monkeypatch.setenv(CACHE_BYTES_ENV, "10")
-    assert pods.install(pinned) == BOTH
+    assert pods.install(resolved) == BOTH
     assert not pods.kept
 
 
+def test_what_cannot_be_kept_is_installed_from_the_index(
+    pods: Pods, index: PackageIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packages, (first, second) = pods.resolve()
+    absent = dataclasses.replace(first, url=f"{index.url}/cat/gone.whl")
+    other = dataclasses.replace(second, sha256="0" * 64)
+    assert pods.install((packages, [absent, other])) == BOTH
+    assert not pods.kept
+    said = capsys.readouterr().out
+    assert f"{first.file} is not kept in the pool's cache: HTTP Error 404" in said
+    assert f"{second.file} is not kept in the pool's cache: the index has another file" in said
+
+
 def test_pods_that_start_together_share_what_they_download(pods: Pods, index: PackageIndex) -> None:
-    pinned = pods.resolve()
+    resolved = pods.resolve()
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(lambda _: pods.install(pinned), range(3))) == [BOTH] * 3
-    assert {path.name for path in pods.kept} == {package.sha256 for package in pinned}, "nothing half-written"
-    index.broken = True
-    assert pods.install(pinned) == BOTH
+        assert list(pool.map(lambda _: pods.install(resolved), range(3))) == [BOTH] * 3
+    names = {wheel.sha256 for wheel in resolved[1]}
+    assert {path.name for path in pods.kept} == names, "nothing half-written"
+    index.asked.clear()
+    assert pods.install(resolved) == BOTH
+    assert index.asked == []

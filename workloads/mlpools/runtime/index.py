@@ -1,53 +1,28 @@
-"""The pool's package index, asked through pip.
+"""The pool's package index: what a job needs from it is resolved and installed by uv, as the pool says.
 
-pip runs apart from what the job's environment says about it: its options are ours alone, so that no
-``PIP_INDEX_URL`` leads past the pool's index. Only wheels are taken: to build a source distribution would run
-its code, and fetch tools that no policy has seen. A password reaches pip in a file, never in an argument, and
-is masked in all that pip says.
+Only wheels are taken: to build a source distribution would run its code, and fetch tools that no policy has
+seen.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import re
+import contextlib
+import dataclasses
 import ssl
-import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from mlpools.contract import Packages
-from mlpools.errors import PackageIndexUnavailable, PackagesNotResolved, SecretMissing
+from mlpools.errors import PackagesNotResolved, SecretMissing
 from mlpools.refusals import package_name, required_package
-from mlpools.runtime.pinned import Pinned
+from mlpools.runtime import held, pinned
+from mlpools.runtime.downloads import Downloads
+from mlpools.runtime.pinned import Pinned, Wheel
+from mlpools.runtime.uv import Uv
 from mlpools.runtime.wheels import Wheels
 
-#: Variables of the pod that pip may see: where the network begins, and no option of pip's.
-_PASSED_ON = (
-    *("PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"),
-)
-_LIMIT_SECONDS = 1800.0
-_GENERAL = (
-    *("--isolated", "--no-input", "--disable-pip-version-check", "--no-color"),
-    *("--timeout=15", "--retries=3"),
-)
-_WHEELS = ("--only-binary=:all:", "--progress-bar=off")
-_OPTIONS = {"install": (*_WHEELS, "--root-user-action=ignore"), "download": _WHEELS}
-_SHOWN = 400
-
-#: In pip's verbose log. A page that is not there (404) is an answer; all else is an index out of reach.
-_NO_PAGE = re.compile(r"Could not fetch URL (?P<url>\S+): (?P<why>(?!404 ).+?) - skipping")
-_NO_FILE = re.compile(r"HTTP error (?P<why>\d+) while getting (?P<url>\S+)")
-_BROKEN = re.compile(
-    r"Max retries exceeded|connection broken by|Read timed out|ReadTimeoutError|IncompleteRead|"
-    r"Connection (?:reset|refused|aborted)|CERTIFICATE_VERIFY_FAILED"
-)
-_DENIED = re.compile(r"\b40[13]\b")
+_NAME = "pool"
 
 
 class Index:
@@ -60,119 +35,156 @@ class Index:
             packages: says which indexes.
             namespace: of the job, in which the Secrets are.
             mount: folder with the Secrets' files.
-            work: folder for what pip needs meanwhile.
+            work: folder for what is needed meanwhile.
 
         Raises:
             SecretMissing: a Secret that the pool names is not there.
-            PackagesNotResolved: the image has no pip.
+            PackagesNotResolved: there is no uv.
         """
-        if importlib.util.find_spec("pip") is None:
-            raise PackagesNotResolved(
-                "The image has no pip to install packages with: use an image that has it, or the packages."
-            )
         self._packages, self._namespace, self._mount, self._work = packages, namespace, mount, work
-        own = [packages.index_url] if packages.index_url else []
-        self._urls = [*own, *packages.extra_index_urls]
-        self._name = packages.index_url or "the public index"
-        self._password = ""
-        self._log = work / "pip.log"
-        self._environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        self._environ |= {"HOME": str(work), "PIP_CONFIG_FILE": os.devnull, "PYTHONUTF8": "1"}
-        self._environ["NETRC"] = str(self._netrc())
-        self._options = [*self._addresses(), *self._authorities()]
+        self._user, self._password = self._credentials()
+        self._authorities = self._trusted()
+        self._uv = Uv(work, packages, self._password, self._variables())
+        # The index that has this name is told the credentials, and no other.
+        self._own = [f"--default-index={_NAME}={packages.index_url}"] * bool(packages.index_url)
+        self._addresses = [*self._own, *(f"--index={url}" for url in packages.extra_index_urls)]
+        if packages.extra_index_urls:  # the best version of all is taken
+            self._addresses.append("--index-strategy=unsafe-best-match")
 
-    def resolve(self, requirements: Sequence[str], image: Mapping[str, str]) -> list[Pinned]:
-        """Return all that has to be installed for some requirements, in the order of names.
+    def resolve(self, wanted: Sequence[str], preferred: Sequence[Pinned] = ()) -> list[Pinned]:
+        """Return all that has to be installed, in the order of names; nothing that the image has.
 
         Args:
-            requirements: lines as pip takes them.
-            image: what is there and stays as it is: name -> version.
+            wanted: requirements of the job, perhaps with checksums, which count then.
+            preferred: versions that are taken where nothing speaks against them.
 
         Raises:
             PackagesNotResolved: they cannot be had, or not together.
             PackageIndexUnavailable: the index does not answer.
         """
-        wanted, constraints, report = (self._work / it for it in ("wanted.txt", "image.txt", "report.json"))
-        wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
-        held = (f"{name}=={version}\n" for name, version in sorted(image.items()))
-        constraints.write_text("".join(held), encoding="utf-8")
-        self._pip(
-            "install", ["--dry-run", "--report", str(report), "-r", str(wanted), "-c", str(constraints)]
+        image, asked, constraints = (self._work / name for name in ("image", "wanted.txt", "image.txt"))
+        image.mkdir()
+        versions = held.write(image)
+        _write(asked, (line.partition("--hash")[0].strip() for line in wanted))
+        _write(constraints, (f"{name}=={version}" for name, version in versions.items()))
+        # uv keeps what a file has that it is to write.
+        _write(self._work / "resolved.txt", (f"{it.name}=={it.version}" for it in preferred))
+        found = self._compile(
+            *(asked, "resolved.txt", "--generate-hashes", "--no-header"),
+            *("--constraints", str(constraints), "--find-links", str(image)),
+            *(f"--no-emit-package={name}" for name in versions),
         )
-        found = json.loads(report.read_text(encoding="utf-8"))["install"]
-        parents = {
-            name: str(item["metadata"]["name"])
-            for item in found
-            for needed in item["metadata"].get("requires_dist", ())
-            if (name := required_package(needed))
-        }
-        pinned = []
-        for item in found:
-            name, version = package_name(item["metadata"]["name"]), str(item["metadata"]["version"])
-            checksum = item["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256", "")
-            file = unquote(urlsplit(item["download_info"]["url"]).path.rpartition("/")[2])
-            needed_by = "" if item["requested"] else parents.get(name, "")
-            pinned.append(Pinned(name, version, str(checksum), file, needed_by))
-        return sorted(pinned, key=lambda package: package.name)
+        own = {required_package(line.partition("--hash")[0]): pinned.hashes(line) for line in wanted}
+        return [
+            dataclasses.replace(package, hashes=own.get(package.name) or package.hashes)
+            for package in pinned.packages(found)
+        ]
 
-    def install(self, pinned: Sequence[Pinned], target: Path) -> None:
-        """Install exactly these files into a folder: those of the pool's cache, and the rest from the index.
+    def wheels(self, packages: Sequence[Pinned]) -> list[Wheel]:
+        """Return a file for each package that was resolved, one that this Python can use.
+
+        Python reads what uv says about them from 3.11 on; an older one has none.
+
+        Raises:
+            PackageIndexUnavailable: the index does not answer any more.
+        """
+        if sys.version_info < (3, 11):
+            return []
+        import tomllib  # novm: not reached by an older one
+
+        exact = self._exactly(packages)
+        return pinned.wheels(tomllib.loads(self._compile(exact, "pylock.toml", "--no-deps")), packages)
+
+    def install(self, packages: Sequence[Pinned], wheels: Sequence[Wheel], target: Path) -> None:
+        """Install exactly what was resolved into a folder.
+
+        Args:
+            packages: as ``resolve`` returned them on rank 0.
+            wheels: files of theirs that the pool's cache may have, or should have from now on.
+            target: the folder.
 
         Raises:
             PackagesNotResolved: a file is not the one that was resolved, or does not fit on the disk.
             PackageIndexUnavailable: the index does not answer.
         """
-        if not self._packages.cached:
-            self._pip("install", ["--target", str(target), *self._locked(pinned)])
-            return
-        folder, wheels = self._work / "wheels", Wheels()
-        folder.mkdir(exist_ok=True)
-        missing = wheels.take(pinned, folder)
-        if missing:
-            self._pip("download", ["--dest", str(folder), *self._locked(missing)])
-            wheels.keep(missing, folder)
-        local = ["--no-index", "--find-links", str(folder)]
-        self._pip("install", [*local, "--target", str(target), *self._locked(pinned)])
+        options = ["--no-deps", "--require-hashes", "--requirements", str(self._exactly(packages))]
+        self._uv.run("install", "--target", str(target), *options, *self._sources(packages, wheels))
 
-    def _locked(self, pinned: Sequence[Pinned]) -> list[str]:
-        """Return pip's options for these files and no others."""
-        lock = self._work / "lock.txt"
-        lines = (f"{it.name}=={it.version} --hash=sha256:{it.sha256}\n" for it in pinned)
-        lock.write_text("".join(lines), encoding="utf-8")
-        return ["--no-deps", "--require-hashes", "-r", str(lock)]
+    def turn_into(self, packages: Sequence[Pinned], new: Sequence[Pinned], target: Path) -> None:
+        """Make a folder hold exactly what was resolved; what it has already stays, and the rest goes.
 
-    def _addresses(self) -> list[str]:
-        options = ["--index-url", self._packages.index_url] if self._packages.index_url else []
-        for url in self._packages.extra_index_urls:
-            options += ["--extra-index-url", url]
-        plain = {urlsplit(url).netloc for url in self._urls if urlsplit(url).scheme == "http"}
-        for host in sorted(plain):  # pip wants to be told that an index without TLS is meant
-            options += ["--trusted-host", host]
-        return options
+        Args:
+            packages: as ``resolve`` returned them.
+            new: those of them that the folder lacks.
+            target: the folder.
 
-    def _authorities(self) -> list[str]:
-        """Return the option by which the pool's authorities are trusted beside those of the image."""
+        Raises:
+            PackagesNotResolved: a file is not the one that was resolved, or does not fit on the disk.
+            PackageIndexUnavailable: the index does not answer.
+        """
+        wheels = self.wheels(new) if new and self._packages.cached else []
+        options = ["--allow-empty-requirements", "--require-hashes", str(self._exactly(packages))]
+        self._uv.run("sync", "--target", str(target), *options, *self._sources(new, wheels))
+
+    def _sources(self, packages: Sequence[Pinned], wheels: Sequence[Wheel]) -> list[str]:
+        """Return the options that say where to install from: wheels of the cache as far as they go."""
+        if not wheels:
+            return self._addresses
+        folder = self._work / "wheels"
+        folder.mkdir()
+        downloads = Downloads(self._packages.index_url, self._user, self._password, self._authorities)
+        Wheels().lay_out(wheels, folder, downloads.fetch)
+        there = {package_name(path.name.partition("-")[0]) for path in folder.iterdir()}
+        complete = there.issuperset(package.name for package in packages)
+        return ["--find-links", str(folder), *(["--no-index"] if complete else self._addresses)]
+
+    def _compile(self, source: Path, target: str, *options: str) -> str:
+        path = self._work / target
+        command = ["compile", str(source), "--output-file", str(path), *options]
+        try:
+            self._uv.run(*command, *self._addresses)
+        except PackagesNotResolved:
+            # Of several indexes uv does not tell which let nobody in; of one alone it does.
+            others = [[f"--default-index={url}"] for url in self._packages.extra_index_urls]
+            for alone in [self._own, *others] if others else []:
+                with contextlib.suppress(PackagesNotResolved):
+                    self._uv.run(*command, *alone)
+            raise
+        return path.read_text(encoding="utf-8")
+
+    def _exactly(self, packages: Sequence[Pinned]) -> Path:
+        """Write requirements that these packages meet, and no others."""
+        path = self._work / "exact.txt"
+        options = (" ".join(f"--hash={it}" for it in package.hashes) for package in packages)
+        _write(path, (f"{it.name}=={it.version} {more}" for it, more in zip(packages, options)))
+        return path
+
+    def _credentials(self) -> tuple[str, str]:
+        """Return user and password for the host of the pool's own index; without a Secret both are empty."""
+        secret = self._packages.credentials_secret
+        if not secret:
+            return "", ""
+        keys = "the keys username and password"
+        user, password = (self._read(key, secret, keys).rstrip("\n") for key in ("username", "password"))
+        return user, password
+
+    def _trusted(self) -> Path | None:
+        """Write the pool's authorities and those of the image into one file; None if the pool has none."""
         if not self._packages.ca_secret:
-            return []
+            return None
         own = self._read("ca.crt", self._packages.ca_secret, "a key ca.crt")
         there = ssl.create_default_context().get_ca_certs(binary_form=True)
         bundle = self._work / "authorities.pem"
         bundle.write_text("".join([own, "\n", *map(ssl.DER_cert_to_PEM_cert, there)]), encoding="ascii")
-        return ["--cert", str(bundle)]
+        return bundle
 
-    def _netrc(self) -> Path:
-        """Write the credentials, for the host of the pool's own index only; without a Secret nothing."""
-        text, secret = "", self._packages.credentials_secret
-        if secret:
-            keys = "the keys username and password"
-            user, password = (self._read(key, secret, keys).rstrip("\n") for key in ("username", "password"))
-            self._password = password
-            host = urlsplit(self._packages.index_url).hostname
-            text = f"machine {host} login {_quoted(user)} password {_quoted(password)}\n"
-        path = self._work / "netrc"
-        path.touch(0o600)
-        path.write_text(text, encoding="utf-8")
-        return path
+    def _variables(self) -> dict[str, str]:
+        """Return the variables by which uv is told all this."""
+        login = {"USERNAME": self._user, "PASSWORD": self._password} if self._user else {}
+        variables = {f"UV_INDEX_{_NAME.upper()}_{key}": value for key, value in login.items()}
+        if self._authorities:
+            variables["SSL_CERT_FILE"] = str(self._authorities)
+        return variables
 
     def _read(self, key: str, secret: str, what: str) -> str:
         try:
@@ -183,86 +195,6 @@ class Index:
                 f"{self._namespace} has none: make it there."
             ) from None
 
-    def _pip(self, action: str, arguments: Sequence[str]) -> None:
-        """Run a command of pip; what it says goes to the log of the job.
 
-        Raises:
-            PackagesNotResolved: it says that the job's wishes cannot be met.
-            PackageIndexUnavailable: it could not ask.
-        """
-        self._log.unlink(missing_ok=True)
-        # -I: neither a module of the job's nor a variable changes what runs here.
-        command = [sys.executable, "-I", "-m", "pip", *_GENERAL, "--log", str(self._log)]
-        command += [action, *_OPTIONS[action], *self._options]
-        process = subprocess.Popen(
-            [*command, *arguments],
-            env=self._environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        timer = threading.Timer(_LIMIT_SECONDS, process.kill)
-        timer.start()
-        said = []
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                said.append(self._masked(line.rstrip()))
-                print(said[-1], flush=True)  # noqa: T201 - into the log, where a person looks for it
-        code = process.wait()
-        expired = timer.finished.is_set()
-        timer.cancel()
-        if expired:
-            raise PackageIndexUnavailable(
-                f"Packages from {self._name} were not there after {_LIMIT_SECONDS / 60:.0f} minutes. Ask "
-                "the pool's administrator whether the index is slow, or for an image that has them."
-            )
-        if code != 0:
-            raise self._trouble(said)
-
-    def _trouble(self, said: Sequence[str]) -> PackagesNotResolved | PackageIndexUnavailable:
-        """Tell whether the index or the job is at fault: pip says to a person the same of both."""
-        detail = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
-        found = _NO_PAGE.search(detail) or _NO_FILE.search(detail)
-        broken = _BROKEN.search(detail)
-        if found or broken:
-            url = found["url"] if found else self._name
-            why = found["why"] if found else next(it for it in detail.splitlines() if _BROKEN.search(it))
-            return self._unavailable(self._masked(url), self._masked(why))
-        words = " ".join(_complaint(said).split()) or "pip gave no reason"
-        words = words if len(words) <= _SHOWN else words[: _SHOWN - 1] + "…"
-        return PackagesNotResolved(
-            f"The packages cannot be installed: {words.rstrip('.')}. Correct names and versions in "
-            "spec.runtime; only wheels for the image's Python are taken, and what the image has stays."
-        )
-
-    def _unavailable(self, url: str, why: str) -> PackageIndexUnavailable:
-        secret = self._packages.credentials_secret
-        if _DENIED.search(why):
-            what = f"correct Secret {secret}" if secret else "it may need a credentialsSecret: see the pool"
-            return PackageIndexUnavailable(f"The package index refuses {url} ({why[:120]}): {what}.")
-        return PackageIndexUnavailable(
-            f"The package index does not answer at {url}: {why[:200].rstrip('.')}. Ask the pool's "
-            "administrator whether it is up, can be reached from the pods, and has a certificate they trust."
-        )
-
-    def _masked(self, text: str) -> str:
-        if self._password:
-            text = text.replace(self._password, "****")
-        return re.sub(r"//[^/@\s]+@", "//****@", text)
-
-
-def _complaint(said: Sequence[str]) -> str:
-    """Return pip's error, with what it lists as the conflict, and without its hints."""
-    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
-    conflict: list[str] = []
-    if "The conflict is caused by:" in said:
-        after = said[said.index("The conflict is caused by:") + 1 :]
-        conflict = [line.strip() for line in after if line.startswith("    ")]
-    return "; ".join([*errors[:1], *conflict])
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,7 +1,7 @@
 """``python -m mlpools.runtime.packages``: installs what a job asks for, before its workers start.
 
 Rank 0 resolves once: every package that is needed and is not in the image, with its version and the
-checksum of its file. The other ranks get that list from rank 0's supervisor, and all install exactly it, so
+checksums of its files. The other ranks get that list from rank 0's supervisor, and all install exactly it, so
 no two ranks can differ, whatever happens on the index meanwhile. The pool's policy is asked for each name
 of the list before anything is installed.
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.machinery
-import importlib.metadata
 import os
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ from mlpools.contract import (
 from mlpools.document import ContractError, Document
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line
 from mlpools.gang import Gang
-from mlpools.refusals import package_name, package_refusal, required_package
+from mlpools.refusals import package_refusals, required_package
 from mlpools.runtime.index import Index
-from mlpools.runtime.pinned import Pinned
+from mlpools.runtime.pinned import Pinned, Wheel
 from mlpools.storage import local
 from mlpools.supervisor.status import ask
 from mlpools.train.reporter import Reporter, log
@@ -64,12 +64,14 @@ class Lock(Document):
 
     Attributes:
         uid: of the job, with ``attempt``: the lock of another attempt is not used.
-        pinned: ``Pinned`` packages as plain JSON.
+        packages: ``Pinned`` ones as plain JSON.
+        wheels: ``Wheel`` files of theirs as plain JSON, where the pool has a cache for them.
     """
 
     uid: str
     attempt: int
-    pinned: Sequence[dict[str, Any]]
+    packages: Sequence[dict[str, Any]] = ()
+    wheels: Sequence[dict[str, Any]] = ()
 
 
 class Installer:
@@ -89,22 +91,19 @@ class Installer:
         work.mkdir(parents=True, exist_ok=True)
         try:
             index = Index(self._packages, self._task.namespace, self._mount, work)
-            pinned = self._resolve(index) if self._gang.leads else self._ask_leader()
-            if pinned:
-                self._install(index, pinned)
+            lock = self._resolve(index) if self._gang.leads else self._ask_leader()
+            self._install(index, lock)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _resolve(self, index: Index) -> list[Pinned]:
-        requirements = [*self._packages.wanted, *self._requirements()]
-        for requirement in requirements:
-            self._check(required_package(requirement.partition("--hash")[0]) or requirement)
-        pinned = index.resolve(requirements, _image())
-        for package in pinned:
-            self._check(package.name, package.needed_by)
-        lock = Lock(self._task.uid, self._task.attempt, [dataclasses.asdict(it) for it in pinned])
+    def _resolve(self, index: Index) -> Lock:
+        wanted = [*self._packages.wanted, *self._requirements()]
+        packages = resolve(index, self._packages, wanted)
+        wheels = index.wheels(packages) if packages and self._packages.cached else []
+        plain = ([it.to_dict() for it in packages], [it.to_dict() for it in wheels])
+        lock = Lock(self._task.uid, self._task.attempt, *plain)
         local.write(self._folder / PACKAGES_LOCK, lock.to_json().encode())
-        return pinned
+        return lock
 
     def _requirements(self) -> Iterator[str]:
         """Read the lines of the job's requirements file.
@@ -122,31 +121,9 @@ class Installer:
             raise SecretMissing(
                 f"runtime.requirements: {where} is not in namespace {self._task.namespace}. Make it there."
             ) from None
-        for raw in text.replace("\\\n", " ").splitlines():
-            line = f" {raw}".partition(" #")[0].strip()
-            if line and required_package(line.partition("--hash")[0]) is None:
-                raise PackageNotAllowed(
-                    f"runtime.requirements: {line.split()[0]!r} in {where} is not a name with versions. "
-                    "Options and addresses are not taken: packages come from the pool's index."
-                )
-            if line:
-                yield line
+        yield from lines(text, where)
 
-    def _check(self, name: str, needed_by: str = "") -> None:
-        """Hold a package to the pool's policy.
-
-        Raises:
-            PackageNotAllowed: it must not be installed.
-        """
-        why = package_refusal(name, self._packages.allow, self._packages.block)
-        if why:
-            origin = f", which {needed_by} needs" if needed_by else ""
-            raise PackageNotAllowed(
-                f"The pool does not take the package {package_name(name)}{origin}: its {why}. Do without it, "
-                "use an image that has it, or ask the pool's administrator to allow it."
-            )
-
-    def _ask_leader(self) -> list[Pinned]:
+    def _ask_leader(self) -> Lock:
         """Wait for what rank 0 resolved; if rank 0 fails, the supervisor ends this."""
         gang, task = self._gang, self._task
         pause = _RETRY_SECONDS * max(1.0, task.nodes / _RANKS_PER_RETRY)
@@ -154,47 +131,94 @@ class Installer:
             with contextlib.suppress(OSError, ContractError):
                 lock = Lock.from_json(ask(gang.coordinator, gang.leader_port, "GET", "/packages"))
                 if (lock.uid, lock.attempt) == (task.uid, task.attempt):
-                    return [Pinned(**package) for package in lock.pinned]
+                    return lock
             time.sleep(pause)
 
-    def _install(self, index: Index, pinned: Sequence[Pinned]) -> None:
+    def _install(self, index: Index, lock: Lock) -> None:
+        packages = [Pinned.from_dict(it) for it in lock.packages]
+        if not packages:
+            return
         library = self._folder / PACKAGES_LIBRARY
         began = time.monotonic()
-        index.install(pinned, library)
-        hidden = _hidden(library)
-        if hidden:
-            raise PackagesNotResolved(
-                f"The packages bring a module {hidden}, which the image has already, and what the image has "
-                "stays as it is. Do without them, or use an image that has them instead."
-            )
-        names = ", ".join(f"{package.name} {package.version}" for package in pinned)
+        index.install(packages, [Wheel.from_dict(it) for it in lock.wheels], library)
+        refuse_hiding(library)
+        names = ", ".join(f"{package.name} {package.version}" for package in packages)
         log(f"installed {names} in {time.monotonic() - began:.1f} s")
 
 
-def _image() -> dict[str, str]:
-    """Return the packages of the image: name -> version."""
-    versions: dict[str, str] = {}
-    for found in importlib.metadata.distributions():
-        name = found.metadata["Name"]
-        if name and found.version:  # half of a removed package has neither
-            versions.setdefault(package_name(name), found.version)
-    return versions
+def lines(text: str, where: str) -> Iterator[str]:
+    """Yield the requirements of a file.
+
+    Args:
+        text: of the file.
+        where: what the file is called, for messages.
+
+    Raises:
+        PackageNotAllowed: a line says where to get a package from.
+    """
+    for raw in text.replace("\\\n", " ").splitlines():
+        line = f" {raw}".partition(" #")[0].strip()
+        if line and required_package(line.partition("--hash")[0]) is None:
+            raise PackageNotAllowed(
+                f"{line.split()[0]!r} in {where} is not a name with versions. "
+                "Options and addresses are not taken: packages come from the pool's index."
+            )
+        if line:
+            yield line
 
 
-def _hidden(library: Path) -> str:
-    """Return a module of the image or of Python that the library would hide; empty if it hides none."""
+def resolve(
+    index: Index, rules: Packages, wanted: Sequence[str], preferred: Sequence[Pinned] = ()
+) -> list[Pinned]:
+    """Return what has to be installed, all of which the pool's policy takes.
+
+    Args:
+        index: of the pool.
+        rules: of the pool.
+        wanted: requirements.
+        preferred: versions that are taken where nothing speaks against them.
+
+    Raises:
+        PackageNotAllowed: some must not be installed; it names them all.
+        PackagesNotResolved: they cannot be had, or not together.
+        PackageIndexUnavailable: the index does not answer.
+    """
+    _check(rules, ((required_package(it.partition("--hash")[0]) or it, "") for it in wanted))
+    packages = index.resolve(wanted, preferred)
+    _check(rules, ((it.name, it.needed_by) for it in packages))
+    return packages
+
+
+def _check(rules: Packages, packages: Iterable[tuple[str, str]]) -> None:
+    """Hold packages, each with who needs it, to the pool's policy."""
+    refused = package_refusals(packages, rules.allow, rules.block)
+    if refused:
+        raise PackageNotAllowed(
+            f"The pool does not take {refused}. Leave out what is named, use an image that has it, or "
+            "ask the pool's administrator to allow it."
+        )
+
+
+def refuse_hiding(library: Path) -> None:
+    """Refuse a folder of packages of which one would hide a module of the image or of Python.
+
+    Raises:
+        PackagesNotResolved: one would.
+    """
     paths = [path for path in sys.path if path and Path(path) not in (library, Path.cwd())]
     importlib.invalidate_caches()
     for entry in sorted(library.iterdir()):
         name = entry.name.partition(".")[0]
-        if entry.name in _NO_MODULES or entry.suffix in (".dist-info", ".pth"):
+        if not name or entry.name in _NO_MODULES or entry.suffix in (".dist-info", ".pth"):
             continue
         if entry.is_dir() and not (entry / "__init__.py").exists():
             continue  # a part of a namespace, beside which the image may have others
         there = importlib.machinery.PathFinder.find_spec(name, paths)
         if name in _STDLIB or (there is not None and there.origin is not None):
-            return name
-    return ""
+            raise PackagesNotResolved(
+                f"The packages bring a module {name}, which the image has already, and what the image has "
+                "stays as it is. Do without them, or use an image that has them instead."
+            )
 
 
 def main() -> int:

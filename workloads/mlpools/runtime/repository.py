@@ -1,11 +1,13 @@
-"""A job's code as a commit of a Git repository, fetched over HTTP by dulwich: images need no ``git``.
+"""A Git repository over HTTP, read by dulwich: images need no ``git``.
 
-Only the commit itself is fetched, without its history. Files of submodules and of Git LFS are not.
+Of a job's code only the commit itself is fetched, without its history; a notebook gets a clone. Files of
+submodules and of Git LFS are not fetched.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import stat
 from collections.abc import Iterator
@@ -23,9 +25,9 @@ _REFUSED = re.compile(r"unexpected http resp 4\d\d")
 
 
 class Repository:
-    """A repository that is read only."""
+    """A repository of which this side writes nothing."""
 
-    def __init__(self, url: str, secret: str, mount: Path, work: Path) -> None:
+    def __init__(self, url: str, secret: str, mount: Path, work: Path, field: str = "code.git") -> None:
         """Prepare; nothing is asked yet.
 
         Args:
@@ -33,6 +35,7 @@ class Repository:
             secret: name of the Secret with them; empty if there is none.
             mount: folder with the Secret's files.
             work: folder for what is fetched meanwhile.
+            field: of the spec that names it, for messages.
 
         Raises:
             SecretMissing: the Secret has no password.
@@ -42,17 +45,17 @@ class Repository:
             from dulwich import client, config
         except ImportError as error:
             raise CodeNotReadable(
-                f"code.git: this image cannot read Git repositories ({one_line(error)}): it takes Python "
-                "3.10 or newer. Use code.url."
+                f"{field}: this image cannot read Git repositories ({one_line(error)}): it takes Python "
+                "3.10 or newer."
             ) from error
-        self._url, self._secret, self._work = url, secret, work
+        self._url, self._secret, self._work, self._field = url, secret, work, field
         parts = urlsplit(url)
         self._path = parts.path
         settings = config.ConfigDict()
         authority = mount / "ca.crt"
         if secret and authority.exists():
             settings.set((b"http",), b"sslCAInfo", str(authority).encode())
-        name, password = _login(secret, mount) if secret else (None, None)
+        name, password = _login(secret, mount, field) if secret else (None, None)
         root = f"{parts.scheme}://{parts.netloc}/"
         self._client = client.HttpGitClient(
             root, config=settings, username=name, password=password, timeout=_TIMEOUT_SECONDS
@@ -82,8 +85,8 @@ class Repository:
             if name.startswith(("refs/heads/", "refs/tags/")) and not name.endswith("^{}")
         ]
         raise CodeNotReadable(
-            f"code.git: {self._url} has no branch or tag {revision!r}, and a commit is written with all its "
-            f"40 digits. {at_hand(revision, names, 'Branches and tags')}"
+            f"{self._field}: {self._url} has no branch or tag {revision!r}, and a commit is written with all "
+            f"its 40 digits. {at_hand(revision, names, 'Branches and tags')}"
         )
 
     def lay_down(self, commit: str, revision: str, target: Path, limit: int) -> None:
@@ -105,9 +108,40 @@ class Repository:
             self._fetch(repository, commit)
             store = repository.object_store
             if commit.encode() not in store:
-                raise CodeNotReadable(f"code.git: {self._url} has no commit {revision}.")
+                raise CodeNotReadable(f"{self._field}: {self._url} has no commit {revision}.")
             target.mkdir(parents=True)
             _write(store, store[commit.encode()].tree, target, limit, self._url)
+
+    def clone(self, revision: str, target: Path) -> str:
+        """Make a clone with all branches and their history, and return the commit that it is at.
+
+        Args:
+            revision: branch, tag or commit. A branch is one of the clone; with the others it is at none.
+            target: folder that is made.
+
+        Raises:
+            CodeNotReadable: there is no such repository, revision or commit for us, or it does not fit.
+            CodeUnavailable: the server does not answer.
+        """
+        commit = self.resolve(revision)
+        with self._asking():
+            clone = self._client.clone(self._path, str(target), checkout=False, origin_url=self._url)
+        with contextlib.closing(clone), self._asking():
+            if commit.encode() not in clone.object_store:
+                raise CodeNotReadable(f"{self._field}: {self._url} has no commit {revision}.")
+            branch = f"refs/heads/{revision}".encode()
+            if f"refs/remotes/origin/{revision}".encode() in clone.refs:
+                clone.refs[branch] = commit.encode()
+                clone.refs.set_symbolic_ref(b"HEAD", branch)
+                settings = clone.get_config()
+                settings.set((b"branch", revision.encode()), b"remote", b"origin")
+                settings.set((b"branch", revision.encode()), b"merge", branch)
+                settings.write_to_path()
+            else:
+                clone.refs.remove_if_equals(b"HEAD", None)
+                clone.refs[b"HEAD"] = commit.encode()
+            clone.get_worktree().reset_index()
+        return commit
 
     def _fetch(self, repository: Any, commit: str) -> None:
         """Fetch one commit; a server that gives none but those of branches and tags gives all of these."""
@@ -127,34 +161,41 @@ class Repository:
         from dulwich.client import HTTPUnauthorized
         from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
 
-        credentials = f"correct Secret {self._secret}" if self._secret else "name a Secret in code.git.secret"
+        credentials = (
+            f"correct Secret {self._secret}" if self._secret else f"name a Secret in {self._field}.secret"
+        )
         try:
             yield
         except HTTPUnauthorized as error:
             why = "does not let these credentials in" if self._secret else "asks for credentials"
-            raise CodeNotReadable(f"code.git: {self._url} {why}: {credentials}.") from error
+            raise CodeNotReadable(f"{self._field}: {self._url} {why}: {credentials}.") from error
         except NotGitRepository as error:
             raise CodeNotReadable(
-                f"code.git: there is no repository at {self._url}, or none for these credentials: correct "
-                f"the URL, or {credentials}."
+                f"{self._field}: there is no repository at {self._url}, or none for these credentials: "
+                f"correct the URL, or {credentials}."
             ) from error
         except (GitProtocolError, HangupException, OSError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise CodeNotReadable(
+                    f"{self._field}: {self._url} does not fit on the disk: keep data out of the repository, "
+                    "or take a larger volume."
+                ) from error
             if _REFUSED.search(str(error)):
                 raise CodeNotReadable(
-                    f"code.git: {self._url} refuses: {one_line(error)}: {credentials}."
+                    f"{self._field}: {self._url} refuses: {one_line(error)}: {credentials}."
                 ) from error
             raise CodeUnavailable(
-                f"code.git: {self._url} does not answer: {one_line(error)[:300]}."
+                f"{self._field}: {self._url} does not answer: {one_line(error)[:300]}."
             ) from error
 
 
-def _login(secret: str, mount: Path) -> tuple[str, str]:
+def _login(secret: str, mount: Path, field: str) -> tuple[str, str]:
     """Read the credentials; a token is a password, whose user most servers do not look at."""
     try:
         password = (mount / "password").read_text(encoding="utf-8").rstrip("\n")
     except FileNotFoundError:
         raise SecretMissing(
-            f"code.git.secret: Secret {secret} has no key password, a password or a token: add it."
+            f"{field}.secret: Secret {secret} has no key password, a password or a token: add it."
         ) from None
     name = mount / "username"
     return (name.read_text(encoding="utf-8").rstrip("\n") if name.exists() else "git"), password

@@ -7,10 +7,14 @@ from mlpools.errors import JobError
 from mlpools.locations import child_url
 from mlpools.train.reporter import log
 
+#: Folder in the output of a job that has no checkpoints; hidden, so that it is never taken for data.
+_WITHOUT_CHECKPOINTS = "_sql"
+
 
 def folder(task: Task) -> str:
     """Return the URL of the folder that all ranks and attempts of a job share."""
-    return child_url(str(task.checkpoint["url"]), f"{task.uid}/sql")
+    root = task.checkpoint.get("url") or child_url(str(task.output["url"]), _WITHOUT_CHECKPOINTS)
+    return child_url(str(root), f"{task.uid}/sql")
 
 
 def remove(task: Task) -> None:
