@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORKERS = 2
-STEPS = 60
+STEPS = 25
 WARM_STEPS = 5
 BATCH_ROWS = 8192
 _ENVIRON = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "", "PYTHONWARNINGS": "ignore"}

@@ -29,6 +29,8 @@ import psutil
 from bench.higgs import FEATURES
 from bench.trees import TREES
 
+#: Ray's processes go seconds after the one that began them. A run waits for such, as long as it is worth it.
+_REST_SECONDS, _REST_PERCENT, _REST_LOOK = 10.0, 10.0, 0.3
 #: Of several seconds a run takes, some twenty looks at its memory see the peak well enough.
 _LOOK_SECONDS = 0.05
 
@@ -72,6 +74,7 @@ def run(name: str, folder: Path, *, cache: Path, watch: bool = False) -> Run:
         cache: an empty folder for decoded rows.
         watch: look at its memory; it takes a few percent of the speed.
     """
+    rest()
     process = _start([name, str(folder)], cache)
     imported = memory(process.pid)[0] if watch else 0.0
     peak = [0.0, 0.0]
@@ -84,12 +87,13 @@ def run(name: str, folder: Path, *, cache: Path, watch: bool = False) -> Run:
     return Run(**{**found, "imported": imported, "private": peak[0], "mapped": peak[1]})
 
 
-def run_ranks(folder: Path, world: int) -> float:
-    """Return the seconds in which ranks with a core each read all rows once; they begin together."""
+def run_parts(name: str, folder: Path, world: int) -> float:
+    """Return the seconds in which processes with a core each read all rows once; they begin together."""
+    rest()
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as cache:
         ranks = [["--rank", f"{rank}/{world}", "--core", str(cores[rank])] for rank in range(world)]
-        found = _finish([_start(["rank", str(folder), *rank], Path(cache)) for rank in ranks])
+        found = _finish([_start([name, str(folder), *rank], Path(cache)) for rank in ranks])
     return max(Run(**each).epochs[-1] for each in found)
 
 
@@ -98,6 +102,13 @@ def run_tree(name: str, folder: Path) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as cache:
         [found] = _finish([_start([name, str(folder)], Path(cache))])
     return found["seconds"], found["peak"]
+
+
+def rest() -> None:
+    """Wait until the machine does nothing, and what the last run left behind with it."""
+    until = time.monotonic() + _REST_SECONDS
+    while psutil.cpu_percent(_REST_LOOK) > _REST_PERCENT and time.monotonic() < until:
+        pass
 
 
 def _start(arguments: Sequence[str], cache: Path) -> subprocess.Popen[str]:
@@ -180,7 +191,7 @@ def measure(name: str, folder: Path, rank: str) -> Run:
     """Read the data twice in this process."""
     import torch
 
-    from bench.loaders import LOADERS, ours
+    from bench.loaders import LOADERS, PARTS
 
     torch.set_num_threads(1)
     weights = torch.linspace(-1, 1, len(FEATURES))
@@ -189,7 +200,7 @@ def measure(name: str, folder: Path, rank: str) -> Run:
         importlib.import_module(library)
     _ready()
     opened = time.perf_counter()
-    epoch = ours(folder, rank=rank) if rank else LOADERS[name](folder)
+    epoch = PARTS[name](folder, rank=rank) if rank else LOADERS[name](folder)
     first, seconds = 0.0, []
     cpu = _cpu_seconds()
     for _ in range(2):

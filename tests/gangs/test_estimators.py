@@ -18,7 +18,7 @@ from mlpools.data import DataConnector
 from mlpools.errors import DataNotReadable, InvalidSpec, UserCodeError
 from mlpools.train import LightGBMEstimator, LightGBMScalingConfig, XGBEstimator, XGBScalingConfig
 from tests.support.flights import flights, spec, write_flights
-from tests.support.pods import Pods, task
+from tests.support.pods import Pods, read_json, task
 
 ROWS = 2_000
 PARAMS = {"max_depth": 4, "eta": 0.2}
@@ -77,6 +77,17 @@ def test_the_curves_and_predictions_agree(trained: XGBEstimator) -> None:
     assert rmse(trained.predict(HELD_OUT)["prediction"]) == pytest.approx(
         curves["eval"]["rmse"][best], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", [XGBEstimator, LightGBMEstimator])
+def test_predictions_are_those_of_the_best_round(kind: type[XGBEstimator | LightGBMEstimator]) -> None:
+    estimator = kind(500, params={"eta": 0.5, "seed": 1})
+    estimator.fit(flights(400), label_col="arr_delay", eval_set=HELD_OUT, early_stopping_rounds=5)
+    [curve] = estimator.get_eval_results()["eval"].values()
+    assert np.argmin(curve) == len(curve) - 6 < 400
+    error = rmse(estimator.predict(HELD_OUT)["prediction"])
+    best = min(curve) if kind is XGBEstimator else min(curve) ** 0.5  # LightGBM measures l2
+    assert error == pytest.approx(best, rel=1e-5)
 
 
 def test_predictions_come_in_the_form_of_the_rows(trained: XGBEstimator, data: dict[str, Any]) -> None:
@@ -177,18 +188,55 @@ def test_lightgbm_s_workers_make_the_model_of_a_job_too(data: dict[str, Any], tm
     assert rmse(estimator.predict(HELD_OUT)["prediction"]) ** 2 == pytest.approx(curve[-1], rel=1e-5)
 
 
-def test_lightgbm_s_workers_call_a_caller_s_functions() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lightgbm_s_workers_call_a_caller_s_functions(workers: int) -> None:
     def squared(predictions: np.ndarray, rows: lgb.Dataset) -> tuple[np.ndarray, np.ndarray]:
         return predictions - rows.get_label(), np.ones_like(predictions)
 
     def worst(predictions: np.ndarray, rows: lgb.Dataset) -> tuple[str, float, bool]:
         return "worst", float(np.abs(predictions - rows.get_label()).max()), False
 
-    estimator = LightGBMEstimator(3, objective=squared, custom_metric=worst)
+    scaling = LightGBMScalingConfig(num_workers=workers)
+    estimator = LightGBMEstimator(3, objective=squared, custom_metric=worst, scaling_config=scaling)
     estimator.fit(flights(400), label_col="arr_delay")
     curve = estimator.get_eval_results()["train"]["worst"]
     assert len(curve) == 3
     assert curve == sorted(curve, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("framework", "objective"), [("xgboost", "reg:squarederror"), ("lightgbm", "regression")]
+)
+def test_a_worker_with_nobody_else_s_code_imports_no_frames(
+    framework: str, objective: str, data: dict[str, Any], tmp_path: Path
+) -> None:
+    work = task(
+        tmp_path / "out",
+        framework=framework,
+        spec={
+            "rounds": 2,
+            "objective": objective,
+            "params": {},
+            "label": "arr_delay",
+            "evalMetrics": ["rmse"],
+        },
+        data=data,
+    )
+    with Pods(work, tmp_path / "pods") as pods:
+        assert [final.code for final in pods.wait(90)] == [0], pods[0].output()
+    imported = read_json(tmp_path / "out/result.json")["versions"]
+    assert framework in imported
+    assert not {"pandas", "sklearn"} & set(imported)
+
+
+def test_a_caller_s_functions_may_use_frames_and_what_a_library_makes_of_them(tmp_path: Path) -> None:
+    def look(env: lgb.callback.CallbackEnv) -> None:
+        frame = pd.DataFrame({"x": range(50), "kind": pd.Categorical(["a", "b"] * 25)})
+        binned = lgb.Dataset(frame, label=frame.x, params={"verbosity": -1}).construct()
+        (tmp_path / "rows").write_text(str(binned.num_data()))
+
+    LightGBMEstimator(1, callbacks=[look]).fit(flights(400), label_col="arr_delay")
+    assert (tmp_path / "rows").read_text() == "50"
 
 
 def test_weights_groups_and_margins_are_columns() -> None:
@@ -206,6 +254,19 @@ def test_weights_groups_and_margins_are_columns() -> None:
     exact = XGBEstimator(1)
     exact.fit(started, label_col="arr_delay", base_margin_col="start")
     np.testing.assert_allclose(exact.predict(started)["prediction"], started["start"], atol=1e-4)
+
+
+def test_what_params_say_wins_and_lightgbm_predicts_from_no_margin() -> None:
+    rows = flights(200)
+    started = rows.append_column("start", rows["arr_delay"])
+    of_xgboost = XGBEstimator(9, params={"num_boost_round": 2, "objective": "reg:absoluteerror"})
+    of_xgboost.fit(rows, label_col="arr_delay")
+    assert len(of_xgboost.get_eval_results()["train"]["mae"]) == 2
+    of_lightgbm = LightGBMEstimator(9, params={"n_estimators": 2, "objective": "huber"})
+    of_lightgbm.fit(started, label_col="arr_delay", base_margin_col="start")
+    assert len(of_lightgbm.get_eval_results()["train"]["huber"]) == 2
+    with pytest.raises(InvalidSpec, match=r"without the base margin 'start': use get_booster\(\)\.predict"):
+        of_lightgbm.predict(started)
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

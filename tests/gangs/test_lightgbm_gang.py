@@ -91,7 +91,7 @@ def test_sorted_rows_make_no_difference(by: Order, tmp_path: Path) -> None:
         **SPEC,
         "objective": "binary",
         "label": "y",
-        "evalMetrics": ["binary_logloss", "auc"],
+        "evalMetrics": ["r2", "binary_logloss", "auc"],
         "earlyStoppingRounds": 5,
         "params": {"num_leaves": 15, "learning_rate": 0.3, "max_bin": 63},
     }
@@ -104,6 +104,8 @@ def test_sorted_rows_make_no_difference(by: Order, tmp_path: Path) -> None:
     features = np.column_stack([table[name].to_numpy() for name in ("x", "a", "b")])
     scores, label = lgb.Booster(model_file=str(output / "model.txt")).predict(features), table["y"].to_numpy()
     assert result["metrics"]["eval"]["auc"] == pytest.approx(area(scores, label), abs=1e-9)
+    explained = 1 - np.mean((label - scores) ** 2) / np.var(label)
+    assert result["metrics"]["eval"]["r2"] == pytest.approx(explained, abs=1e-6)
     logloss = -np.mean(np.log(np.where(label > 0, scores, 1 - scores)))
     assert result["metrics"]["eval"]["binary_logloss"] == pytest.approx(logloss, rel=1e-6)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlpools.errors import CheckpointMismatch, InvalidSpec, OutputNotWritable
+from mlpools.errors import CheckpointMismatch, DataNotReadable, InvalidSpec, OutputNotWritable
 from mlpools.gang import Gang
 from mlpools.train.job import Job
 from mlpools.train.pytorch.agreement import Agreement
@@ -105,6 +105,20 @@ def test_one_wrong_byte_or_a_missing_file_is_seen(store: ObjectStore, tmp_path: 
     assert Program(tmp_path).checkpoints.load() == 1
     del store.objects[next(name for name in store.objects if "1/rank-00000.pt" in name)]
     assert Program(tmp_path).checkpoints.load() == 0
+
+
+@pytest.mark.parametrize("part", ["COMMIT", "state.json", "rank-00000.pt"])
+@pytest.mark.parametrize(("uid", "mode"), [("uid-1", "Error"), ("uid-2", "Resume")])
+def test_a_checkpoint_that_may_not_be_read_is_no_missing_one(
+    store: ObjectStore, tmp_path: Path, part: str, uid: str, mode: str
+) -> None:
+    Program(tmp_path).step(1)
+    again = Program(tmp_path, uid=uid, mode=mode)
+    store.faults.append(Fault("GET", f"step-000000001/{part}", times=99, status=403))
+    with pytest.raises(DataNotReadable, match=rf"{part} cannot be read: the store refuses"):
+        again.checkpoints.load()
+    store.faults.clear()
+    assert again.checkpoints.load() == 1
 
 
 def test_another_job_s_is_taken_only_if_asked_for_and_fitting(store: ObjectStore, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_function_trains_over_a_ray_cluster(data: dict[str, Any]) -> None:
         result = PyTorchDistributor(trainer("on Ray"), TWO).run(dataset_map=data, hyper_params={"lr": "0.1"})
         check(result.get_model_dir())
         too_many = PyTorchScalingConfig(4, 2, WorkerResourceConfig(num_cpus=1))
-        with pytest.raises(InvalidSpec, match="do not fit into this Ray cluster"):
+        with pytest.raises(InvalidSpec, match=r"2 on each of 4 node\(s\), do not fit into this Ray cluster"):
             PyTorchDistributor(trainer("never"), too_many).run()
     finally:
         ray.shutdown()

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mlpools.data import DataConnector
 from mlpools.errors import DataNotReadable, InvalidSpec
+from tests.support.tensor_forms import ARRAYS
 
 TABLE = pa.table(
     {
@@ -85,3 +86,11 @@ def test_a_missing_text_names_its_column_and_remedy() -> None:
         list(texts.to_tf_dataset(batch_size=2))
     filled = next(iter(texts.to_tf_dataset(batch_size=2, fill={"t": "?"})))
     assert filled["t"].numpy().tolist() == [b"a", b"?"]
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_tensorflow_takes_every_form(name: str) -> None:
+    array = ARRAYS[name]
+    tensor = tf.constant(array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    assert tensor.numpy().dtype == array.dtype

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from mlpools.data import DataConnector, ShardedDataConnector, mixing, order
 from mlpools.errors import InvalidSpec
 from mlpools.gang import Gang
+from tests.support.tensor_forms import ARRAYS
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
@@ -318,3 +319,11 @@ def test_workers_read_each_row_once(connector: DataConnector, monkeypatch: pytes
         dataset = connector.to_torch_dataset(batch_size=100, shuffle=shuffle)
         assert len(flat(loader(dataset, 4))) == ROWS
         assert counted.value == ROWS
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_pytorch_takes_every_form(name: str) -> None:
+    array = ARRAYS[name]
+    tensor = torch.tensor(array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    assert tensor.numpy().dtype == array.dtype

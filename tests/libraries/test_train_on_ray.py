@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import tempfile
@@ -11,20 +12,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
 from mlpools.data import ArrowIngestor, DataConnector
 from mlpools.errors import DataNotReadable, InvalidSpec, WorkerCrashed
-from mlpools.train import XGBEstimator, XGBScalingConfig
+from mlpools.train import (
+    LightGBMEstimator,
+    LightGBMScalingConfig,
+    PyTorchDistributor,
+    PyTorchScalingConfig,
+    WorkerResourceConfig,
+    XGBEstimator,
+    XGBScalingConfig,
+)
 from mlpools.train.estimators.handing import plan_of
 from mlpools.train.estimators.over_ray import stored
 from mlpools.train.launchers.ray import launch
 from tests.support.flights import flights, spec, write_flights
 from tests.support.pods import Pods, task, wait_for
+from tests.support.ray_nodes import two_nodes
 
 ROWS = 2_000
 PARAMS = {"max_depth": 4, "eta": 0.2}
@@ -32,14 +42,8 @@ PARAMS = {"max_depth": 4, "eta": 0.2}
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two nodes, which share this machine; the first has no CPUs for workers, as the head of a pool."""
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        nodes.add_node(num_cpus=2)
-    ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
-    nodes.shutdown()
+    with two_nodes():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,24 @@ def test_the_model_is_that_of_a_job_with_as_many_ranks(data: dict[str, Any], tmp
     booster = estimator.fit(connector(data, "train"), label_col="arr_delay", eval_set=connector(data, "eval"))
     assert bytes(booster.save_raw("ubj")) == (tmp_path / "out/model.ubj").read_bytes()
     assert list(estimator.get_eval_results()) == ["train", "eval"]
+
+
+def test_lightgbm_s_workers_find_each_other_and_make_the_model_of_a_job(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    section = {"rounds": 10, "objective": "regression", "params": {"num_leaves": 15}, "label": "arr_delay"}
+    work = task(tmp_path / "out", nodes=2, framework="lightgbm", spec=section, data=data)
+    with Pods(work, tmp_path / "pods") as pods:
+        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+    config = LightGBMScalingConfig(num_workers=2, num_cpu_per_worker=1)
+    estimator = LightGBMEstimator(10, params={"num_leaves": 15}, scaling_config=config)
+    booster = estimator.fit(connector(data, "train"), label_col="arr_delay", eval_set=connector(data, "eval"))
+    of_job = lgb.Booster(model_file=str(tmp_path / "out/model.txt"))
+    assert booster.model_to_string() == of_job.model_to_string()
+    held_out = flights(ROWS // 4, seed=1)
+    error = estimator.predict(held_out)["prediction"].to_numpy() - held_out["arr_delay"].to_numpy()
+    [curve] = estimator.get_eval_results()["eval"].values()
+    assert np.mean(error**2) == pytest.approx(curve[-1], rel=1e-4)
 
 
 def test_rows_in_memory_go_through_the_object_store() -> None:
@@ -100,6 +122,24 @@ def test_workers_are_spread_over_the_nodes(data: dict[str, Any]) -> None:
         (0, 0, 1),
         (1, 0, 1),
     ]
+
+
+def test_a_program_of_pytorch_has_as_many_workers_on_each_node_and_knows_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    def tell() -> None:
+        from mlpools.train.pytorch import get_context
+
+        it = get_context()
+        told = [it.get_node_rank(), it.get_local_rank(), it.get_local_world_size(), it.get_world_size()]
+        it.get_artifact_manager().upload(told, str(it.get_rank()))
+
+    of_two = PyTorchScalingConfig(2, 2, WorkerResourceConfig(num_cpus=1))
+    PyTorchDistributor(tell, of_two).run(artifact_stage_location=str(tmp_path))
+    found = [pickle.loads(next(tmp_path.glob(f"*/artifacts/{rank}")).read_bytes()) for rank in range(4)]
+    assert found == [[0, 0, 2, 4], [0, 1, 2, 4], [1, 0, 2, 4], [1, 1, 2, 4]]
+    with pytest.raises(InvalidSpec, match=r"3 worker\(s\) of 1 CPU, 1 on each of 3 node\(s\), do not fit"):
+        PyTorchDistributor(tell, PyTorchScalingConfig(3, 1, WorkerResourceConfig(num_cpus=1))).run()
 
 
 def test_a_file_that_a_node_does_not_see_is_named_before_anything_starts(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Rounds:
         for uid, job in self.jobs.items():
             if decision.verdicts[uid].admit and not job.admitted:
                 self.started[uid] = self.now
-                self.jobs[uid] = replace(job.granted(), admitted_at=self.now)
+                self.jobs[uid] = replace(job.granted(job.nodes), admitted_at=self.now)
         if write:
             seen = pool.Observed(decision, tuple(candidates))
             status = pool.plan(self.pool, seen, self.now, DEFAULTS).status

@@ -43,10 +43,13 @@ class Training:
     """The pools and jobs of one test.
 
     Attributes:
+        kind: of the jobs.
         cluster: where they run.
         volume: the claim `flights` as a folder of this machine.
         namespace: of the jobs.
     """
+
+    kind = "TrainingJob"
 
     def __init__(self, cluster: Kubectl, volume: Path, namespace: str = "default") -> None:
         self.cluster, self.volume, self.namespace = cluster, volume, namespace
@@ -61,20 +64,26 @@ class Training:
 
     def submit(self, name: str, *, nodes: int = 2, **spec: Any) -> None:
         """Apply a job on the flights; keywords replace top-level fields of its spec, None takes one away."""
-        url = f"file:///data/models/{name}"
+        full = {
+            "xgboost": {"rounds": 20, "label": "arr_delay", "params": {"max_depth": 6, "eta": 0.3}},
+            "data": {"train": {"parquet": {"url": "file:///data/flights/train/*.parquet"}}},
+            **spec,
+        }
+        self._apply(name, nodes, full)
+
+    def _apply(self, name: str, nodes: int, spec: Object) -> None:
+        """Apply a job that has the flights' volume, unless its spec says otherwise."""
         full = {
             "computePool": "tests",
             "nodes": nodes,
-            "xgboost": {"rounds": 20, "label": "arr_delay", "params": {"max_depth": 6, "eta": 0.3}},
-            "data": {"train": {"parquet": {"url": "file:///data/flights/train/*.parquet"}}},
-            "output": {"url": url},
+            "output": {"url": f"file:///data/models/{name}"},
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "flights"}}],
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
             **spec,
         }
         job = {
             "apiVersion": "mlpools.dev/v1alpha1",
-            "kind": "TrainingJob",
+            "kind": self.kind,
             "metadata": {"name": name},
             "spec": {field: value for field, value in full.items() if value is not None},
         }
@@ -89,15 +98,32 @@ class Training:
         """Apply a job that trains until it is stopped."""
         self.submit(name, nodes=nodes, xgboost=ENDLESS, data=PART, **spec)
 
+    def script(self, name: str, text: str, *, nodes: int = 1, **spec: Any) -> None:
+        """Apply a job with a script out of a ConfigMap; keywords replace top-level fields of its spec."""
+        self.code(name, "main.py", text)
+        section = {"file": "main.py", "code": {"configMap": name}, **spec.pop("script", {})}
+        self.submit(name, nodes=nodes, xgboost=None, data={}, script=section, **spec)
+
+    def code(self, name: str, file: str, text: str) -> None:
+        """Apply a ConfigMap with a file of code."""
+        meta = {"name": name}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {file: text}}
+        self.cluster.apply(json.dumps(config), namespace=self.namespace)
+
+    def found(self, name: str) -> Object:
+        """What a script left as `found.json`."""
+        document: Object = json.loads((self.output(name) / "model" / "found.json").read_text())
+        return document
+
     def change(self, name: str, **fields: Any) -> None:
         """Change top-level fields of a job's spec."""
         merge = json.dumps({"spec": fields})
         where = f"--namespace={self.namespace}"
-        self.cluster.run("patch", "trainingjob", name, where, "--type=merge", "-p", merge)
+        self.cluster.run("patch", self.kind, name, where, "--type=merge", "-p", merge)
 
     def get(self, name: str) -> Object:
         """The job as it is now."""
-        job = self.cluster.get("trainingjob", name, self.namespace)
+        job = self.cluster.get(self.kind, name, self.namespace)
         assert job is not None, f"the job {name} is gone"
         return job
 
@@ -191,6 +217,6 @@ class Training:
     def remove(self) -> None:
         """Delete the jobs and the pools of this test."""
         for name in self._names:
-            self.cluster.delete("trainingjob", name, namespace=self.namespace)
+            self.cluster.delete(self.kind, name, namespace=self.namespace)
         for name in self._pools:
             self.cluster.delete("computepool", name)

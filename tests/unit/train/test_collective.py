@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -17,9 +18,10 @@ import numpy as np
 import pytest
 
 from mlpools.contract import Phase, Report
-from mlpools.errors import JobError, Preempted
+from mlpools.errors import PortTaken, Preempted
 from mlpools.gang import Gang
-from mlpools.train import collective
+from mlpools.supervisor.status import StatusServer
+from mlpools.train import leader
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job
 from mlpools.train.leader import wait_for_leader
@@ -193,19 +195,41 @@ class Looks(Stop):
         super().check()
 
 
-def test_a_port_that_is_still_taken_is_waited_for(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+def test_a_supervisor_that_does_not_answer_ends_nothing(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    job = Job(task(tmp_path, nodes=2), Gang(0, 2, leader_port=port), Reporter(), Stop(60))
+    unknown = {"formed": False, "endedWell": False}
+    assert leader.others(job) == unknown
+    known = {"formed": True, "endedWell": False}
+    answers = iter(["", json.dumps(known)])
+    StatusServer(port, {("GET", "/others"): lambda _: next(answers)})
+    assert leader.others(job) == unknown  # an answer that broke off
+    assert leader.others(job) == known
+
+
+def test_a_port_that_is_still_held_is_waited_for(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as held, ThreadPoolExecutor(1) as pool:
+        held.bind(("127.0.0.1", 0))
         looks = Looks()
-        gang = dataclasses.replace(jobs[0].gang, port=server.getsockname()[1])
+        gang = dataclasses.replace(jobs[0].gang, port=held.getsockname()[1])
         job = dataclasses.replace(jobs[0], gang=gang, stop=looks)
-        waiting = pool.submit(collective._wait_for_port, job)
+        waiting = pool.submit(leader.wait_for_port, job)
         wait_for(lambda: looks.count >= 3, what="a third look")
         assert not waiting.done()
-        monkeypatch.setattr(collective, "_PORT_SECONDS", 0.0)
-        with pytest.raises(JobError, match=f"cannot listen at 127.0.0.1:{gang.port} .Address already in use"):
-            collective._wait_for_port(job)
-        server.close()
+        monkeypatch.setattr(leader, "_PORT_SECONDS", 0.0)
+        with pytest.raises(
+            PortTaken, match=f"cannot listen at 127.0.0.1:{gang.port} .Address already in use"
+        ):
+            leader.wait_for_port(job)
+        held.close()
         waiting.result(20)
+
+
+def test_a_port_at_which_another_program_listens_is_not_waited_for(jobs: list[Job]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gang = dataclasses.replace(jobs[0].gang, port=server.getsockname()[1])
+        with pytest.raises(PortTaken, match="end the program that uses this port"):
+            leader.wait_for_port(dataclasses.replace(jobs[0], gang=gang))
 
 
 def test_a_signal_is_heard_in_a_thread_and_a_late_action_follows() -> None:

@@ -17,10 +17,11 @@ from mlpools.contract import Report
 from mlpools.data import ArrowIngestor, DataConnector, ShardedDataConnector
 from mlpools.data.planned import PlannedSource
 from mlpools.data.sources import from_spec
-from mlpools.errors import DataNotReadable, InvalidSpec, WorkerCrashed
+from mlpools.errors import DataNotReadable, InvalidSpec, OutOfMemory, WorkerCrashed
 from mlpools.gang import Gang
+from mlpools.train import XGBEstimator, XGBScalingConfig
 from mlpools.train.estimators import handing
-from mlpools.train.estimators.gangs import workers_here
+from mlpools.train.estimators.gangs import check_memory, workers_here
 from mlpools.train.estimators.narrator import Narrator, shown
 from mlpools.train.estimators.predicting import with_column
 from mlpools.train.estimators.rows import Roles, connected, held_out, is_labels, labelled
@@ -176,3 +177,18 @@ def test_each_worker_of_this_machine_has_a_gpu_if_it_wants_one() -> None:
     for asked, gpus in ((-1, 0), (3, 2)):
         with pytest.raises(InvalidSpec, match=rf"with a GPU each are asked for; this machine has {gpus}\."):
             workers_here(asked, gpus)
+
+
+def test_more_workers_than_memory_holds_are_refused_before_they_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_memory(1, 50 << 20)
+    check_memory(80, 8 << 30)
+    with pytest.raises(
+        OutOfMemory, match=r"^300 workers do not fit .* memory.*: use 81 or fewer, or a Ray cl"
+    ):
+        check_memory(300, 8 << 30)
+    monkeypatch.setattr("mlpools.budgets.memory", lambda: 150 << 20)
+    estimator = XGBEstimator(scaling_config=XGBScalingConfig(num_workers=2))
+    with pytest.raises(OutOfMemory, match="2 workers do not fit into this machine's memory"):
+        estimator.fit(pa.table({"x": [1.0], "y": [1.0]}), label_col="y")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.contract import Exit
-from mlpools.errors import OutputExists, OutputNotWritable, Preempted
+from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable, Preempted
 from mlpools.gang import Gang
 from mlpools.runtime import keep
 from mlpools.runtime.launch import work
@@ -98,6 +98,28 @@ def test_a_place_that_refuses_is_said_before_data_is_read(
     assert caught.value.code == Exit.OUTPUT_NOT_WRITABLE
     assert "top-secret" not in str(caught.value)
     assert not [it for it in object_store.asked if "flights" in it.path]
+
+
+@pytest.mark.parametrize("part", ["COMMIT", "model", "state.json"])
+def test_a_checkpoint_that_may_not_be_read_is_no_missing_one(
+    object_store: ObjectStore, data: object, part: str
+) -> None:
+    with pytest.raises(Preempted, match="after round 12"):
+        run(data, stop_at=12)
+    object_store.faults.append(Fault("GET", f"step-000000012/{part}", times=99, status=403))
+    with pytest.raises(DataNotReadable, match=rf"step-000000012/{part} cannot be read: the store refuses"):
+        run(data, attempt=2)
+    object_store.faults.clear()
+    assert run(data, attempt=2) == 20
+
+
+def test_a_result_that_may_not_be_read_is_no_missing_one(object_store: ObjectStore, data: object) -> None:
+    run(data)
+    before = dict(object_store.objects)
+    object_store.faults.append(Fault("GET", "/result.json", times=99, status=403))
+    with pytest.raises(OutputNotWritable, match=r"result\.json cannot be read: the store refuses"):
+        run(data, attempt=2)
+    assert object_store.objects == before
 
 
 def test_a_log_is_kept_by_the_runtime(object_store: ObjectStore, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ import pytest
 import mlpools.train.trees.data as trainer
 from mlpools.contract import Exit, Final
 from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, Preempted, UserCodeError
+from mlpools.gang import Gang
 from mlpools.refusals import LIGHTGBM_METRICS, LIGHTGBM_OBJECTIVES, lightgbm_refusal
-from mlpools.train.lightgbm import model as text_of
+from mlpools.train.collective import Collective
+from mlpools.train.lightgbm import network
 from mlpools.train.lightgbm.parameters import Parameters
+from mlpools.train.lightgbm_text import columns_of
 from mlpools.train.trees.hooks import Hooks
 from tests.support.flights import CARRIERS, flights
 from tests.support.one_rank import OneRank
@@ -79,13 +83,13 @@ def test_a_plain_reader_predicts_with_the_best_round_and_the_right_categories(he
 
 def test_the_model_brings_its_contract_and_nothing_of_the_attempt(here: Here) -> None:
     here.train()
-    columns = text_of.columns_of(here.text())
+    columns = columns_of(here.text())
     assert columns is not None
     assert json.loads(columns.to_json()) == here.result()["columns"]
     assert columns.categories == {"carrier": CARRIERS}
     for name in ("machines", "num_machines", "local_listen_port", "time_out", "num_threads"):
         assert f"[{name}:" not in here.text()
-    assert text_of.columns_of(lgb.Booster(model_str=here.text()).model_to_string()) is None
+    assert columns_of(lgb.Booster(model_str=here.text()).model_to_string()) is None
 
 
 def test_bins_come_from_a_sample_and_rows_are_pushed_in_pieces_without_a_difference(
@@ -207,7 +211,6 @@ def test_an_unknown_objective_or_metric_is_named(here: Here) -> None:
     [
         ({"objective": "mae"}, "takes medians of each node's own rows"),
         ({"objective": "binary", "tree_learner": "feature"}, "needs all rows on every node"),
-        ({"objective": "binary", "metric": ["r2"]}, "'r2' cannot be computed over several nodes"),
         ({"objective": "binary", "monotone_constraints_method": "advanced"}, "can be basic only"),
         ({"objective": "multiclass", "auc_mu_weights": [0, 1, 1, 0]}, "auc_mu_weights"),
     ],
@@ -238,10 +241,40 @@ def test_labels_that_an_objective_cannot_take_are_a_matter_of_the_data(here: Her
         here.train(spec=spec(objective="binary"))
 
 
+@pytest.mark.parametrize(
+    ("value", "changes", "words"),
+    [
+        (None, {}, r"file 1\.parquet: the label column 'arr_delay' has 1 empty values; remove"),
+        (math.nan, {}, r"file 1\.parquet: the label column 'arr_delay' has 1 empty values; remove"),
+        (
+            -1.0,
+            {"objective": "poisson"},
+            r"file 1\.parquet: the label column 'arr_delay' has values from -1 ",
+        ),
+    ],
+)
+def test_a_label_that_cannot_be_used_is_told_with_its_file(
+    here: Here, value: float | None, changes: dict[str, Any], words: str
+) -> None:
+    for path in sorted((here.folder / "in/train").glob("*.parquet")):
+        table = pq.read_table(path)
+        labels = [abs(label) for label in table["arr_delay"].to_pylist()]
+        labels[0] = value if path.name == "1.parquet" else labels[0]
+        place = table.column_names.index("arr_delay")
+        pq.write_table(table.set_column(place, "arr_delay", pa.array(labels, pa.float64())), path)
+    with pytest.raises(DataNotReadable, match=r"The data 'train', " + words):
+        here.train(spec=spec(**changes))
+
+
 def test_columns_that_lightgbm_cannot_name_are_a_matter_of_the_data(here: Here) -> None:
     pq.write_table(pa.table({"x[0]": [1.0, 2.0], "arr_delay": [1.0, 2.0]}), here.folder / "odd.parquet")
     with pytest.raises(DataNotReadable, match=r"refuses the columns: .*special JSON characters"):
         here.train(data={"train": {"parquet": {"url": str(here.folder / "odd.parquet")}}})
+
+
+def test_addresses_that_lightgbm_cannot_use_are_said() -> None:
+    with pytest.raises(InvalidSpec, match="address is fd00::1, but LightGBM knows only IPv4 between nodes"):
+        network.connect(Gang(0, 2, address="fd00::1"), Collective(0, 2), 60)
 
 
 def test_threads_and_ports_are_no_part_of_what_a_checkpoint_must_fit() -> None:

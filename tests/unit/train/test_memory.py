@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import gc
 import re
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +19,8 @@ from hypothesis import strategies as st
 from mlpools import budgets
 from mlpools.contract import Exit
 from mlpools.errors import OutOfMemory
+from mlpools.train.lightgbm import memory as lightgbm_memory
+from mlpools.train.trees.memory import WORKER_BYTES
 from mlpools.train.xgboost.memory import Mode, Size, is_external
 from tests.support.flights import spec
 from tests.support.many_ranks import train
@@ -80,6 +87,43 @@ def test_more_nodes_are_told_only_where_they_help(
 @pytest.fixture
 def here(tmp_path: Path) -> OneRank:
     return OneRank(tmp_path)
+
+
+def a_sample(columns: int) -> npt.NDArray[np.float64]:
+    """A continuous column, and a category in ones and zeros."""
+    rng = np.random.default_rng(0)
+    ones = np.eye(columns)[rng.integers(0, columns, 2_000)] * rng.random((2_000, 1))
+    return np.column_stack([rng.random(2_000), ones])
+
+
+def test_values_that_share_a_byte_count_once() -> None:
+    sample = a_sample(50)
+    borders = lgb.Dataset(
+        sample, np.zeros(len(sample)), params={"verbose": -1, "min_data_in_bin": 1}
+    ).construct()
+    assert lightgbm_memory.values_of_a_row(sample, borders) == pytest.approx(0.9 * 2, abs=0.01)
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(100_000_000, True), (200_000_000, False)])
+def test_lightgbm_refuses_what_surely_does_not_fit(rows: int, fits: bool) -> None:
+    sample = a_sample(50)
+    borders = lgb.Dataset(
+        sample, np.zeros(len(sample)), params={"verbose": -1, "min_data_in_bin": 1}
+    ).construct()
+    # 1.8 bytes of values, and 32 beside them, in each row.
+    call = functools.partial(lightgbm_memory.check, sample, borders, other_rows=0, outputs=1, memory=4 * GB)
+    with contextlib.nullcontext() if fits else pytest.raises(OutOfMemory, match=r"6\.9 GB .* about 2 nodes"):
+        call(train_rows=rows, nodes=1)
+
+
+def test_lightgbm_s_rows_are_refused_before_they_are_binned(
+    here: OneRank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_budget(monkeypatch, WORKER_BYTES + 30_000)
+    section = {"rounds": 3, "objective": "regression", "params": {}, "label": "arr_delay"}
+    with pytest.raises(OutOfMemory, match=r"1,250 rows of 4 columns on one rank .* use about 2 nodes") as no:
+        here.run(framework="lightgbm", spec=section)
+    assert no.value.code == Exit.OUT_OF_MEMORY
 
 
 def with_budget(monkeypatch: pytest.MonkeyPatch, memory: int) -> None:

@@ -141,6 +141,24 @@ def test_a_metric_of_the_callers_sees_all_rows_at_once(tmp_path: Path, nodes: in
     assert curve[-1] == pytest.approx(spread_of_wrong(booster.predict(matrix), matrix)[1], abs=1e-6)
 
 
+class EndsAfter(xgb.callback.TrainingCallback):
+    """Wants no further round after so many."""
+
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Any) -> bool:
+        return epoch + 1 == self._rounds
+
+
+def test_callbacks_of_rank_0_decide_about_the_last_round(tmp_path: Path) -> None:
+    """They may well differ: what each rank makes of a clock, or of chance."""
+    data = write(tmp_path / "data", "", train_rows=300, eval_rows=100)
+    work = task(tmp_path / "out", nodes=2, spec=spec(rounds=9), data=data)
+    train(work, lambda rank: Hooks(callbacks=(EndsAfter(5 if rank == 0 else 2),)))
+    assert read_json(tmp_path / "out/result.json")["rounds"] == 5
+
+
 def test_a_metric_of_the_callers_is_refused_for_more_rows_than_a_rank_should_hold() -> None:
     hooks = Hooks(metric=spread_of_wrong)
     check_metric(hooks, {"train": areas.EXACT_ROWS})

@@ -32,9 +32,9 @@ from mlpools.train.pytorch.failures import judge, of_command
 from mlpools.train.pytorch.metrics import MetricsReporter
 from mlpools.train.pytorch.rendezvous import Channel
 from mlpools.train.pytorch.section import Section
-from mlpools.train.pytorch.variables import elastic, missing
 from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
+from mlpools.train.torch_variables import elastic, missing
 from tests.support.pods import read_json, task
 
 
@@ -49,26 +49,29 @@ def test_a_section_names_one_program() -> None:
         Section.from_spec({"file": "a.py", "backend": "ncll"})
 
 
-def test_what_makes_a_hang_of_nccl_end_is_set_unless_the_user_did() -> None:
-    added = missing({}, hang_seconds=1800, dumps="/tmp/rank-")
+def test_what_makes_a_hang_of_nccl_end_is_set_unless_the_user_did(tmp_path: Path) -> None:
+    added = missing({}, hang_seconds=1800, scratch=tmp_path)
     assert added == {
         "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
         "TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC": "300",
         "TORCH_NCCL_DESYNC_DEBUG": "1",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
         "TORCH_FR_BUFFER_SIZE": "2000",
-        "TORCH_FR_DUMP_TEMP_FILE": "/tmp/rank-",
+        "TORCH_FR_DUMP_TEMP_FILE": f"{tmp_path}/collectives-rank-",
     }
-    assert missing({}, hang_seconds=60, dumps="")["TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC"] == "30"
-    assert missing({}, hang_seconds=0, dumps="")["TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC"] == "300"
+    assert missing({}, hang_seconds=60, scratch=tmp_path)["TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC"] == "30"
+    assert missing({}, hang_seconds=0, scratch=tmp_path)["TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC"] == "300"
     users = {
         "TORCH_NCCL_TRACE_BUFFER_SIZE": "0",
         "NCCL_ASYNC_ERROR_HANDLING": "0",
         "TORCH_FR_DUMP_ON_TIMEOUT": "0",
         "TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC": "7",
     }
-    left = missing(users, hang_seconds=1800, dumps="")
+    left = missing(users, hang_seconds=1800, scratch=tmp_path)
     assert set(left) == {"TORCH_NCCL_DESYNC_DEBUG", "TORCH_FR_DUMP_TEMP_FILE"}
+    kept = missing({"MLPOOLS_DUMPS": str(tmp_path / "kept")}, hang_seconds=0, scratch=tmp_path)
+    assert kept["TORCH_FR_DUMP_TEMP_FILE"] == f"{tmp_path}/kept/collectives-rank-"
+    assert (tmp_path / "kept").is_dir()
 
 
 def test_a_program_can_tell_that_it_was_launched_elastically() -> None:
@@ -135,6 +138,10 @@ def test_a_command_s_failure_is_told_by_its_last_words() -> None:
         "./a", 0, 1, "", "RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer"
     )
     assert type(lost) is PeerLost
+    last = "[rank3]: Traceback (most recent call last):\n[rank3]: KeyError: 'dep_tme'\n"
+    assert (
+        str(of_command("./a", 3, 1, "", last)) == "Rank 3: ./a ended with exit code 1: KeyError: 'dep_tme'."
+    )
 
 
 class Told(Reporter):
@@ -230,19 +237,25 @@ if sys.argv[1:] == ["stop"]:
 
 
 def alone(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, Any] | None = None, **section: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: dict[str, Any] | None = None,
+    gang: Gang | None = None,
+    **section: Any,
 ) -> Any:
     """Run a program that needs no PyTorch in this process, on the backend that needs none to be chosen."""
+    gang = gang or Gang()
     (folder / "train.py").write_text(ALONE)
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}.items():
-        monkeypatch.setenv(name, value)
+    place = {"RANK": gang.rank, "LOCAL_RANK": 0, "WORLD_SIZE": gang.world_size, "LOCAL_WORLD_SIZE": 1}
+    for name, value in place.items():
+        monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(context, "_current", None)
     monkeypatch.setattr("atexit._run_exitfuncs", lambda: None)  # they are this process's, too
     before = dict(os.environ)
     spec = {"file": str(folder / "train.py"), "backend": "gloo", **section}
-    given = task(folder / "out", framework="pytorch", spec=spec, code=code or {})
+    given = task(folder / "out", framework="pytorch", spec=spec, code=code or {}, nodes=gang.world_size)
     try:
-        return work(Job(given, Gang(), Reporter(), Stop(1)))
+        return work(Job(given, gang, Reporter(), Stop(1)))
     finally:
         for name in set(os.environ) - set(before):
             del os.environ[name]
@@ -258,10 +271,34 @@ def test_what_a_program_leaves_is_committed(tmp_path: Path, monkeypatch: pytest.
     assert (result["program"], result["steps"]) == (str(tmp_path / "train.py"), 3)
 
 
+@pytest.mark.parametrize(
+    ("asked", "gpu", "used"),
+    [("auto", True, "nccl"), ("auto", False, "gloo"), ("nccl", True, "nccl"), ("gloo", True, "gloo")],
+)
+def test_the_backend_is_nccl_where_workers_have_gpus(
+    asked: str, gpu: bool, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "has_gpu", lambda: gpu)
+    assert alone(tmp_path, monkeypatch, backend=asked).code == Exit.DONE
+    assert read_json(tmp_path / "out/result.json")["backend"] == used
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "has_gpu", lambda: False)
+    with pytest.raises(InvalidSpec, match="Rank 0 finds no GPU for the backend nccl: use a pool whose nodes"):
+        alone(tmp_path, monkeypatch, backend="nccl")
+
+
 def test_a_program_that_stops_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Preempted, match="after step 3"):
         alone(tmp_path, monkeypatch, args=["stop"])
     assert not (tmp_path / "out/model").exists()
+
+
+def test_an_image_without_pytorch_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidSpec, match=r"This image cannot run pytorch: it has no torch\."):
+        alone(tmp_path, monkeypatch, gang=Gang(1, 2))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

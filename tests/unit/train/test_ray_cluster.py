@@ -43,6 +43,14 @@ def test_what_does_not_fit_is_said_with_what_there_is() -> None:
     assert shortage(3, {}, [SMALL]) == ""
 
 
+def test_as_many_on_each_node_need_as_many_nodes() -> None:
+    assert shortage(4, {"CPU": 2.0}, [HEAD, SMALL, LARGE], per_node=2) == ""
+    text = shortage(6, {"CPU": 2.0}, [HEAD, SMALL, LARGE], per_node=2)
+    assert "6 worker(s) of 2 CPU, 2 on each of 3 node(s), do not fit" in text
+    assert "there is room for 4" in text
+    assert "room for 3" in shortage(6, {"CPU": 2.0}, [HEAD, SMALL, LARGE], per_node=3)
+
+
 def test_nodes_in_words() -> None:
     assert amounts(LARGE.has) == "16 CPU, 4 GPU"
     assert amounts(HEAD.has) == "0 CPU"

@@ -166,6 +166,18 @@ def test_another_jobs_checkpoint_is_used_only_on_request_and_if_it_fits(here: On
         here.run(2, uid="uid-4", output=output(here, "Overwrite"))
 
 
+def test_a_damaged_checkpoint_of_another_job_is_passed_over_and_said(here: OneRank) -> None:
+    where = {"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 3}
+    with pytest.raises(Preempted):
+        here.run(12, checkpoint=where)
+    newest = here.folder / "saved/uid-1/step-000000012/model"
+    newest.write_bytes(b"?")
+    here.run(uid="uid-2", output=output(here, "Resume"), checkpoint=where)
+    result = read_json(here.output / "result.json")
+    assert result["checkpointsPassedOver"] == [f"{newest.parent}: it is damaged"]
+    assert result["resumedFromStep"] == 10
+
+
 def test_the_result_of_another_run_is_not_touched(here: OneRank) -> None:
     here.run()
     before = {path: path.read_bytes() for path in here.output.rglob("*") if path.is_file()}
@@ -245,8 +257,8 @@ def test_weights_count(here: OneRank) -> None:
         ({"updater": "refresh"}, "'updater' cannot be set"),
         ({"max_bin": 1}, "XGBoost refuses the parameter 'max_bin'"),
         ({"objective": "rank:ndcg"}, "'rank:ndcg' ranks within groups: set groupColumn"),
-        ({"objective": "reg:nothing"}, "Unknown objective function"),
-        ({"eval_metric": "nonsense"}, "Unknown metric function nonsense"),
+        ({"objective": "reg:logisti"}, "no objective 'reg:logisti'. Did you mean 'reg:logistic'"),
+        ({"eval_metric": ["rmse", "rsme"]}, "no metric 'rsme'. Did you mean 'rmse"),
         ({"device": "cuda"}, "asks for a GPU"),
     ],
 )
@@ -309,7 +321,7 @@ def test_fewer_rows_than_ranks_are_refused_before_the_gang_meets(here: OneRank) 
 
 def test_an_output_that_cannot_be_written_is_said(here: OneRank) -> None:
     here.output.write_text("a file")
-    with pytest.raises(OutputNotWritable, match=r"/out/owner\.json cannot be written"):
+    with pytest.raises(OutputNotWritable, match=r"/out/owner\.json cannot be read: Not a directory"):
         here.run()
     with pytest.raises(InvalidSpec, match="ftp:// is no storage that can be used"):
         here.run(output={"url": "ftp://bucket/out"})
@@ -342,6 +354,7 @@ def test_a_disk_that_is_full_later_is_no_fault_of_the_spec(
     with pytest.raises(OutputNotWritable, match=words) as caught:
         here.run(checkpoint={"url": str(here.folder / "saved"), "everyRounds": 5, "keep": 2})
     assert caught.value.code == Exit.OUTPUT_NOT_WRITABLE
+    assert not (here.output / "result.json").exists(), "where it is, all other files are complete"
     monkeypatch.undo()
     assert here.run(attempt=2, checkpoint={"url": str(here.folder / "saved"), "keep": 2}).step == 20
 

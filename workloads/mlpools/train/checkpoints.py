@@ -14,6 +14,7 @@ from typing import Any
 
 from mlpools.errors import CheckpointMismatch
 from mlpools.storage import FileMissing, Location, locate
+from mlpools.train.documents import read
 from mlpools.train.reporter import log
 
 MODEL = "model"
@@ -44,7 +45,7 @@ class Checkpoints:
     """The checkpoints of one job. Only rank 0 uses it.
 
     Attributes:
-        passed_over: those of this job that ``newest`` could not take, each with the reason.
+        passed_over: those that ``newest`` could not take, each with the reason.
     """
 
     def __init__(self, root: Location, uid: str, identity: Mapping[str, Any], keep: int) -> None:
@@ -88,24 +89,32 @@ class Checkpoints:
             self._pass_over(folder, checkpoint)
         if not of_others:
             return None
-        others = [found for folder in committed(self._root) if (found := _load(folder)) is not None]
-        if not others:
-            return None
-        newest = max(others, key=lambda checkpoint: checkpoint.step)
-        if newest.identity != self._identity:
-            raise CheckpointMismatch(
-                f"The checkpoint at step {newest.step} below {self._root} does not fit: "
-                f"{first_difference(newest.identity, self._identity)}."
-            )
-        return newest
+        return self._newest_of_all()
+
+    def _newest_of_all(self) -> Checkpoint | None:
+        """Return the newest valid checkpoint of any job, which must fit."""
+        for folder in sorted(committed(self._root), key=lambda folder: folder.name, reverse=True):
+            checkpoint = _load(folder)
+            if checkpoint is None:
+                self._pass_over(folder, None)
+            elif checkpoint.identity != self._identity:
+                raise CheckpointMismatch(
+                    f"The checkpoint at step {checkpoint.step} below {self._root} does not fit: "
+                    f"{first_difference(checkpoint.identity, self._identity)}."
+                )
+            else:
+                return checkpoint
+        return None
 
     def _pass_over(self, folder: Location, checkpoint: Checkpoint | None) -> None:
         if checkpoint is None:
             why = "it is damaged"
         else:
             why = f"it does not fit: {first_difference(checkpoint.identity, self._identity)}"
-        self.passed_over.append(f"{folder}: {why}")
-        log(f"The checkpoint {folder} is passed over for an older one, if there is one: {why}.")
+        said = f"{folder}: {why}"
+        if said not in self.passed_over:
+            self.passed_over.append(said)
+            log(f"The checkpoint {folder} is passed over for an older one, if there is one: {why}.")
 
     def _forget_old(self) -> None:
         for folder in committed(self._own)[: -self._keep]:
@@ -120,15 +129,15 @@ def committed(place: Location) -> list[Location]:
 
 
 def _load(folder: Location) -> Checkpoint | None:
+    commit = read(folder.child(COMMIT)) or {}
     try:
-        commit = json.loads(folder.child(COMMIT).read())
         parts = {name: folder.child(name).read() for name in (MODEL, STATE)}
-        if any(hashlib.sha256(data).hexdigest() != commit[name] for name, data in parts.items()):
-            return None
-        document = json.loads(parts[STATE])
-        fields = {name: document[name] for name in ("step", "state", "identity", "uid")}
-    except (FileMissing, ValueError, KeyError):
+    except FileMissing:
         return None
+    if any(hashlib.sha256(data).hexdigest() != commit.get(name) for name, data in parts.items()):
+        return None
+    document = json.loads(parts[STATE])
+    fields = {name: document[name] for name in ("step", "state", "identity", "uid")}
     return Checkpoint(model=parts[MODEL], **fields)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,13 +14,10 @@ from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
 from mlpools.contract import Phase
-from mlpools.errors import JobError, PeerLost
+from mlpools.errors import PeerLost
 from mlpools.train.job import Job
-from mlpools.train.leader import wait_for_leader
+from mlpools.train.leader import wait_for_leader, wait_for_port
 
-_RETRY_SECONDS = 0.1
-#: Twice as long as Linux remembers a closed connection.
-_PORT_SECONDS = 120.0
 #: XGBoost's time-outs come after the supervisor's, which can say who hung.
 _MARGIN_SECONDS = 60
 _GOODBYE_SECONDS = 30
@@ -96,7 +91,7 @@ def meet(job: Job) -> Iterator[Collective]:
     Raises:
         PeerLost: the gang fell apart while it was meeting.
         Preempted: a stop was asked for while waiting.
-        JobError: another program has rank 0's port.
+        PortTaken: another program has rank 0's port.
     """
     gang = job.gang
     if gang.world_size == 1:
@@ -106,7 +101,7 @@ def meet(job: Job) -> Iterator[Collective]:
     tracker: RabitTracker | None = None
     if gang.leads:
         address = gang.address
-        _wait_for_port(job)
+        wait_for_port(job)
         # Ranks follow the task ids, which sort as texts.
         tracker = RabitTracker(gang.world_size, address, port=gang.port, sortby="task")
         tracker.start()
@@ -130,30 +125,6 @@ def meet(job: Job) -> Iterator[Collective]:
         collective.finalize()
         if tracker is not None:
             tracker.wait_for(_GOODBYE_SECONDS)  # freed earlier, the others could not say goodbye
-
-
-def _wait_for_port(job: Job) -> None:
-    """Wait until the tracker can listen.
-
-    Where pods share a machine's network, the connections of the job before linger for a minute after its
-    end, and the tracker, unlike a supervisor, does not take over a port that has such.
-    """
-    gang = job.gang
-    family = socket.getaddrinfo(gang.address, gang.port, type=socket.SOCK_STREAM)[0][0]
-    deadline = time.monotonic() + _PORT_SECONDS
-    while True:
-        job.stop.check()
-        try:
-            with socket.socket(family) as probe:
-                probe.bind((gang.address, gang.port))
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise JobError(
-                    f"Rank 0 cannot listen at {gang.address}:{gang.port} ({error.strerror}): end the program "
-                    "that uses this port of the machine, or use a pool with another network."
-                ) from error
-        time.sleep(_RETRY_SECONDS)
 
 
 @contextlib.contextmanager

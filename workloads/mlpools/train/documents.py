@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mlpools.storage import FileMissing, Location
+
 
 def pretty(document: Mapping[str, Any]) -> bytes:
     """Return a document as JSON that a person can read; numbers that JSON has not, such as NaN, are null."""
@@ -16,6 +18,23 @@ def pretty(document: Mapping[str, Any]) -> bytes:
 def lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return one JSON object a line; numbers that JSON has not are null."""
     return b"".join(json.dumps(_finite(row), allow_nan=False).encode() + b"\n" for row in rows)
+
+
+def read(place: Location) -> dict[str, Any] | None:
+    """Return a document of JSON, or None if there is none, or something else.
+
+    Raises:
+        DataNotReadable: the place cannot be looked into, which says nothing of what is there.
+    """
+    try:
+        data = place.read()
+    except FileMissing:
+        return None
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _finite(value: Any) -> Any:

@@ -9,11 +9,15 @@ import time
 
 from mlpools.contract import Phase, Report
 from mlpools.document import ContractError
+from mlpools.errors import PortTaken
+from mlpools.gang import Gang
 from mlpools.supervisor.status import ask
 from mlpools.train.job import Job
 
 _READY = frozenset({Phase.RENDEZVOUS.value, Phase.WORKING.value, Phase.FINISHING.value})
 _RETRY_SECONDS = 0.1
+#: Twice as long as Linux remembers a closed connection.
+_PORT_SECONDS = 120.0
 #: Followers of large gangs ask less often, so that rank 0 answers a few hundred a second at most.
 _RANKS_PER_RETRY = 100
 
@@ -39,11 +43,71 @@ def wait_for_leader(job: Job) -> str:
         time.sleep(pause)
 
 
+def wait_for_port(job: Job) -> None:
+    """Wait until rank 0 can listen for the framework's rendezvous, whose own sockets may take over no port.
+
+    Where pods share a machine's network, connections of the job before linger for a minute after its end.
+
+    Raises:
+        PortTaken: another program listens there, or the port does not become free.
+        Preempted: a stop was asked for while waiting.
+    """
+    place = (job.gang.address, job.gang.port)
+    family = socket.getaddrinfo(*place, type=socket.SOCK_STREAM)[0][0]
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        job.stop.check()
+        try:
+            with socket.socket(family) as probe:
+                probe.bind(place)
+            return
+        except OSError as error:
+            if time.monotonic() > deadline or listens(*place):
+                raise port_taken(job.gang, str(error.strerror)) from error
+        time.sleep(_RETRY_SECONDS)
+
+
+def port_taken(gang: Gang, why: str) -> PortTaken:
+    """Return the failure of rank 0, which cannot listen for the framework's rendezvous."""
+    return PortTaken(
+        f"Rank 0 cannot listen at {gang.address}:{gang.port} ({why}): end the program that uses this port "
+        "of the machine, or use a pool with another network."
+    )
+
+
+def listens(address: str, port: int) -> bool:
+    """Whether anybody takes connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 1.0):
+        return True
+    return False
+
+
+def token(job: Job, address: str) -> str:
+    """Return what rank 0's supervisor gives to the job's own pods only, to let each other in with.
+
+    Args:
+        job: of this rank.
+        address: of rank 0.
+
+    Raises:
+        Preempted: a stop was asked for while waiting.
+    """
+    asked = json.dumps({"uid": job.task.uid, "attempt": job.task.attempt})
+    while True:
+        job.stop.check()
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return str(json.loads(ask(address, job.gang.leader_port, "POST", "/token", asked))["token"])
+        time.sleep(_RETRY_SECONDS)
+
+
 def others(job: Job) -> dict[str, bool]:
     """Return what rank 0's supervisor knows of the other pods; only rank 0 asks.
 
     Returns:
-        ``formed``: all have been heard. ``endedWell``: all have said that they ended well.
+        ``formed``: all have been heard. ``endedWell``: all have said that they ended well. Neither holds as
+        long as the supervisor does not answer, as on a busy machine; its end ends this process anyway.
     """
-    answer: dict[str, bool] = json.loads(ask("127.0.0.1", job.gang.leader_port, "GET", "/others"))
-    return answer
+    with contextlib.suppress(OSError, ValueError):
+        answer: dict[str, bool] = json.loads(ask("127.0.0.1", job.gang.leader_port, "GET", "/others"))
+        return answer
+    return {"formed": False, "endedWell": False}

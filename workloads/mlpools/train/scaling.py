@@ -29,6 +29,17 @@ class ScalingConfig:
                 raise InvalidSpec(f"{name} must be 1 or more, or -1 for as many as there are, not {value}.")
 
 
+@dataclasses.dataclass(frozen=True)
+class SameOnEachNode(ScalingConfig):
+    """As many workers on each node that has any.
+
+    Attributes:
+        num_workers_per_node: of a Ray cluster; without Ray all workers are on this machine.
+    """
+
+    num_workers_per_node: int = 1
+
+
 class XGBScalingConfig(ScalingConfig):
     """Of an ``XGBEstimator``."""
 

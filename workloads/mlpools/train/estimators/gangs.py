@@ -8,11 +8,12 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from mlpools import budgets
 from mlpools.contract import Task
 from mlpools.data import DataConnector
-from mlpools.errors import InvalidSpec
+from mlpools.errors import InvalidSpec, OutOfMemory
 from mlpools.supervisor import cgroup
 from mlpools.supervisor.settings import THREAD_NAMES
 from mlpools.train.estimators.handing import plan_of
@@ -24,6 +25,8 @@ from mlpools.train.sent import HOOKS_ENV
 
 _OUTPUT = "output"
 _GRACE_SECONDS = 20
+#: A worker with its libraries, before it has rows.
+_WORKER_BYTES = 100 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,11 @@ class Work:
         checkpoint: where to save and go on from, as in a manifest; empty for neither.
         use_gpu: each worker has a GPU.
         uid: of this training.
+        vital: so many first ranks cannot be missed, and when these have ended, nothing is left for the
+            others; 0 = all.
     """
+
+    vital: ClassVar[int] = 0
 
     framework: str
     spec: Mapping[str, Any]
@@ -144,6 +151,7 @@ def _here(
     home: Path,
 ) -> dict[str, bytes]:
     workers = workers_here(scaling.num_workers, _gpus_here() if work.use_gpu else None)
+    check_memory(workers, budgets.memory())
     threads = scaling.num_cpu_per_worker
     if threads == -1:
         threads = cgroup.limits().threads(
@@ -178,6 +186,24 @@ def workers_here(asked: int, gpus: int | None) -> int:
             f"{max(1, asked)} worker(s) with a GPU each are asked for; this machine has {gpus}."
         )
     return gpus if asked == -1 else asked
+
+
+def check_memory(workers: int, memory: int) -> None:
+    """Refuse workers that would swamp this machine before they had any rows.
+
+    Args:
+        workers: processes.
+        memory: bytes that they may use together.
+
+    Raises:
+        OutOfMemory: they do not fit.
+    """
+    if workers > 1 and workers * _WORKER_BYTES > memory:
+        most = max(1, memory // _WORKER_BYTES)
+        raise OutOfMemory(
+            f"{workers} workers do not fit into this machine's memory, whatever they train on: use {most} or "
+            "fewer, or a Ray cluster."
+        )
 
 
 def _gpus_here() -> int:

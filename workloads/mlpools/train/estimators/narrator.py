@@ -14,8 +14,8 @@ from mlpools.errors import WorkerCrashed
 from mlpools.train.launchers.local import Watcher
 
 _OWN = "mlpools: "
-#: What trees and programs say of their progress.
-_PROGRESS = (f"{_OWN}round ", f"{_OWN}step ")
+#: What trees, programs and batch inferences say of their progress.
+_PROGRESS = (f"{_OWN}round ", f"{_OWN}step ", f"{_OWN}shards ")
 #: XGBoost's tracker greets each rank, sometimes two on a line and none on the next; LightGBM awaits peers.
 _GREETING = re.compile(
     r"(\[\d\d:\d\d:\d\d\] Task \d+ got rank \d+)*|(\[LightGBM\] \[Info\] Listening\.\.\.)+"
@@ -41,13 +41,16 @@ class Narrator(Watcher):
         watched: whether there is a bar.
     """
 
-    def __init__(self, verbose: int | None) -> None:
+    def __init__(self, verbose: int | None, doing: str = "Training", unit: str = "rounds") -> None:
         """Make a narrator.
 
         Args:
             verbose: print the metrics of every so many rounds; 0 = none; None = none, but a bar where
                 somebody watches.
+            doing: what goes on, before the bar.
+            unit: of its steps.
         """
+        self._doing, self._unit = doing, unit
         self.verbose = verbose
         self.watched = verbose is None and progress.is_watched()
         self._bar: Any = None
@@ -72,7 +75,7 @@ class Narrator(Watcher):
         if not self.watched or not report.total_steps:
             return
         if self._bar is None:
-            self._bar = progress.bar_of("Training", report.total_steps, "rounds", scaled=False)
+            self._bar = progress.bar_of(self._doing, report.total_steps, self._unit, scaled=False)
         self._bar.set_postfix(report.metrics, refresh=False)
         self._bar.update(report.step - self._bar.n)
         self._bar.refresh()

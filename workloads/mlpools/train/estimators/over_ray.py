@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from mlpools.contract import Exit, Report
+from mlpools.contract import NEIGHBOURS_ENV, SHARED_BY_ENV, Exit, Report
 from mlpools.data import DataConnector
 from mlpools.data.plan import Plan, PlannedFile
 from mlpools.document import ContractError
@@ -25,7 +25,7 @@ from mlpools.train.estimators.narrator import Narrator
 from mlpools.train.launchers import ray_cluster
 from mlpools.train.launchers.pod import Pod, Seat
 from mlpools.train.launchers.ray import Place, launch
-from mlpools.train.scaling import ScalingConfig
+from mlpools.train.scaling import SameOnEachNode, ScalingConfig
 
 _WAIT_SECONDS = 5.0
 
@@ -136,7 +136,7 @@ class Rank:
             task,
             _seat(place),
             home,
-            environ=self.work.environment(home, self.threads),
+            environ={**self.work.environment(home, self.threads), **_among_neighbours(place)},
             listener=lambda text: narrator.line(place.rank, text),
         )
         with narrator.failing():
@@ -176,7 +176,9 @@ def train(
         rank,
         workers,
         each,
+        per_node=scaling.num_workers_per_node if isinstance(scaling, SameOnEachNode) else 0,
         before=rank.check,
+        vital=work.vital,
         look=lambda places: _look(places[0], narrator),
     )
     return files[0]
@@ -196,6 +198,16 @@ def _look(place: Place, narrator: Narrator) -> None:
         narrator.report(
             Report.from_json(ask(_seat(place).address, _seat(place).status_port, "GET", "/status"))
         )
+
+
+def _among_neighbours(place: Place) -> dict[str, str]:
+    """Return the variables of a worker that shares its node with others: all see its memory and all GPUs."""
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
+    return {
+        NEIGHBOURS_ENV: f"{place.node_rank} {place.local_rank} {place.local_world_size}",
+        SHARED_BY_ENV: str(place.local_world_size),
+        **gpus,
+    }
 
 
 def _seat(place: Place) -> Seat:

@@ -9,15 +9,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools.contract import Exit, Final, Report, Task
-from mlpools.errors import from_final
+from mlpools import budgets
+from mlpools.contract import INFERENCE, SHARED_BY_ENV, Exit, Final, Report, Task
+from mlpools.errors import PortTaken, from_final
 from mlpools.supervisor import cgroup
-from mlpools.supervisor.gang import LOST_SECONDS
+from mlpools.supervisor.roll import LOST_SECONDS
 from mlpools.supervisor.settings import THREAD_NAMES
 from mlpools.train.launchers.pod import Pod, Seat, free_ports
 
 _ADDRESS = "127.0.0.1"
 _LOOK_SECONDS = 0.25
+#: A port that was free a moment ago may be another program's now: so many times others are tried.
+_OTHER_PORTS = 2
 #: A gang that was told to stop agrees on it, saves and says goodbye within its grace period and this.
 _GOODBYE_SECONDS = 5.0
 
@@ -59,14 +62,22 @@ def run_locally(
         How rank 0 ended: the final metrics, where the output is.
 
     Raises:
-        JobError: a rank failed; of several causes the first in the order of ranks.
+        JobError: a rank failed; of several causes the first in the order of ranks. Where the ranks are no
+            gang only rank 0's end counts.
     """
     task = dataclasses.replace(task, coordinator=_ADDRESS)
-    watcher = watcher or Watcher()
+    for _ in range(_OTHER_PORTS):
+        with contextlib.suppress(PortTaken):
+            return _run(task, folder, environ or {}, watcher or Watcher())
+    return _run(task, folder, environ or {}, watcher or Watcher())
+
+
+def _run(task: Task, folder: Path, environ: Mapping[str, str], watcher: Watcher) -> Final:
     pods: list[Pod] = []
+    vital = 1 if task.framework == INFERENCE else task.nodes
     try:
-        pods.extend(_start(task, seat, folder, environ or {}, watcher) for seat in _seats(task.nodes))
-        _attend(pods, watcher)
+        pods.extend(_start(task, seat, folder, environ, watcher) for seat in _seats(task.nodes))
+        _attend(pods, vital, watcher)
     except BaseException:
         _stop(pods, task.grace_period_seconds)
         raise
@@ -74,7 +85,7 @@ def run_locally(
         for pod in pods:
             pod.close()
             watcher.ended(pod.final())
-    return outcome([pod.final() for pod in pods])
+    return outcome([pod.final() for pod in pods[:vital]])
 
 
 def outcome(finals: list[Final]) -> Final:
@@ -101,6 +112,7 @@ def _seats(nodes: int) -> list[Seat]:
 def _start(task: Task, seat: Seat, folder: Path, environ: Mapping[str, str], watcher: Watcher) -> Pod:
     threads = str(cgroup.limits().threads(task.world_size))
     variables = dict.fromkeys(THREAD_NAMES, threads) if task.nodes > 1 else {}
+    variables[SHARED_BY_ENV] = str(task.nodes * budgets.supervisors())
     return Pod(
         task,
         seat,
@@ -110,11 +122,16 @@ def _start(task: Task, seat: Seat, folder: Path, environ: Mapping[str, str], wat
     )
 
 
-def _attend(pods: list[Pod], watcher: Watcher) -> None:
+def _attend(pods: list[Pod], vital: int, watcher: Watcher) -> None:
     """Wait until all have ended, or one has failed and the others had time to end by themselves.
 
     A rank that fails before the gang has formed is missed by nobody: the others wait for it to come. On a
     cluster it is the operator that ends them.
+
+    Args:
+        pods: in the order of ranks.
+        vital: so many first ones cannot be missed; when these have ended, nothing is left for the others.
+        watcher: hears the reports.
     """
     deadline = math.inf
     while running := [pod for pod in pods if pod.running]:
@@ -122,7 +139,10 @@ def _attend(pods: list[Pod], watcher: Watcher) -> None:
         report = pods[0].report() if pods[0].running else None
         if report is not None:
             watcher.report(report)
-        if any(pod.failed for pod in pods):
+        failed = [pod for pod in pods[:vital] if pod.failed]
+        if any(pod.final().code == Exit.PORT_TAKEN for pod in failed):
+            return  # all begin anew
+        if failed or not any(pod.running for pod in pods[:vital]):
             deadline = min(deadline, time.monotonic() + _PARTING_SECONDS)
         if time.monotonic() > deadline:
             return

@@ -14,12 +14,14 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from mlpools.errors import InvalidSpec, JobError, PeerLost, UserCodeError, WorkerCrashed, one_line
+from mlpools.errors import InvalidSpec, JobError, PeerLost, PortTaken, UserCodeError, WorkerCrashed, one_line
 from mlpools.train.launchers.pod import free_ports
 from mlpools.train.launchers.ray_cluster import amounts, nodes, shortage
 
 T = TypeVar("T")
 
+#: A port that was free a moment ago may be another program's now: so many times others are looked for.
+_OTHER_PORTS = 2
 #: Free ports that each worker finds on its node.
 _PORTS = 2
 #: Other programs of the cluster may use what this one waits for.
@@ -43,6 +45,7 @@ class Place:
         node_rank: of its node.
         address: of its node.
         ports: free ones of its node.
+        gpus: of all workers of its node, in the order of their local ranks.
         leader_address: of rank 0's node.
         leader_ports: free ones there.
     """
@@ -54,6 +57,7 @@ class Place:
     node_rank: int
     address: str
     ports: tuple[int, ...]
+    gpus: tuple[str, ...]
     leader_address: str
     leader_ports: tuple[int, ...]
 
@@ -63,9 +67,11 @@ def launch(
     workers: int,
     resources: Mapping[str, float],
     *,
+    per_node: int = 0,
     env: Mapping[str, str] | None = None,
     before: Callable[[Place], None] | None = None,
     look: Callable[[Sequence[Place]], None] | None = None,
+    vital: int = 0,
     wait_seconds: float = _WAIT_SECONDS,
 ) -> list[T]:
     """Call a function once in each of many workers, spread over the nodes of the cluster.
@@ -76,21 +82,43 @@ def launch(
         function: called with the worker's place; what it returns is sent back.
         workers: how many.
         resources: of each: ``{"CPU": 4, "GPU": 1}``, and custom ones.
+        per_node: so many of them on each node that has any; 0 = as they fit.
         env: variables of the workers.
         before: called in all workers, and must have returned in all, before the function is called in any.
         look: called here a few times a second while the workers are at it.
+        vital: so many first ranks cannot be missed: how others end does not matter, and they are ended with
+            these; 0 = all.
         wait_seconds: for resources that other programs of the cluster use.
 
     Returns:
-        The results in the order of ranks.
+        The results in the order of ranks, of the vital ones only.
 
     Raises:
         InvalidSpec: the cluster does not have so much, or nobody gave it back in time.
         JobError: a worker failed: with its own error where that is one, with ``UserCodeError`` for any other
             exception, with ``WorkerCrashed`` if its process or its node is gone.
     """
-    with _reserved(workers, resources, wait_seconds) as group:
-        actors = [_actor(group, index, resources, env or {}) for index in range(workers)]
+    with _reserved(workers, per_node, resources, wait_seconds) as group:
+        for _ in range(_OTHER_PORTS):
+            with contextlib.suppress(PortTaken):
+                return _call_all(group, function, workers, resources, env or {}, before, look, vital)
+        return _call_all(group, function, workers, resources, env or {}, before, look, vital)
+
+
+def _call_all(
+    group: PlacementGroup,
+    function: Callable[[Place], T],
+    workers: int,
+    resources: Mapping[str, float],
+    env: Mapping[str, str],
+    before: Callable[[Place], None] | None,
+    look: Callable[[Sequence[Place]], None] | None,
+    vital: int,
+) -> list[T]:
+    """Bring the workers up, which find their ports, and call the function in all of them."""
+    together = workers // group.bundle_count
+    actors = [_actor(group, index // together, resources, env) for index in range(workers)]
+    try:
         homes = _collect([actor.home.remote() for actor in actors])
         order = sorted(range(workers), key=lambda index: (homes[index].node, index))
         places = places_of([homes[index] for index in order])
@@ -98,7 +126,10 @@ def launch(
         if before is not None:
             _collect([actor.call.remote(before, place) for actor, place in ranks])
         calls = [actor.call.remote(function, place) for actor, place in ranks]
-        return _collect(calls, lambda: look(places) if look else None)
+        return _collect(calls[: vital or workers], lambda: look(places) if look else None)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +139,7 @@ class Home:
     node: str
     address: str
     ports: tuple[int, ...]
+    gpus: tuple[str, ...]
 
 
 class _Worker:
@@ -116,7 +148,8 @@ class _Worker:
     def home(self) -> Home:
         context = ray.get_runtime_context()
         address = ray.util.get_node_ip_address()
-        return Home(context.get_node_id(), address, tuple(free_ports(address, _PORTS)))
+        gpus = tuple(context.get_accelerator_ids().get("GPU", ()))
+        return Home(context.get_node_id(), address, tuple(free_ports(address, _PORTS)), gpus)
 
     def call(self, function: Callable[[Place], T], place: Place) -> T:
         return function(place)
@@ -130,6 +163,7 @@ def places_of(homes: Sequence[Home]) -> list[Place]:
     first = homes[0]
     found: list[Place] = []
     for node_rank, neighbours in enumerate(by_node.values()):
+        gpus = tuple(gpu for home in neighbours for gpu in home.gpus)
         for local_rank, home in enumerate(neighbours):
             found.append(
                 Place(
@@ -140,6 +174,7 @@ def places_of(homes: Sequence[Home]) -> list[Place]:
                     node_rank=node_rank,
                     address=home.address,
                     ports=home.ports,
+                    gpus=gpus,
                     leader_address=first.address,
                     leader_ports=first.ports,
                 )
@@ -148,12 +183,18 @@ def places_of(homes: Sequence[Home]) -> list[Place]:
 
 
 @contextlib.contextmanager
-def _reserved(workers: int, resources: Mapping[str, float], wait_seconds: float) -> Iterator[PlacementGroup]:
+def _reserved(
+    workers: int, per_node: int, resources: Mapping[str, float], wait_seconds: float
+) -> Iterator[PlacementGroup]:
     """Hold all the workers' resources; whatever still runs with them at the end is killed."""
-    lacking = shortage(workers, resources, nodes())
+    lacking = shortage(workers, resources, nodes(), per_node)
     if lacking:
         raise InvalidSpec(lacking)
-    group = placement_group([dict(resources)] * workers, strategy="SPREAD")
+    if per_node:
+        a_node = {name: amount * per_node for name, amount in resources.items()}
+        group = placement_group([a_node] * (workers // per_node), strategy="STRICT_SPREAD")
+    else:
+        group = placement_group([dict(resources)] * workers, strategy="SPREAD")
     try:
         if not group.wait(wait_seconds):
             free = amounts(ray.available_resources())

@@ -68,18 +68,27 @@ def spread(config: ScalingConfig, use_gpu: bool, cluster: Sequence[Node]) -> tup
     return workers, {"CPU": float(threads), **({"GPU": 1.0} if use_gpu else {})}
 
 
-def shortage(workers: int, each: Mapping[str, float], cluster: Sequence[Node]) -> str:
-    """Return one sentence if workers do not fit into what nodes have in all, else nothing."""
-    fit = sum(
+def shortage(workers: int, each: Mapping[str, float], cluster: Sequence[Node], per_node: int = 0) -> str:
+    """Return one sentence if workers do not fit into what nodes have in all, else nothing.
+
+    Args:
+        workers: how many.
+        each: what one of them takes.
+        cluster: the nodes.
+        per_node: so many of them on each node that has any; 0 = as they fit.
+    """
+    rooms = [
         min(
             (int(node.has.get(name, 0) // amount) for name, amount in each.items() if amount), default=workers
         )
         for node in cluster
-    )
+    ]
+    fit = sum(per_node for room in rooms if room >= per_node) if per_node else sum(rooms)
     if fit >= workers:
         return ""
+    so = f", {per_node} on each of {workers // per_node} node(s)," if per_node else ""
     return (
-        f"{workers} worker(s) of {amounts(each)} do not fit into this Ray cluster, which has "
+        f"{workers} worker(s) of {amounts(each)}{so} do not fit into this Ray cluster, which has "
         f"{described(cluster)}: there is room for {fit}. Ask for fewer or smaller workers, or add nodes."
     )
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 from mlpools.data.columns import Batch, Columns
 from mlpools.data.groups import runs
 from mlpools.data.shard import ShardRows
+from mlpools.errors import DataNotReadable
 from mlpools.train.collective import Collective
 from mlpools.train.lightgbm.metrics import Rows
 from mlpools.train.lightgbm.parameters import Parameters
@@ -44,19 +45,20 @@ class BinnedRows:
     unknown: int
 
 
-def reference(
+def sampled(
     rows: ShardRows, columns: Columns, parameters: Parameters, collective: Collective, memory: int
-) -> lgb.Dataset:
-    """Return a data set that has the borders of all bins; equal on all ranks. A collective call.
-
-    The same rows are in the sample whatever the number of ranks.
+) -> npt.NDArray[np.float64]:
+    """Return some of all rows, the same ones whatever the number of ranks. A collective call.
 
     Args:
         rows: training data of this rank.
         columns: the data contract.
         parameters: of the job.
         collective: of the ranks.
-        memory: bytes that the sample may take.
+        memory: bytes that they may take.
+
+    Returns:
+        Their features, of shape (rows, features); equal on all ranks.
     """
     counts = collective.gather(rows.num_rows)
     total, first = sum(counts), sum(counts[: collective.rank])
@@ -66,7 +68,11 @@ def reference(
         np.random.default_rng(parameters.data_seed).choice(total, size, replace=False, shuffle=False)
     )
     own = chosen[(chosen >= first) & (chosen < first + rows.num_rows)] - first
-    sample = np.concatenate(collective.gather_arrays(_rows_at(rows, columns, own)))
+    return np.concatenate(collective.gather_arrays(_rows_at(rows, columns, own)))
+
+
+def reference(sample: npt.NDArray[np.float64], columns: Columns, parameters: Parameters) -> lgb.Dataset:
+    """Return a data set that has the borders of all bins, as a sample has them."""
     return lgb.Dataset(
         sample,
         label=np.zeros(len(sample)),
@@ -80,7 +86,7 @@ def build(
     rows: ShardRows, columns: Columns, parameters: Parameters, borders: lgb.Dataset, name: str
 ) -> BinnedRows:
     """Bin a rank's rows of a set."""
-    pieces = _Pieces(rows, columns, parameters, f"The data {name!r}")
+    pieces = _Pieces(rows, columns, parameters, name)
     if not rows.num_rows:
         return BinnedRows(None, pieces.rows(), 0)
     dataset = lgb.Dataset(pieces, reference=borders, params=dict(borders.get_params())).construct()
@@ -92,11 +98,14 @@ def build(
     return BinnedRows(dataset, seen, pieces.unknown)
 
 
-def matrices(rows: ShardRows, columns: Columns, where: str) -> Iterator[tuple[npt.NDArray[Any], Batch]]:
+def matrices(rows: ShardRows, columns: Columns, name: str) -> Iterator[tuple[npt.NDArray[Any], Batch]]:
     """Yield a rank's rows in pieces, as a matrix of shape (rows, features) and in the contract's form."""
+    done = 0
     for table in rows.tables():
         for start in range(0, table.num_rows, _PIECE_ROWS):
-            batch = columns.convert(table.slice(start, _PIECE_ROWS), where)
+            piece = table.slice(start, _PIECE_ROWS)
+            batch = columns.convert(piece, rows.origin(name, done, done + piece.num_rows))
+            done += piece.num_rows
             yield matrix(batch.features), batch
 
 
@@ -105,11 +114,11 @@ class _Pieces(lgb.Sequence):  # type: ignore[misc]
 
     batch_size = _PIECE_ROWS
 
-    def __init__(self, rows: ShardRows, columns: Columns, parameters: Parameters, where: str) -> None:
+    def __init__(self, rows: ShardRows, columns: Columns, parameters: Parameters, name: str) -> None:
         self._rows = rows
         self._columns = columns
         self._parameters = parameters
-        self._where = where
+        self._name = name
         self._tables = rows.drained()
         self._ahead: pa.Table | None = None
         self._labels: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)]
@@ -122,8 +131,7 @@ class _Pieces(lgb.Sequence):  # type: ignore[misc]
         return self._rows.num_rows
 
     def __getitem__(self, index: slice) -> npt.NDArray[Any]:
-        batch = self._columns.convert(self._next(index.stop - index.start), self._where)
-        self._parameters.check_labels(batch.label, self._where)
+        batch = self._converted(self._next(index.stop - index.start), index.start)
         self._labels.append(batch.label.astype(np.float32))
         if batch.weight is not None:
             self._weights.append(batch.weight.astype(np.float32))
@@ -132,6 +140,25 @@ class _Pieces(lgb.Sequence):  # type: ignore[misc]
         self.unknown += batch.unknown
         self._rows.alive()
         return matrix(batch.features)
+
+    def _converted(self, table: pa.Table, start: int) -> Batch:
+        """Return rows in the contract's form.
+
+        Raises:
+            DataNotReadable: they cannot be used; with the first file that has such rows.
+        """
+        try:
+            return self._checked(table, start)
+        except DataNotReadable:
+            for _, first, last in self._rows.by_file(start, start + table.num_rows):
+                self._checked(table.slice(first - start, last - first), first)
+            raise
+
+    def _checked(self, table: pa.Table, start: int) -> Batch:
+        where = self._rows.origin(self._name, start, start + table.num_rows)
+        batch = self._columns.convert(table, where)
+        self._parameters.check_labels(batch.label, where)
+        return batch
 
     def rows(self) -> Rows:
         """Return what metrics need of the rows that were handed out."""

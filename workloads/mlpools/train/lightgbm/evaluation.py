@@ -24,6 +24,8 @@ class Evaluation:
         self._sets = sets
         self._metric = hooks.metric
         self._whole = {name: self._gathered(rows.rows) for name, rows in sets.items()} if hooks.metric else {}
+        #: Whether a metric needs the predictions of all rows: to hand them over costs as much as the metric.
+        self._by_rows = True  # until the names of all metrics are known
         self._of_caller: dict[str, bool] = {}  # whether a higher value of the caller's metric is better
 
     def higher_is_better(self, metric: str) -> bool:
@@ -54,20 +56,23 @@ class Evaluation:
             seen.append(predictions)
             return []
 
-        alone = self._collective.world_size == 1 and self._metric is None
-        found = booster.eval(own.dataset or self._sets["train"].dataset, "set", None if alone else look)
+        found = booster.eval(
+            own.dataset or self._sets["train"].dataset, "set", look if self._by_rows else None
+        )
         values = {metric: float(value) for _, metric, value, *_ in found}
+        over_all = self._collective.world_size > 1 and any(map(metrics.is_of_all_rows, values))
+        self._by_rows = over_all or self._metric is not None
         predictions = seen[0] if seen else np.empty(0)
         return values, predictions if own.dataset is not None else predictions[:0]
 
     def _over_all(
         self, values: Mapping[str, float], predictions: np.ndarray, own: BinnedRows
     ) -> dict[str, float]:
-        sums = [(name, value) for name, value in values.items() if not metrics.is_of_order(name)]
+        sums = [(name, value) for name, value in values.items() if not metrics.is_of_all_rows(name)]
         averages = metrics.average(self._collective, sums, own.rows)
         return {
-            name: metrics.of_order(self._collective, name, predictions, own.rows)
-            if metrics.is_of_order(name)
+            name: metrics.of_all_rows(self._collective, name, predictions, own.rows)
+            if metrics.is_of_all_rows(name)
             else averages[name]
             for name in values
         }
@@ -83,22 +88,24 @@ class Evaluation:
         return str(shared[0]), float(shared[1]), bool(shared[2])
 
     def _gathered(self, own: metrics.Rows) -> lgb.Dataset | None:
-        """Return the labels, weights and groups of all ranks on rank 0."""
+        """Return the labels, weights and groups of all ranks on rank 0.
+
+        All ranks make the set: while it is made, LightGBM divides its features among those that it knows.
+        """
         label, weight = (
             np.concatenate(self._collective.gather_arrays(it)) for it in (own.label, own.weights)
         )
         groups = np.concatenate(
             self._collective.gather_arrays(np.empty(0, np.int64) if own.groups is None else own.groups)
         )
-        if self._collective.rank:
-            return None
-        return lgb.Dataset(
+        whole = lgb.Dataset(
             np.zeros((len(label), 1), np.float32),
             label=label,
             weight=None if own.weight is None else weight,
             group=groups if own.groups is not None else None,
             params={"verbosity": -1},
         ).construct()
+        return None if self._collective.rank else whole
 
 
 def _checked(metric: Metric, said: Any) -> tuple[str, float, bool]:

@@ -60,9 +60,9 @@ def higher_is_better(metric: str) -> bool:
     return metric.partition("@")[0] in _HIGHER_IS_BETTER
 
 
-def is_of_order(metric: str) -> bool:
-    """Whether a metric depends on the order of all rows, so that no sum over ranks gives it."""
-    return metric in _OF_ORDER
+def is_of_all_rows(metric: str) -> bool:
+    """Whether a metric is no average of its values on parts of the rows, as areas under curves are not."""
+    return metric in _OF_ALL_ROWS
 
 
 def average(collective: Collective, own: Sequence[tuple[str, float]], rows: Rows) -> dict[str, float]:
@@ -85,16 +85,16 @@ def average(collective: Collective, own: Sequence[tuple[str, float]], rows: Rows
     }
 
 
-def of_order(collective: Collective, metric: str, predictions: Floats, rows: Rows) -> float:
-    """Return a metric of the order of all rows, on all ranks. A collective call.
+def of_all_rows(collective: Collective, metric: str, predictions: Floats, rows: Rows) -> float:
+    """Return a metric that only all rows together have, on all ranks. A collective call.
 
     Args:
         collective: of the ranks.
-        metric: for which ``is_of_order`` holds.
+        metric: for which ``is_of_all_rows`` holds.
         predictions: of this rank's rows, transformed, of shape (rows,) or (rows, classes).
         rows: of this rank.
     """
-    value: float = collective.share(_OF_ORDER[metric](collective, predictions, rows))
+    value: float = collective.share(_OF_ALL_ROWS[metric](collective, predictions, rows))
     return value
 
 
@@ -132,8 +132,20 @@ def _auc_mu(collective: Collective, predictions: Floats, rows: Rows) -> float | 
     return float(np.mean([area for area in areas if area is not None])) if collective.rank == 0 else None
 
 
-_OF_ORDER: dict[str, Callable[[Collective, Floats, Rows], float | None]] = {
+def _r2(collective: Collective, predictions: Floats, rows: Rows) -> float:
+    """Return the share of the labels' variance that is explained; 1 of none, as LightGBM has it."""
+    label, weight = rows.label.astype(np.float64), rows.weights
+    total, weighted = collective.sum(np.array([weight.sum(), weight @ label]))
+    mean = weighted / total
+    left, variance = collective.sum(
+        np.array([weight @ (label - predictions) ** 2, weight @ (label - mean) ** 2])
+    )
+    return 1.0 - float(left / variance) if variance else 1.0
+
+
+_OF_ALL_ROWS: dict[str, Callable[[Collective, Floats, Rows], float | None]] = {
     "auc": _auc,
     "average_precision": _average_precision,
     "auc_mu": _auc_mu,
+    "r2": _r2,
 }

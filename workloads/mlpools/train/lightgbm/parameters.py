@@ -74,6 +74,11 @@ class Parameters:
         return int(self.booster.get("bin_construct_sample_cnt", _SAMPLE_ROWS))
 
     @property
+    def outputs(self) -> int:
+        """Numbers that are predicted for each row."""
+        return max(1, int(self.booster.get("num_class", 1)))
+
+    @property
     def seed(self) -> int:
         """What LightGBM's own seeds follow from, and the result names."""
         return int(self.booster.get("seed", 0))

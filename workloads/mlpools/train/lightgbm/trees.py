@@ -10,8 +10,8 @@ import numpy as np
 from lightgbm.basic import _LIB, _safe_call
 
 from mlpools.data.columns import Columns
+from mlpools.train import lightgbm_text
 from mlpools.train.collective import Collective
-from mlpools.train.lightgbm import model
 from mlpools.train.lightgbm.dataset import BinnedRows
 from mlpools.train.lightgbm.evaluation import Evaluation
 from mlpools.train.lightgbm.parameters import Parameters
@@ -74,7 +74,7 @@ class LightGBMTrees:
 
     def save(self) -> bytes:
         """Return the model so far, as text."""
-        return model.text(self.booster).encode()
+        return lightgbm_text.text(self.booster).encode()
 
     def load(self, saved: bytes) -> None:
         """Go on from a model that ``save`` returned: its scores are where the next trees begin."""

@@ -27,12 +27,15 @@ from mlpools.errors import (
 )
 from mlpools.storage import FileMissing, Location, locate
 from mlpools.train.checkpoints import COMMIT, STATE, committed, first_difference
+from mlpools.train.documents import read
 from mlpools.train.history import keep
 from mlpools.train.job import Job
 from mlpools.train.pytorch.agreement import Agreement
 from mlpools.train.pytorch.metrics import MetricsReporter
 from mlpools.train.pytorch.rendezvous import Channel
 from mlpools.train.reporter import log
+
+_PIECE_BYTES = 32 << 20
 
 
 class Checkpoints:
@@ -78,6 +81,7 @@ class Checkpoints:
 
         Raises:
             CheckpointMismatch: another job's was made with something else.
+            DataNotReadable: the location cannot be looked into.
         """
         candidates = self._channel.share(self._candidates() if self._channel.rank == 0 else None)
         for url in candidates:
@@ -246,26 +250,18 @@ def _read(place: Location) -> Any:
 
 
 def _digest(place: Location) -> str:
-    if place.local is None:
-        return hashlib.sha256(place.read()).hexdigest()
-    try:
-        with place.local.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise FileMissing(f"{place} is not there.") from error
+    """Hash a file of whatever size, a piece at a time."""
+    size, digest = place.info().size, hashlib.sha256()
+    for start in range(0, size, _PIECE_BYTES):
+        digest.update(place.read_range(start, min(start + _PIECE_BYTES, size)))
+    return digest.hexdigest()
 
 
 def _commit(folder: Location) -> dict[str, str] | None:
-    try:
-        commit: dict[str, str] = json.loads(folder.child(COMMIT).read())
-    except (FileMissing, ValueError):
-        return None
+    commit = read(folder.child(COMMIT)) or {}
     return commit if STATE in commit else None
 
 
 def _state(folder: Location) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads(folder.child(STATE).read())
-    except (FileMissing, ValueError):
-        return None
+    state = read(folder.child(STATE)) or {}
     return state if "identity" in state and "step" in state else None

@@ -19,7 +19,7 @@ from mlpools.train.estimators import gangs
 from mlpools.train.estimators.narrator import Narrator
 from mlpools.train.estimators.rows import connected
 from mlpools.train.pytorch.worker import MODEL
-from mlpools.train.scaling import ScalingConfig
+from mlpools.train.scaling import SameOnEachNode, ScalingConfig
 from mlpools.train.sent import pack
 
 _EVERY_LINE = 1
@@ -147,10 +147,11 @@ class PyTorchDistributor:
         if self._scaling is None:
             return ScalingConfig()
         each = self._scaling.resource_requirements_per_worker
-        return ScalingConfig(
+        return SameOnEachNode(
             num_workers=self._scaling.num_nodes * self._scaling.num_workers_per_node,
             num_cpu_per_worker=each.num_cpus,
             use_gpu=each.num_gpus > 0,
+            num_workers_per_node=self._scaling.num_workers_per_node,
         )
 
 

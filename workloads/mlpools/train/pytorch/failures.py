@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import signal
 import traceback
 from pathlib import Path
 from types import TracebackType
 
 from mlpools.errors import JobError, PeerLost, UserCodeError, one_line
+from mlpools.supervisor import nccl
+from mlpools.train import torch_words
 
-#: gloo has no error of its own: what its peers' ends cause are RuntimeErrors with these words.
-_GLOO = re.compile(
-    r"gloo/transport|Connection (closed|reset) by peer|[Cc]onnectFullMesh failed|"
-    r"Timed out waiting \d+ms for (send|recv)|Broken pipe"
-)
-#: Errors of torch.distributed that only other ranks cause.
-_DISTRIBUTED = frozenset({"DistBackendError", "DistNetworkError", "DistStoreError", "QueueEmptyError"})
 _HERE = str(Path(__file__).parent)
 _LAST_LINES = 20
 
@@ -29,7 +24,7 @@ def judge(error: BaseException, rank: int) -> JobError:
     """
     if isinstance(error, JobError):
         return error
-    if is_of_peer(error):
+    if torch_words.is_of_peer(error):
         return PeerLost(f"Rank {rank} lost the other ranks: {_first_line(error)}.")
     frames = _users_frames(error.__traceback__)
     told = "".join(traceback.TracebackException(type(error), error, frames).format())
@@ -50,23 +45,16 @@ def of_command(command: str, rank: int, code: int, recorded: str, last_words: st
         recorded: what torch.distributed.elastic's ``record`` wrote about its error, if it was used.
         last_words: the end of its output.
     """
+    if code == -signal.SIGABRT and (waited := nccl.waited(last_words, rank)):
+        return PeerLost(waited)
     last = last_words.strip().splitlines()[-_LAST_LINES:]
-    # A Python program ends with its error's type and message.
-    said = recorded or next(
-        (line for line in reversed(last) if re.match(r"[\w.]+(Error|Exception)\b", line)), ""
-    )
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    if _GLOO.search(said):
+    rank, said, of_peer = torch_words.error_of([recorded] if recorded else last, rank)
+    if of_peer:
         return PeerLost(f"Rank {rank} lost the other ranks: {said.strip().rstrip('.')}.")
-    reason = f": {said.strip().rstrip('.')}" if said else ""
-    return _failed(f"Rank {rank}: {command} {how}{reason}.", "\n".join(last))
-
-
-def is_of_peer(error: BaseException) -> bool:
-    """Whether an error says no more than that another rank does not answer."""
-    return type(error).__name__ in _DISTRIBUTED or (
-        isinstance(error, RuntimeError) and _GLOO.search(str(error)) is not None
-    )
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    reason = said or recorded
+    because = f": {reason.strip().rstrip('.')}" if reason else ""
+    return _failed(f"Rank {rank}: {command} {how}{because}.", "\n".join(last))
 
 
 def _failed(message: str, words: str) -> UserCodeError:

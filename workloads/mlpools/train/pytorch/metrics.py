@@ -11,6 +11,7 @@ from typing import Any
 
 from mlpools.errors import InvalidSpec
 from mlpools.train.job import Job
+from mlpools.train.own_time import OwnTime
 from mlpools.train.reporter import log
 
 _REPORTED_METRICS = 16
@@ -20,7 +21,8 @@ _LOG_SECONDS = 5.0
 class MetricsReporter:
     """Reports finished steps. Every rank may call it; rank 0's values are those that people see.
 
-    A rank that reports a step is not hung, so all ranks should report.
+    A rank that reports a step is not hung, so all ranks should report. They are compared, too: between two
+    reports the thread that makes them works, or sleeps because it waits for the others.
 
     Args:
         job: whose steps they are.
@@ -37,6 +39,7 @@ class MetricsReporter:
         self._step = 0
         self._first: tuple[int, float] | None = None
         self._next_line = 0.0
+        self._own_time = OwnTime()
 
     @property
     def step(self) -> int:
@@ -60,6 +63,7 @@ class MetricsReporter:
         if number < self._step:
             raise InvalidSpec(f"log_metrics was told step {number} after step {self._step}.")
         values = {str(name): _number(name, value) for name, value in metrics.items()}
+        self._own_time.lap(number - self._step)
         self._step, self.reported = number, True
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         self._job.reporter.step(
@@ -67,6 +71,7 @@ class MetricsReporter:
             total_steps=total_steps or None,
             eta_seconds=self._seconds_left(total_steps),
             metrics=dict(list(finite.items())[:_REPORTED_METRICS]),
+            own_seconds=self._own_time.seconds,
             message="",
         )
         if self._job.gang.leads:

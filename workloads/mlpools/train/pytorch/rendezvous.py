@@ -16,10 +16,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlpools.contract import Phase
-from mlpools.errors import JobError, PeerLost, one_line
+from mlpools.errors import PeerLost, one_line
 from mlpools.gang import Gang
 from mlpools.train.job import Job
-from mlpools.train.leader import wait_for_leader
+from mlpools.train.leader import port_taken, wait_for_leader
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -110,7 +110,7 @@ def meet(job: Job) -> tuple[str, Store | None]:
         Rank 0's address, and the store; None for a gang of one, whose program opens its own.
 
     Raises:
-        JobError: another program has rank 0's port.
+        PortTaken: another program has rank 0's port.
         PeerLost: rank 0 is gone.
         Preempted: a stop was asked for while waiting.
     """
@@ -124,10 +124,7 @@ def meet(job: Job) -> tuple[str, Store | None]:
         try:
             store = TCPStore(gang.address, gang.port, is_master=True, timeout=_ANSWER, wait_for_workers=False)
         except RuntimeError as error:
-            raise JobError(
-                f"Rank 0 cannot listen at {gang.address}:{gang.port} ({_first_line(error)}): end the program "
-                "that uses this port of the machine, or use a pool with another network."
-            ) from error
+            raise port_taken(gang, _first_line(error)) from error
         job.reporter.phase(Phase.RENDEZVOUS)
         return gang.address, store
     job.reporter.phase(Phase.RENDEZVOUS)

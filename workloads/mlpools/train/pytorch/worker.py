@@ -18,9 +18,10 @@ from mlpools.data.plan import Plan, resolve
 from mlpools.data.progress import reported_to
 from mlpools.data.sources import from_spec
 from mlpools.errors import InvalidSpec, Preempted
+from mlpools.train import torch_variables
 from mlpools.train.activity import Activity
 from mlpools.train.job import Job, Outcome
-from mlpools.train.pytorch import context, program, rendezvous, variables
+from mlpools.train.pytorch import context, program, rendezvous
 from mlpools.train.pytorch.context import AGREED_ENV, Agreed, Context
 from mlpools.train.pytorch.rendezvous import Channel
 from mlpools.train.pytorch.section import Section
@@ -67,11 +68,11 @@ def run(job: Job) -> Outcome | None:
 
 
 def _set_variables(job: Job, scratch: Path) -> None:
-    dumps = str(scratch / "collectives-rank-")
-    os.environ.update(variables.missing(os.environ, hang_seconds=job.task.hang_timeout_seconds, dumps=dumps))
+    seconds = job.task.hang_timeout_seconds
+    os.environ.update(torch_variables.missing(os.environ, hang_seconds=seconds, scratch=scratch))
     if job.gang.world_size > 1:
         run_id = f"{job.task.namespace}/{job.task.name}"
-        os.environ.update(variables.elastic(os.environ, run_id=run_id, attempt=job.task.attempt))
+        os.environ.update(torch_variables.elastic(os.environ, run_id=run_id, attempt=job.task.attempt))
 
 
 def _plans(job: Job) -> dict[str, Plan]:

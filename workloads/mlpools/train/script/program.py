@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlpools.errors import CodeNotReadable, JobError, UserCodeError, WorkerCrashed
+from mlpools.errors import CodeNotReadable, JobError, PeerLost, UserCodeError, WorkerCrashed
+from mlpools.supervisor import nccl
 from mlpools.supervisor.logs import Tail, pump
+from mlpools.train import torch_words
 
 _KEPT_BYTES = 16_000
 _LAST_LINES = 20
 #: How long the output of an ended program is waited for: a grandchild may hold the pipe open.
 _DRAIN_SECONDS = 2.0
-#: Python ends with its error's type and message.
-_ERROR = re.compile(r"(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Warning)\b.*")
-#: What torchrun says of a process that a signal killed.
-_SIGNAL = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID")
-#: torchrun's own error says no more than that a process of it failed.
-_AGENT = "torch.distributed.elastic."
 _MEANINGS = {
     "SIGSEGV": " (a segmentation fault in native code)",
     "SIGABRT": " (an abort in native code)",
@@ -91,8 +86,12 @@ class Program:
         self._child.kill()
         self._child.wait()
 
-    def poll(self, seconds: float) -> int | None:
-        """Wait a while for its end and return its exit code, below 0 for a signal; None while it runs."""
+    def poll(self, seconds: float | None) -> int | None:
+        """Wait a while for its end and return its exit code, below 0 for a signal; None while it runs.
+
+        Args:
+            seconds: that are waited for at most; None: until it ends.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._child.wait(seconds)
         return None
@@ -123,16 +122,21 @@ def judge(code: int, rank: int, name: str, words: str) -> JobError:
         words: the end of its output.
     """
     lines = [line for line in words.splitlines() if line.strip()]
-    found = _SIGNAL.search(words)
+    rank, code = torch_words.end_under_torchrun(words) or (rank, code)
     error: JobError
-    if code < 0 or found:
-        by = found[1] if found and code >= 0 else _signal_name(-code)
+    if code == -signal.SIGABRT and (waited := nccl.waited(words, rank)):
+        error = PeerLost(waited)
+    elif code < 0:
+        by = _signal_name(-code)
         error = WorkerCrashed(f"Rank {rank}: {name} was killed by {by}{_MEANINGS.get(by, '')}.")
     else:
-        errors = [line for line in lines if _ERROR.fullmatch(line) and not line.startswith(_AGENT)]
-        said = errors[-1] if errors else (lines[-1] if lines else "")
-        reason = f": {said.strip().rstrip('.')[:500]}" if said else " without a word"
-        error = UserCodeError(f"Rank {rank}: {name} ended with exit code {code}{reason}.")
+        rank, said, of_peer = torch_words.error_of(lines, rank)
+        said = (said or (lines[-1] if lines else "")).strip().rstrip(".")[:500]
+        if of_peer:
+            error = PeerLost(f"Rank {rank} lost the other ranks: {said}.")
+        else:
+            reason = f": {said}" if said else " without a word"
+            error = UserCodeError(f"Rank {rank}: {name} ended with exit code {code}{reason}.")
     error.__notes__ = ["\n".join(lines[-_LAST_LINES:])]
     return error
 

@@ -11,22 +11,24 @@ import contextlib
 import importlib.util
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
 from mlpools.contract import DASHBOARD_PORT, DASHBOARD_PORT_ENV, Note, Phase, Report
 from mlpools.document import ContractError
-from mlpools.errors import InvalidSpec, JobError, PeerLost, StartTimeout
+from mlpools.errors import JobError, PeerLost, StartTimeout
 from mlpools.supervisor.status import ask
 from mlpools.train.job import Job
-from mlpools.train.leader import others, wait_for_leader
+from mlpools.train.leader import listens, others, token, wait_for_leader, wait_for_port
 from mlpools.train.reporter import log
 from mlpools.train.script.program import Program
 
 #: From the moment all pods are there; Ray's own processes take some seconds.
 _JOIN_SECONDS = 120
+#: Ray's head listens before it is a node itself. One that joins meanwhile asks for it every two seconds, by
+#: default 20 times, and gives up: less than a head takes on a busy machine.
+_PATIENT = {"RAY_NUM_REDIS_GET_RETRIES": str(_JOIN_SECONDS // 2)}
 _POLL_SECONDS = 0.1
 #: Ray ends its processes in an orderly way, or is killed.
 _END_SECONDS = 5.0
@@ -39,7 +41,7 @@ def head(job: Job, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Bring a cluster up, give the variables of a program that uses it, and take the cluster down.
 
     Raises:
-        InvalidSpec: the image has no Ray.
+        PortTaken: another program has the cluster's port.
         StartTimeout: a node did not join in time.
         JobError: Ray did not start.
     """
@@ -48,14 +50,16 @@ def head(job: Job, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     dashboard = int(os.environ.get(DASHBOARD_PORT_ENV, DASHBOARD_PORT))
     variables = {**environ, **_login(job, "127.0.0.1"), "RAY_ADDRESS": address}
     options = ("--head", f"--port={gang.port}", "--dashboard-host=0.0.0.0", f"--dashboard-port={dashboard}")
+    wait_for_port(job)
     node = _start(job, variables, *options)
     try:
-        _until(job, node, lambda: _listens(gang.address, gang.port))
+        _until(job, node, lambda: listens(gang.address, gang.port))
         job.reporter.phase(Phase.RENDEZVOUS)
         _until(job, node, lambda: others(job)["formed"])
         _wait_for_nodes(job, node, variables)
         seconds = time.monotonic() - began
         log(f"the Ray cluster of {job.task.nodes} node(s) is complete after {seconds:.1f} s")
+        job.reporter.lap("rendezvous")
         if all(importlib.util.find_spec(name) for name in _OF_DASHBOARD):
             job.reporter.tell(Note(dashboard=f"http://{gang.coordinator}:{dashboard}"))
         yield variables
@@ -68,13 +72,12 @@ def serve(job: Job, environ: Mapping[str, str]) -> None:
     """Be a node of the cluster until rank 0's command has ended.
 
     Raises:
-        InvalidSpec: the image has no Ray.
         PeerLost: the head is gone.
     """
     gang = job.gang
     job.reporter.phase(Phase.RENDEZVOUS)
     address = wait_for_leader(job)
-    variables = {**environ, **_login(job, address)}
+    variables = {**_PATIENT, **environ, **_login(job, address)}
     node = _start(job, variables, f"--address={address}:{gang.port}")
     job.reporter.phase(Phase.WORKING)
     try:
@@ -83,7 +86,8 @@ def serve(job: Job, environ: Mapping[str, str]) -> None:
             report = _leaders_report(job, address)
             if report is not None:
                 job.reporter.alive("A node of the Ray cluster.")
-                if report.phase in (Phase.FINISHING.value, Phase.ENDED.value):
+                # Rank 0 may have ended badly, too: after its end the gang says what becomes of this rank.
+                if report.phase == Phase.FINISHING.value:
                     return
         raise PeerLost(f"Rank {gang.rank}: its part of the Ray cluster ended; the log has Ray's last words.")
     finally:
@@ -92,8 +96,6 @@ def serve(job: Job, environ: Mapping[str, str]) -> None:
 
 def _start(job: Job, environ: Mapping[str, str], *options: str) -> Program:
     gang = job.gang
-    if _no_ray():
-        raise InvalidSpec("This image cannot run script.launcher ray: it has no ray.")
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
         *(
@@ -105,10 +107,6 @@ def _start(job: Job, environ: Mapping[str, str], *options: str) -> Program:
         *options,
     ]
     return Program(command, environ, None)
-
-
-def _no_ray() -> bool:
-    return importlib.util.find_spec("ray") is None
 
 
 def _mark(rank: int) -> str:
@@ -171,19 +169,7 @@ def _check(job: Job, node: Program) -> None:
 
 def _login(job: Job, address: str) -> dict[str, str]:
     """Return the variables that let Ray in, with the token from rank 0's supervisor."""
-    asked = json.dumps({"uid": job.task.uid, "attempt": job.task.attempt})
-    while True:
-        job.stop.check()
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            answer = json.loads(ask(address, job.gang.leader_port, "POST", "/token", asked))
-            return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": str(answer["token"])}
-        time.sleep(_POLL_SECONDS)
-
-
-def _listens(address: str, port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((address, port), 1.0):
-        return True
-    return False
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token(job, address)}
 
 
 def _leaders_report(job: Job, address: str) -> Report | None:

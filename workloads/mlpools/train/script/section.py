@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mlpools.contract import Task
+from mlpools.errors import InvalidSpec
 from mlpools.train import user_code
 
 NONE, TORCHRUN, RAY = "none", "torchrun", "ray"
+#: The library that a launcher is of.
+_LIBRARIES = {TORCHRUN: "torch", RAY: "ray"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +45,15 @@ class Section:
         return self.module or self.file or self.command[0]
 
     def check(self, task: Task) -> None:
-        """See that what is to run is there.
+        """See that what is to run is there, and what launches it.
 
         Raises:
-            CodeNotReadable: it is not; with the names there are.
+            CodeNotReadable: the script is not; with the names there are.
+            InvalidSpec: the image lacks the launcher.
         """
+        library = _LIBRARIES.get(self.launcher)
+        if library and importlib.util.find_spec(library) is None:
+            raise InvalidSpec(f"This image cannot run script.launcher {self.launcher}: it has no {library}.")
         if self.file:
             user_code.find_file(task, self.file)
         elif self.module:

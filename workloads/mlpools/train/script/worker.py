@@ -23,9 +23,9 @@ from mlpools.contract import (
 )
 from mlpools.errors import Preempted
 from mlpools.locations import child_url
-from mlpools.train import user_code
+from mlpools.train import torch_variables, user_code
 from mlpools.train.job import Job, Outcome
-from mlpools.train.leader import others, wait_for_leader
+from mlpools.train.leader import others, wait_for_leader, wait_for_port
 from mlpools.train.script import ray_cluster
 from mlpools.train.script.listener import Listener
 from mlpools.train.script.program import Program
@@ -56,7 +56,10 @@ def run(job: Job) -> Outcome | None:
     model = scratch / MODEL
     model.mkdir()
     listener = Listener(job, scratch)
-    with _launched(job, section, _environment(job, model, listener.path)) as (command, environ):
+    environ = _environment(job, model, listener.path)
+    seconds = job.task.hang_timeout_seconds
+    environ |= torch_variables.missing(environ, hang_seconds=seconds, scratch=scratch)
+    with _launched(job, section, environ) as (command, environ):
         job.stop.check()
         program = Program(command, environ, user_code.folder(job.task))
         job.stop.when_told(program.stop)
@@ -86,6 +89,8 @@ def _launched(
         with ray_cluster.head(job, environ) as joined:
             yield section.command_line(task), joined
     elif section.launcher == TORCHRUN:
+        if gang.leads:
+            wait_for_port(job)
         job.reporter.phase(Phase.RENDEZVOUS)
         address = gang.address if gang.leads else wait_for_leader(job)
         yield section.under_torchrun(task, address, gang.port), environ

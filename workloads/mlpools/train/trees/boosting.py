@@ -10,6 +10,7 @@ from mlpools.errors import Preempted
 from mlpools.train.checkpoints import Checkpoint, Checkpoints
 from mlpools.train.collective import Collective
 from mlpools.train.job import Job
+from mlpools.train.own_time import OwnTime
 from mlpools.train.reporter import log
 from mlpools.train.trees.hooks import Callbacks
 from mlpools.train.trees.progress import Progress, Values, flat
@@ -68,6 +69,7 @@ class Boosting:
         self._checkpoints = checkpoints
         self._saver = Saver(job, checkpoints) if checkpoints else None
         self._watched = section.watched(data_names)
+        self._own_time = OwnTime()
         self.progress = Progress()
         self._next_line = 0.0
         self.resumed_from = 0
@@ -135,7 +137,8 @@ class Boosting:
             wish = self._callbacks.before_round(index, progress.history)
             if self._collective.any(self._collective.rank == 0 and wish)[0]:
                 return False
-        self._trees.update(index)
+        with self._own_time.step():
+            self._trees.update(index)
         progress.add(self._trees.evaluate(index), self._watched, self._trees.higher_is_better)
         progress.over = self._callbacks.after_round(index, progress.history)
         return True
@@ -170,6 +173,7 @@ class Boosting:
             rows_per_second=round(total_rows / max(per_round, 1e-9), 1),
             eta_seconds=round(eta, 1),
             metrics=metrics,
+            own_seconds=self._own_time.seconds,
             message="",
         )
         every = self._section.log_rounds

@@ -120,13 +120,12 @@ def _check_groups(rows: Sequence[int], column: str) -> None:
 
 
 def _shards(job: Job, agreed: Agreed) -> dict[str, ShardRows]:
-    shards = {}
+    shards, read = {}, agreed.columns.all
     for name in ["train", *sorted(set(agreed.plans) - {"train"})]:
         ingestor = ArrowIngestor([from_spec(name, job.task.data[name])], agreed.plans[name])
         connector = ShardedDataConnector(ingestor)
         connector.dealing = Dealing(group_column=agreed.columns.group)
-        shards[name] = connector.get_shard(job.gang)
-    read = agreed.columns.all
+        shards[name] = connector.get_shard(job.gang, columns=read)
     memory = budgets.memory(job.task.workers_per_node)
     keep = sum(size_in_memory(shard, read) for shard in shards.values()) <= memory * _DECODED_SHARE
 

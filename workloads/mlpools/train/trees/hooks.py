@@ -62,6 +62,11 @@ class Hooks:
     callbacks: tuple[Any, ...] = ()
 
     @property
+    def given(self) -> bool:
+        """Whether there are any."""
+        return bool(self.objective or self.metric or self.callbacks)
+
+    @property
     def identity(self) -> dict[str, str]:
         """The names of the functions that a checkpoint must have been made with; empty without any."""
         given = {"objective": self.objective, "metric": self.metric}
@@ -108,7 +113,7 @@ class Callbacks:
                 "these begin anew."
             )
             return
-        for callback, state in zip(self.given, states, strict=True):
+        for callback, state in zip(self.given, states):
             if state is not None and hasattr(callback, "load_state_dict"):
                 with calling("load_state_dict", callback):
                     callback.load_state_dict(state)

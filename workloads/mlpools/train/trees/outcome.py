@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from mlpools.storage import locate
 from mlpools.train.checkpoints import Checkpoints
 from mlpools.train.job import Job, Outcome
 from mlpools.train.trees.boosting import Boosting
-from mlpools.train.trees.data import Agreed
+from mlpools.train.trees.data import Agreed, Data
 from mlpools.train.trees.importance import IMPORTANCE, Importance, table
 from mlpools.train.trees.progress import Progress, Values, flat
 
@@ -57,6 +58,20 @@ class Model:
     importance: Mapping[str, Importance]
     baseline: Values
     seed: int
+
+
+def facts_of_rank(job: Job, data: Data, unknown: Mapping[str, int], **more: Any) -> dict[str, Any]:
+    """Return what a rank says about itself, for the job's result.
+
+    Args:
+        job: of the rank.
+        data: that it read.
+        unknown: values of unknown categories, of each set that has some.
+        more: that only one framework has.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    facts = {"rank": job.gang.rank, "data": data.facts(), "unknownCategories": dict(unknown)}
+    return {**facts, "peakMemoryBytes": peak, **more}
 
 
 def outcome(model: Model, boosting: Boosting, agreed: Agreed, ranks: list[dict[str, Any]]) -> Outcome:

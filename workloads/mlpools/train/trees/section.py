@@ -57,7 +57,10 @@ class Section:
             InvalidSpec: nothing is held out to stop early by.
         """
         if self.patience and len(data_names) < 2:
-            raise InvalidSpec("earlyStoppingRounds needs a second data set beside train, such as data.eval.")
+            raise InvalidSpec(
+                "earlyStoppingRounds needs a second data set beside train, such as data.eval (from Python: "
+                "eval_set)."
+            )
 
     def watched(self, data_names: Collection[str]) -> str:
         """Return the set whose last metric decides about stopping early; empty if none does."""

@@ -18,7 +18,7 @@ from mlpools.train.reporter import log
 from mlpools.train.trees.boosting import Boosting
 from mlpools.train.trees.data import Agreed, Data, agree, most_rows, prepare
 from mlpools.train.trees.metrics import check_metric
-from mlpools.train.trees.outcome import Model, best_round, checkpoints, identity, outcome
+from mlpools.train.trees.outcome import Model, best_round, checkpoints, facts_of_rank, identity, outcome
 from mlpools.train.xgboost import device, memory
 from mlpools.train.xgboost.callbacks import XGBoostCallbacks
 from mlpools.train.xgboost.evaluation import Held
@@ -128,13 +128,7 @@ def _train_on(
     job.reporter.lap("boosting")
     job.reporter.phase(Phase.FINISHING)
     baseline = trees.baseline()
-    facts = {
-        "rank": job.gang.rank,
-        "data": data.facts(),
-        "unknownCategories": unknown,
-        "externalMemory": pages is not None,
-    }
-    ranks = collective.gather(facts)
+    ranks = collective.gather(facts_of_rank(job, data, unknown, externalMemory=pages is not None))
     if not job.gang.leads:
         return None
     best = best_round(boosting.progress)
@@ -156,6 +150,7 @@ def _sets(
     for name, shard in data.rows.items():
         batches = Batches(shard, data.columns, parameters, name, pages)
         matrix = build(batches, parameters, sets["train"].matrix if sets else None)
+        batches.close()
         sets[name] = Held(matrix, empty=shard.num_rows == 0)
         if batches.unknown:
             unknown[name] = batches.unknown

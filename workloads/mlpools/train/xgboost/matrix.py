@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import xgboost as xgb
 
 from mlpools.data.columns import Batch, Columns
-from mlpools.data.shard import ShardRows
+from mlpools.data.shard import ShardRows, give_back
 from mlpools.errors import DataNotReadable
 from mlpools.train.xgboost.memory import PAGE_ROWS
 from mlpools.train.xgboost.parameters import Parameters
@@ -32,7 +33,7 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         self._rows = rows
         self._parameters = parameters
         self._columns = columns
-        self._where = f"The data {name!r}"
+        self._name = name
         self._kept: list[Batch] | None = None
         self._current: Iterator[Batch] = iter(())
         self.unknown = 0
@@ -45,10 +46,17 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
             self._rows.release()
         self._current = self._convert() if self._kept is None else iter(self._kept)
 
+    def close(self) -> None:
+        """Forget the rows. XGBoost's callbacks hold this object until the interpreter looks for cycles."""
+        self._kept, self._current = None, iter(())
+        self._rows.release()
+        give_back()
+
     def next(self, input_data: Callable[..., None]) -> bool:
         """Give XGBoost the next batch."""
         batch = next(self._current, None)
         if batch is None:
+            give_back()  # what the pass took, before XGBoost lays out what it found
             return False
         self._rows.alive()
         extra = {"weight": self._weights(batch), "base_margin": batch.margin, "qid": batch.group}
@@ -68,8 +76,9 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         of_groups: np.ndarray = batch.weight[np.unique(batch.group, return_index=True)[1]]
         if (of_groups[batch.group] != batch.weight).any():
             raise DataNotReadable(
-                f"{self._where}: the weight column {self._columns.weight!r} differs within a group of "
-                f"{self._columns.group!r}. XGBoost weighs whole groups: give all rows of a group one weight."
+                f"The data {self._name!r}: the weight column {self._columns.weight!r} differs within a "
+                f"group of {self._columns.group!r}. XGBoost weighs whole groups: give all rows of a group "
+                "one weight."
             )
         return of_groups
 
@@ -80,13 +89,13 @@ class Batches(xgb.DataIter):  # type: ignore[misc]
         tables = self._rows.tables()
         done = 0
         for table in tables if self.cache_prefix is None else merged(tables, PAGE_ROWS):
-            files = self._rows.files(done, done + table.num_rows)
+            where = self._rows.origin(self._name, done, done + table.num_rows)
             done += table.num_rows
-            where = ", file ".join([self._where, *files])
             batch = self._columns.convert(table, where)
             self._parameters.check_labels(batch.label, where)
             self.unknown += batch.unknown
-            yield batch
+            # XGBoost's own precision of labels, and half the memory.
+            yield dataclasses.replace(batch, label=batch.label.astype(np.float32))
 
 
 def merged(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -6,10 +6,9 @@ Estimated from the number of rows before any is read, so that nobody waits for h
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Literal
 
-from mlpools.errors import OutOfMemory
+from mlpools.train.trees.memory import WORKER_BYTES, too_large
 
 Mode = Literal["auto", "never", "always"]
 
@@ -21,8 +20,6 @@ _VALUE_BYTES = 6
 #: Label, weight, group and margin of a row, and of each output its prediction, gradient and hessian.
 _ROW_BYTES = 24
 _OUTPUT_BYTES = 24
-#: A worker with its libraries, before it has rows.
-_WORKER_BYTES = 150 << 20
 #: Pages that are read ahead.
 _PAGES = 4
 #: Of the memory; the rest is for decoded rows on their way, and for what no estimate sees.
@@ -51,13 +48,13 @@ class Size:
     @property
     def in_memory(self) -> int:
         """Bytes of a worker with everything in memory."""
-        return _WORKER_BYTES + self.binned + self._beside
+        return WORKER_BYTES + self.binned + self._beside
 
     @property
     def external(self) -> int:
         """Bytes of a worker whose values lie in a file."""
         pages = _PAGES * min(self.rows, PAGE_ROWS) * self.features * _VALUE_BYTES
-        return _WORKER_BYTES + min(pages, self.binned) + self._beside
+        return WORKER_BYTES + min(pages, self.binned) + self._beside
 
     @property
     def _beside(self) -> int:
@@ -79,25 +76,10 @@ def is_external(mode: Mode, size: Size, *, memory: int, disk: int, nodes: int) -
     """
     if mode == "never" or (mode == "auto" and size.in_memory <= memory * _SHARE):
         if size.in_memory > memory:
-            raise OutOfMemory(_sentence(size, size.in_memory, memory, nodes, "memory"))
+            raise too_large(size.rows, size.features, size.in_memory, memory, nodes, "memory")
         return False
     if size.external > memory:
-        raise OutOfMemory(_sentence(size, size.external, memory, nodes, "memory"))
+        raise too_large(size.rows, size.features, size.external, memory, nodes, "memory")
     if size.binned > disk:
-        raise OutOfMemory(_sentence(size, size.binned, disk, nodes, "local disk"))
+        raise too_large(size.rows, size.features, size.binned, disk, nodes, "local disk")
     return True
-
-
-def _sentence(size: Size, needed: int, there: int, nodes: int, what: str) -> str:
-    beyond = _WORKER_BYTES if what == "memory" else 0
-    enough = math.ceil(nodes * (needed - beyond) / max(1, there - beyond)) if there > beyond else 0
-    more = f"about {enough} nodes" if enough else "more nodes"
-    return (
-        f"{size.rows:,} rows of {size.features:,} columns on one rank need about {_gigabytes(needed)} "
-        f"of {what}, and it may use {_gigabytes(there)}: use {more}, a pool with more {what} per node, "
-        "or fewer columns."
-    )
-
-
-def _gigabytes(number: int) -> str:
-    return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.0f} MB"

@@ -16,11 +16,14 @@ from mlpools.data.columns import Columns
 from mlpools.errors import BadHyperParameter, DataNotReadable, JobError, PeerLost, at_hand
 from mlpools.refusals import (
     XGBOOST_BOOSTERS,
+    XGBOOST_METRICS,
+    XGBOOST_OBJECTIVES,
     XGBOOST_ONE_RANK_METRICS,
     XGBOOST_REFUSED_OBJECTIVES,
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
     xgboost_group_refusal,
+    xgboost_metric,
 )
 from mlpools.train.trees.section import Section
 
@@ -94,6 +97,7 @@ class Parameters:
                 f"The objective {objective!r} needs bounds of labels or the order of all rows, which no rank "
                 "has; use an objective of single rows, such as reg:squarederror or binary:logistic."
             )
+        self._check_names(objective)
         if self.booster["tree_method"] not in XGBOOST_TREE_METHODS:
             raise BadHyperParameter("tree_method must be hist: the others do not work on several nodes.")
         if self.booster.get("booster", "gbtree") not in XGBOOST_BOOSTERS:
@@ -109,11 +113,21 @@ class Parameters:
                 f"baseMargin is one number a row, and {objective!r} has one for each class: leave it out."
             )
         for metric in self.metrics:
-            if metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS and world_size > 1:
+            if xgboost_metric(metric) in XGBOOST_ONE_RANK_METRICS and world_size > 1:
                 raise BadHyperParameter(
                     f"The metric {metric!r} depends on the order of all rows, but XGBoost only averages the "
                     "ranks' own values. Use logloss, error or rmse, or nodes: 1."
                 )
+
+    def _check_names(self, objective: str) -> None:
+        usable = sorted(it for it in XGBOOST_OBJECTIVES if not it.startswith(XGBOOST_REFUSED_OBJECTIVES))
+        if objective not in usable:
+            hint = at_hand(objective, usable, "Objectives")
+            raise BadHyperParameter(f"XGBoost has no objective {objective!r}. {hint}")
+        for metric in self.metrics:
+            if xgboost_metric(metric) not in XGBOOST_METRICS:
+                hint = at_hand(metric, sorted(XGBOOST_METRICS), "Metrics")
+                raise BadHyperParameter(f"XGBoost has no metric {metric!r}. {hint}")
 
     def check_labels(self, labels: np.ndarray, where: str) -> None:
         """Refuse labels that the objective has no meaning for; XGBoost's own words do not name the column.

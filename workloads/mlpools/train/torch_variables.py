@@ -7,23 +7,32 @@ names, which it still reads, count as set by the user too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+
+from mlpools.contract import DUMPS_ENV
 
 #: The collectives that a rank remembers, for the dump that tells which rank lags behind which.
 _REMEMBERED = 2000
 #: NCCL's own watchdog answers for so long while a CUDA call blocks it; PyTorch's default is 480.
 _HEARTBEAT_SECONDS = 300
+#: The rank is appended.
+_DUMP = "collectives-rank-"
 #: It has to speak before the supervisor ends a rank as hung, which knows no collectives.
 _HEARTBEAT_SHARE = 0.5
 
 
-def missing(environ: Mapping[str, str], *, hang_seconds: int, dumps: str) -> dict[str, str]:
+def missing(environ: Mapping[str, str], *, hang_seconds: int, scratch: Path) -> dict[str, str]:
     """Return the variables to add, so that a hang of NCCL ends, and ends with the names of ranks.
+
+    The flight recorder's files, ``collectives-rank-<rank>``, are kept beside the job's logs.
 
     Args:
         environ: what is set.
         hang_seconds: time without progress after which a rank counts as hung; 0 = never.
-        dumps: prefix of the flight recorder's files; the rank is appended.
+        scratch: an existing folder for these files where no supervisor keeps them.
     """
+    dumps = Path(environ.get(DUMPS_ENV, scratch))
+    dumps.mkdir(mode=0o700, exist_ok=True)
     heartbeat = min(_HEARTBEAT_SECONDS, int(hang_seconds * _HEARTBEAT_SHARE) or _HEARTBEAT_SECONDS)
     wanted = {
         # As torchrun sets it: an error or a time-out of a collective ends the process.
@@ -33,7 +42,7 @@ def missing(environ: Mapping[str, str], *, hang_seconds: int, dumps: str) -> dic
         ("TORCH_NCCL_DESYNC_DEBUG", "NCCL_DESYNC_DEBUG"): "1",
         ("TORCH_NCCL_DUMP_ON_TIMEOUT", "TORCH_FR_DUMP_ON_TIMEOUT"): "1",
         ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"): str(_REMEMBERED),
-        ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"): dumps,
+        ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"): str(dumps / _DUMP),
     }
     return {names[0]: value for names, value in wanted.items() if not any(name in environ for name in names)}
 
