@@ -1,0 +1,157 @@
+"""What a notebook's program finds around it: its variables, its commands, and the kernel it starts.
+
+``pip`` and ``uv`` are commands of ours, since what they install has to come from the pool's index and to
+outlive the pod, whose root file system is read-only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlpools import contract
+from mlpools.contract import Notebook, Packages
+from mlpools.notebook import kept
+
+_COMMANDS = ("pip", "pip3", "uv")
+_KERNEL = "mlpools.notebook.kernel"
+#: Of the pod that finds out which packages all take, and of one that asks it.
+_ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": "0"}
+_FURTHER = {**_ALONE, "RANK": "1", "WORLD_SIZE": "2", "GROUP_RANK": "1"}
+
+
+class Surroundings:
+    """The environment of one start.
+
+    Attributes:
+        library: folder with the packages that were installed in the notebook.
+    """
+
+    def __init__(
+        self, task: Notebook, workspace: Path, packages_folder: str, environ: Mapping[str, str]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            task: what the operator told.
+            workspace: its files.
+            packages_folder: where the packages of the spec are installed.
+            environ: of the pod.
+        """
+        self._task, self._workspace, self._environ = task, workspace, environ
+        self._temporary = Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108
+        own = f"{packages_folder}/{contract.PACKAGES_LIBRARY}"
+        paths = (own, environ.get("PYTHONPATH"), environ.get(contract.INJECTED_ENV))
+        self._paths = [path for path in paths if path]
+        self._spec_library = own
+        self.library = Path()
+
+    def installing(self) -> dict[str, str]:
+        """Return the environment of the installer of the spec's packages, which reads a job's task.
+
+        The further nodes of a cluster take exactly what its head took.
+        """
+        task = self._task
+        told = contract.Task(
+            namespace=task.namespace,
+            name=task.name,
+            uid=task.uid,
+            attempt=task.attempt,
+            nodes=2 if task.head else 1,
+            coordinator=task.head or "127.0.0.1",
+            framework="notebook",
+            spec={},
+            data={},
+            output={},
+            checkpoint={},
+            packages=dict(task.packages),
+        )
+        place = {**_FURTHER, "MASTER_ADDR": task.head} if task.head else _ALONE
+        return {**self._environ, contract.TASK_ENV: told.to_json(), **place}
+
+    def of_node(self) -> dict[str, str]:
+        """Return the environment of Ray on a further node, which has the packages of the spec only."""
+        return {**self._environ, "PYTHONPATH": ":".join(self._paths)}
+
+    def settle(self) -> None:
+        """Find out for which image packages are installed, once those of the spec are."""
+        self.library = kept.library(self._workspace, kept.image([*sys.path, self._spec_library]))
+
+    def of_commands(self) -> dict[str, str]:
+        """Return the environment of what installs: to it only the image and the spec have packages."""
+        return {
+            **self._environ,
+            "PYTHONPATH": ":".join(self._paths),
+            "PYTHONSAFEPATH": "1",
+            contract.WORKSPACE_ENV: str(self._workspace),
+            contract.NOTEBOOK_LIBRARY_ENV: str(self.library),
+        }
+
+    def of_program(self) -> dict[str, str]:
+        """Lay down what the program finds, and return its environment."""
+        # Python forgets a folder that is not there when it looks first.
+        self.library.mkdir(parents=True, exist_ok=True)
+        commands, jupyter = self._lay_commands(), self._lay_kernel()
+        environ = self._environ
+        return {
+            **_indexes(Packages.from_dict(self._task.packages)),
+            **environ,
+            # What a person sets up at home stays; what belongs to a run of the server does not.
+            "HOME": str(self._workspace),
+            "JUPYTER_RUNTIME_DIR": str(self._temporary / "jupyter-runtime"),
+            "JUPYTER_PATH": _joined(str(jupyter), environ.get("JUPYTER_PATH")),
+            "PATH": _joined(str(commands), environ.get("PATH"), str(self.library / "bin")),
+            "PYTHONPATH": _joined(*self._paths, str(self.library)),
+        }
+
+    def _lay_commands(self) -> Path:
+        folder = self._temporary / "mlpools-commands"
+        folder.mkdir(exist_ok=True)
+        changed = {
+            name: value for name, value in self.of_commands().items() if self._environ.get(name) != value
+        }
+        changed["PATH"] = self._environ.get("PATH", "")
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(changed.items()))
+        for name in _COMMANDS:
+            program = f"{shlex.quote(sys.executable)} -m mlpools.notebook.commands {name.rstrip('3')}"
+            file = folder / name
+            file.write_text(f'#!/bin/sh\n{variables} exec {program} "$@"\n', encoding="utf-8")
+            file.chmod(0o755)
+        return folder
+
+    def _lay_kernel(self) -> Path:
+        """Write the description of JupyterLab's own kernel, which loads what kernels here know besides."""
+        folder = self._temporary / "mlpools-jupyter"
+        target = folder / "kernels" / "python3"
+        found = importlib.util.find_spec("ipykernel")
+        if self._task.command or found is None or found.origin is None:
+            return folder
+        shutil.copytree(Path(found.origin).parent / "resources", target, dirs_exist_ok=True)
+        launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        described = {
+            "argv": [*launch, f"--InteractiveShellApp.extra_extensions={_KERNEL}"],
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "metadata": {"debugger": True},
+        }
+        (target / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
+        return folder
+
+
+def _indexes(packages: Packages) -> dict[str, str]:
+    """Return what leads the pip and the uv of a person's own virtual environment to the pool's index."""
+    more = " ".join(packages.extra_index_urls)
+    first = packages.index_url
+    return {
+        **({"PIP_INDEX_URL": first, "UV_DEFAULT_INDEX": first} if first else {}),
+        **({"PIP_EXTRA_INDEX_URL": more, "UV_INDEX": more} if more else {}),
+    }
+
+
+def _joined(*paths: str | None) -> str:
+    return ":".join(path for path in paths if path)
