@@ -10,31 +10,33 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import INJECTED_ZIP, Exit, Final, Task
+from mlpools.contract import INJECTED_ZIP, NOTEBOOK_ENV, Exit, Final, Packages, Task
 from mlpools.runtime import inject
 from mlpools.supervisor.status import ask
+from tests.support.package_index import PackageIndex
 from tests.support.pods import free_ports, read_json, task, wait_for
 from tests.support.web import Web
 
 _BASE = Path(sys.base_prefix)
-#: A bare Python of this version, and the oldest that is taken, if this machine has it beside that.
+#: A bare Python of this version, and the oldest that is taken where there is one beside it. Everywhere the
+#: lint stage sees that nothing needs a newer one.
 BARE = _BASE / "bin" / "python3"
-OLDEST = next(iter(sorted(_BASE.parent.glob("3.9.*/bin/python3"))), None)
-PYTHONS = [
-    pytest.param(BARE, id="this version"),
-    pytest.param(OLDEST, id="3.9", marks=pytest.mark.skipif(OLDEST is None, reason="no Python 3.9 here")),
-]
+PYTHONS = [BARE, *sorted(_BASE.parent.glob("3.9.*/bin/python3"))[:1]]
+
+
+def _version(python: Path) -> str:
+    return python.parents[1].name
 
 
 class Pod:
     """A container of an image with a shell and perhaps a Python, and with the injected files."""
 
-    def __init__(self, folder: Path, python: Path | None, git: bool = False) -> None:
+    def __init__(self, folder: Path, python: Path | None, git: bool = False, with_uv: bool = False) -> None:
         self.folder = folder
         injected, programs = folder / "injected", folder / "bin"
         injected.mkdir()
         programs.mkdir()
-        inject.write(injected, git=git)
+        inject.write(injected, git=git, with_uv=with_uv)
         self.start = injected / "start"
         if python is not None:
             (programs / "python3").symlink_to(python)
@@ -46,6 +48,8 @@ class Pod:
             "MLPOOLS_TERMINATION_LOG": str(folder / "termination"),
             "MLPOOLS_STATUS_PORT": str(self.port),
             "MLPOOLS_CODE": str(folder / "code"),
+            "MLPOOLS_PACKAGES": str(folder / "packages"),
+            "MLPOOLS_CACHE": str(folder / "cache"),
             "MLPOOLS_CODE_MOUNT": str(folder / "mount"),
             "JOB_COMPLETION_INDEX": "0",
         }
@@ -83,7 +87,7 @@ def script(pod: Pod, text: str, **changes: Any) -> Task:
     return task(pod.folder / "out", framework="script", **fields)
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
 def test_a_bare_python_runs_a_script_with_all_that_a_job_has(tmp_path: Path, python: Path) -> None:
     pod = Pod(tmp_path, python)
     text = """
@@ -104,7 +108,7 @@ pathlib.Path(os.environ["MLPOOLS_OUTPUT"], "version").write_text("%d.%d" % sys.v
     assert (tmp_path / "out/model/version").read_text().startswith("3.")
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
 def test_a_segmentation_fault_is_named(tmp_path: Path, python: Path) -> None:
     pod = Pod(tmp_path, python)
     final = pod.run(script(pod, "import ctypes; ctypes.string_at(0)"))
@@ -112,11 +116,20 @@ def test_a_segmentation_fault_is_named(tmp_path: Path, python: Path) -> None:
     assert "SIGSEGV (a segmentation fault in native code)" in final.message
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
+def test_of_several_workers_the_one_that_failed_is_named(tmp_path: Path, python: Path) -> None:
+    pod = Pod(tmp_path, python)
+    text = "import os, signal\nif os.environ['RANK'] == '1': raise ValueError('odd')\nsignal.pause()"
+    final = pod.run(script(pod, text, workers_per_node=2))
+    assert final.code == Exit.USER_CODE, pod.log
+    assert final.message == "Rank 1: main.py ended with exit code 1: ValueError: odd."
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
 def test_a_held_lock_silences_nobody_but_the_script(tmp_path: Path, python: Path) -> None:
     pod = Pod(tmp_path, python)
     text = "import re, mlpools; mlpools.report(3); re.match('(a+)+$', 'a' * 60 + 'b')"
-    process = pod.begin(script(pod, text, hang_timeout_seconds=3))
+    process = pod.begin(script(pod, text, hang_timeout_seconds=6))
     wait_for(lambda: '"step":3' in _status(pod), 30, "the report")
     assert ask("127.0.0.1", pod.port, "GET", "/healthz") == "{}"
     process.wait(40)
@@ -141,19 +154,40 @@ def test_a_bare_python_reads_git_with_what_was_brought_along(tmp_path: Path) -> 
     assert "from git" in pod.log
 
 
-def test_an_old_python_cannot_read_git_and_says_so(tmp_path: Path) -> None:
-    if OLDEST is None:
-        pytest.skip("no Python 3.9 here")
-    pod = Pod(tmp_path, OLDEST, git=True)
-    final = pod.run(script(pod, "", code={"gitUrl": "http://127.0.0.1:1/x", "revision": "main"}))
-    assert final.code == Exit.CODE_NOT_READABLE
-    assert "takes Python 3.10 or newer" in final.message
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
+def test_an_image_without_an_installer_gets_packages_by_what_was_brought_along(
+    tmp_path: Path, python: Path
+) -> None:
+    pod = Pod(tmp_path, python, with_uv=True)
+    with PackageIndex(tmp_path / "index") as index:
+        index.wheel("cat", "1.0", needs=["cat-food"])
+        index.wheel("cat_food", "2.0")
+        packages = Packages(wanted=["cat==1.0"], index_url=index.url, cached=True)
+        text = "import cat, cat_food; assert (cat.version, cat_food.version) == ('1.0', '2.0')"
+        final = pod.run(script(pod, text, packages=packages.to_dict()))
+    assert final.code == Exit.DONE, pod.log
+    assert "installed cat 1.0, cat-food 2.0" in pod.log
 
 
-def test_a_framework_that_the_image_lacks_is_said(tmp_path: Path) -> None:
-    final = Pod(tmp_path, BARE).run(task(tmp_path / "out"))
+@pytest.mark.parametrize(
+    ("framework", "spec", "words"),
+    [
+        ("xgboost", {}, "cannot run xgboost: it has no "),
+        ("pytorch", {"file": "train.py"}, "cannot run pytorch: it has no "),
+        (
+            "script",
+            {"file": "train.py", "launcher": "torchrun"},
+            "cannot run script.launcher torchrun: it has no torch.",
+        ),
+        ("script", {"file": "train.py", "launcher": "ray"}, "cannot run script.launcher ray: it has no ray."),
+    ],
+)
+def test_what_the_image_lacks_is_said(
+    tmp_path: Path, framework: str, spec: dict[str, str], words: str
+) -> None:
+    final = Pod(tmp_path, BARE).run(task(tmp_path / "out", framework=framework, spec=spec))
     assert final.code == Exit.INVALID_SPEC
-    assert "This image cannot run xgboost: it has no" in final.message
+    assert f"This image {words}" in final.message
 
 
 @pytest.mark.parametrize(
@@ -190,6 +224,24 @@ def test_what_takes_python_is_refused_without_one(tmp_path: Path) -> None:
     assert "has no Python 3.9 or newer" in final.message
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["/bin/sh", "-c", "exit 3"], "The command ended with exit code 3"),
+        ([], "only a command without runtime.packages and git runs."),
+    ],
+)
+def test_a_notebooks_bare_command_is_told_in_its_own_words(
+    tmp_path: Path, command: list[str], words: str
+) -> None:
+    pod = Pod(tmp_path, None)
+    pod.environ[NOTEBOOK_ENV] = "{}"
+    final = pod.run(task(tmp_path / "out", framework="script"), *command)
+    assert words in final.message
+    assert "script" not in final.message
+    assert bool(command) == ("it does not stop by itself" in pod.log)
+
+
 def test_a_bare_command_hears_that_it_is_to_stop(tmp_path: Path) -> None:
     pod = Pod(tmp_path, None)
     bare = "trap 'touch saved; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
@@ -201,7 +253,7 @@ def test_a_bare_command_hears_that_it_is_to_stop(tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("python", PYTHONS, ids=_version)
 @pytest.mark.parametrize("module", ["code", "packages", "fabric.__main__"])
 def test_what_comes_before_the_work_takes_the_standard_library_only(
     tmp_path: Path, python: Path, module: str

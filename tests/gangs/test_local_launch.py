@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,30 @@ def test_a_failure_reaches_the_caller_with_its_rank_and_cause(data: dict[str, An
     with pytest.raises(DataNotReadable, match=r"^Rank 0: The label 'arr_dely' .* Did you mean 'arr_delay'\?"):
         run_locally(work, folder=tmp_path, watcher=watcher)
     assert any("arr_dely" in line and line.startswith("0: mlpools: ") for line in lines)
+
+
+@pytest.mark.parametrize("whose", [0, 1], ids=["the rendezvous", "a supervisor"])
+def test_a_port_that_another_program_took_meanwhile_is_exchanged(
+    whose: int, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = task(tmp_path / "out", nodes=2, spec=spec(rounds=2), data=data)
+    ended: list[Final] = []
+    watcher = Watcher()
+    watcher.ended = ended.append  # type: ignore[method-assign]
+    with socket.create_server(("", 0)) as stranger:
+        free = local.free_ports
+
+        def taken_at_first(address: str, count: int) -> list[int]:
+            ports = free(address, count)
+            if not ended:
+                ports[whose] = stranger.getsockname()[1]
+            return ports
+
+        monkeypatch.setattr(local, "free_ports", taken_at_first)
+        final = run_locally(work, folder=tmp_path, watcher=watcher)
+    assert final.code == Exit.DONE
+    assert Exit.PORT_TAKEN in [it.code for it in ended[:2]], ended
+    assert len(ended) == 4, "a second gang, and no third"
 
 
 def test_a_rank_that_fails_before_the_others_came_ends_them(

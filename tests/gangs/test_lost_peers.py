@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpools.contract import Exit
-from mlpools.supervisor.gang import LOST_SECONDS, Beat, Roll
+from mlpools.supervisor.roll import LOST_SECONDS, Beat, Roll
 from tests.support.pods import Pods, fake_worker, task, wait_for
 
 STOPPABLE = f"signal.signal(signal.SIGTERM, lambda *_: end({Exit.PREEMPTED}, 'Saved.'))\n"
@@ -53,6 +53,17 @@ def test_the_cause_is_named_and_not_the_ranks_that_died_of_it() -> None:
     assert roll.verdict(0.0).lost.startswith("Rank 2")
     verdict = roll.hear(beat(1, code=Exit.SIGNAL, message="killed by SIGSEGV"), 0.1)
     assert verdict.lost == "Rank 1 ended: killed by SIGSEGV"
+
+
+def test_a_rank_that_names_itself_is_not_named_twice() -> None:
+    for rank, message in {
+        0: "Rank 0: main.py ended.",
+        1: "Rank 1 ran out of disk.",
+        2: "Rank 12 is gone.",
+    }.items():
+        roll = Roll(beat(3), 4)
+        named = message if rank < 2 else f"Rank 2 ended: {message}"
+        assert roll.hear(beat(rank, code=Exit.USER_CODE, message=message), 0.0).lost == named
 
 
 def test_a_bad_end_counts_before_the_gang_has_formed() -> None:

@@ -212,6 +212,21 @@ def test_the_token_is_for_who_knows_the_job(tmp_path: Path) -> None:
         assert told(uid="uid-2", attempt=1) == told(uid="uid-1", attempt=2) == told() == {}
 
 
+#: What torchrun says of a process that failed.
+TORCHRUN = """
+============================================================
+main.py FAILED
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-01-01_00:00:00
+  host      : one
+  rank      : {rank} (local_rank: 1)
+  exitcode  : {code} (pid: 17)
+  error_file: <N/A>
+  traceback : To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "words", "kind", "message"),
     [
@@ -232,9 +247,34 @@ def test_the_token_is_for_who_knows_the_job(tmp_path: Path) -> None:
         ),
         (
             1,
-            "  traceback : Signal 11 (SIGSEGV) received by PID 17\n",
+            TORCHRUN.format(rank=3, code=-11),
             "WorkerCrashed",
-            "Rank 2: it was killed by SIGSEGV (a segmentation fault in native code).",
+            "Rank 3: it was killed by SIGSEGV (a segmentation fault in native code).",
+        ),
+        (
+            1,
+            "[rank3]: ValueError: no\n[rank2]: RuntimeError: [gloo/transport/tcp/pair.cc] closed\n"
+            + TORCHRUN.format(rank=3, code=7),
+            "UserCodeError",
+            "Rank 3: it ended with exit code 7: ValueError: no.",
+        ),
+        (
+            1,
+            "[rank2]: torch.distributed.DistBackendError: [2] is getting 'ncclUniqueId' from [0] failed\n",
+            "PeerLost",
+            "Rank 2 lost the other ranks: torch.distributed.DistBackendError: [2] is",
+        ),
+        (
+            1,
+            "RuntimeError: Broken pipe\n",
+            "PeerLost",
+            "Rank 2 lost the other ranks: RuntimeError: Broken",
+        ),
+        (
+            1,
+            "ValueError: Broken pipe\n",
+            "UserCodeError",
+            "Rank 2: it ended with exit code 1: ValueError: Broken pipe.",
         ),
     ],
 )

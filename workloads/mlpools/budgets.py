@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV
+from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
 from mlpools.supervisor import cgroup
 
 _SHM = Path("/dev/shm")  # noqa: S108 - only looked at
@@ -19,19 +19,32 @@ _SHARE_OF_EPHEMERAL = 0.8
 _FOLDER = "mlpools-cache"
 
 
-def memory(workers: int = 1, *, root: Path = cgroup.ROOT, shm: Path = _SHM) -> int:
+def memory(
+    workers: int = 1,
+    *,
+    root: Path = cgroup.ROOT,
+    shm: Path = _SHM,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
     """Return the bytes of memory that one of a container's workers may use.
 
     Args:
         workers: processes that share the container evenly.
         root: of the control groups.
         shm: what lies in there is charged to the container. Without a limit half of the machine is shared.
+        environ: what a launcher told that starts several supervisors here.
     """
+    shares = workers * supervisors(environ)
     limit = cgroup.limits(root).memory
     if limit is None:
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        return int(pages * size * _SHARE_OF_MACHINE) // workers
-    return max(0, limit - _used(shm)) // workers
+        return int(pages * size * _SHARE_OF_MACHINE) // shares
+    return max(0, limit - _used(shm)) // shares
+
+
+def supervisors(environ: Mapping[str, str] = os.environ) -> int:
+    """Return how many supervisors have their workers in this container, or on this machine."""
+    return max(1, _number(environ, SHARED_BY_ENV))
 
 
 def disk(folder: Path, held: int = 0, environ: Mapping[str, str] = os.environ) -> int:

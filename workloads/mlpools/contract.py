@@ -8,6 +8,8 @@ Three documents cross the border, each one JSON object with camelCase keys:
   for the job.
 * ``Final``: pod -> operator, the container's termination message. Never above ``FINAL_MAX_BYTES``.
 
+A notebook's pod is told a ``Notebook`` instead, and serves an ``Activity``.
+
 A fourth one stays inside the pod: a worker writes a ``Note`` a line to its supervisor.
 
 Both programs import this module (beside it only ``document`` and ``refusals``), and the supervisor runs it
@@ -28,6 +30,8 @@ from mlpools.document import Document
 VERSION = 1
 
 TASK_ENV = "MLPOOLS_TASK"
+#: A ``Notebook`` document: there is no task where this is.
+NOTEBOOK_ENV = "MLPOOLS_NOTEBOOK"
 RANK_ENV = "JOB_COMPLETION_INDEX"
 #: The address at which the other pods reach this one; on a machine's own network its name may mean another.
 POD_IP_ENV = "MLPOOLS_POD_IP"
@@ -44,6 +48,11 @@ ATTEMPT_ENV = "MLPOOLS_ATTEMPT"
 JOB_ENV = "MLPOOLS_JOB"
 #: Where rank 0's supervisor answers, for workers and supervisors of the other ranks.
 LEADER_PORT_ENV = "MLPOOLS_LEADER_PORT"
+#: The worker's place among those of its machine: node rank, local rank, local world size. Only launchers that
+#: start a supervisor for each of a machine's workers set it.
+NEIGHBOURS_ENV = "MLPOOLS_NEIGHBOURS"
+#: How many supervisors share the memory of their machine. Only launchers outside Kubernetes set it.
+SHARED_BY_ENV = "MLPOOLS_SHARED_BY"
 #: File descriptor of a pipe whose other end the program that started a supervisor holds: when that closes it
 #: or dies, the supervisor ends. Only launchers outside Kubernetes set it.
 LIFELINE_FD_ENV = "MLPOOLS_LIFELINE_FD"
@@ -56,6 +65,8 @@ TERMINATION_LOG_ENV = "MLPOOLS_TERMINATION_LOG"
 PACKAGES_ENV = "MLPOOLS_PACKAGES"
 #: Folder of a job's own code; tests set another than ``CODE_FOLDER``.
 CODE_ENV = "MLPOOLS_CODE"
+#: Folder of a pod, made by who needs it: what libraries write there when they fail is kept beside the logs.
+DUMPS_ENV = "MLPOOLS_DUMPS"
 
 #: Where every supervisor serves ``GET /status``; the only port the operator asks for.
 STATUS_PORT = 8470
@@ -104,6 +115,16 @@ CONNECTIONS_ENV = "MLPOOLS_CONNECTIONS"
 #: URL of the folder where a job lays down the rows of SQL queries for all its ranks and attempts.
 STAGE_ENV = "MLPOOLS_STAGE"
 
+#: Where a notebook keeps its files, and where it finds the token that opens it.
+WORKSPACE = "/workspace"
+TOKEN_MOUNT = "/etc/mlpools/token"  # noqa: S105 - a path
+TOKEN_FILE = "token"  # noqa: S105 - a name
+#: Folder in it with the packages that were installed in the notebook, for the image as it is.
+NOTEBOOK_LIBRARY_ENV = "MLPOOLS_NOTEBOOK_LIBRARY"
+#: Other places for them, where there are no mounts.
+WORKSPACE_ENV = "MLPOOLS_WORKSPACE"
+TOKEN_ENV = "MLPOOLS_TOKEN_FOLDER"  # noqa: S105 - a variable's name
+
 #: Where the kubelet reads the termination message; it keeps 4,096 bytes of it.
 TERMINATION_LOG = "/dev/termination-log"
 FINAL_MAX_BYTES = 4_000
@@ -141,6 +162,14 @@ class Exit(enum.IntEnum):
     START_TIMEOUT = 29
     #: Rows that by their number alone do not fit; one that was killed for memory has no code of its own.
     OUT_OF_MEMORY = 30
+    #: Another program listens where a rank has to.
+    PORT_TAKEN = 31
+    #: A model that cannot be loaded, is of another framework than was said, or may not be loaded.
+    MODEL_UNREADABLE = 32
+    #: A model and data that do not belong together, which shows before the first row.
+    MODEL_MISMATCH = 33
+    #: More shards of a batch inference failed than it allows; all others are committed.
+    SHARDS_FAILED = 34
 
 
 #: What users read in ``status`` for each exit code; the retry rule of a reason is the operator's.
@@ -166,7 +195,15 @@ REASONS: Mapping[int, str] = {
     Exit.CODE_UNAVAILABLE: "CodeUnavailable",
     Exit.START_TIMEOUT: "StartTimeout",
     Exit.OUT_OF_MEMORY: "OutOfMemory",
+    Exit.PORT_TAKEN: "PortTaken",
+    Exit.MODEL_UNREADABLE: "ModelUnreadable",
+    Exit.MODEL_MISMATCH: "ModelMismatch",
+    Exit.SHARDS_FAILED: "ShardsFailed",
 }
+
+#: ``Task.framework`` of a BatchInference. Its pods are no gang: they come and go, and only rank 0's end is
+#: the end of the attempt.
+INFERENCE = "inference"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,10 +220,13 @@ class Task(Document):
         gpus_per_node: GPUs of each pod, 0 = none.
         coordinator: resolvable name of rank 0's pod.
         framework: one of ``runtime.frameworks``.
-        spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in).
-        data: name -> source, as in the job's spec.
-        output: ``{url, mode}`` as in the job's spec; ``curve: false`` of a caller who wants no picture.
-        checkpoint: ``{url, everyRounds | everySeconds, keep}``, ``url`` always set.
+        spec: that section of the job's spec, as the user wrote it (camelCase, defaults filled in). Of a batch
+            inference ``{model, features?, partitionBy?, batchRows?, shardRows?, maxShardFailures, onError}``.
+        data: name -> source, as in the job's spec. Of a batch inference ``{input: source}``.
+        output: ``{url, mode}`` as in the job's spec; ``curve: false`` of a caller who wants no picture. Of a
+            batch inference also ``{format, keep, predictionColumn, maxRowsPerFile?}``.
+        checkpoint: ``{url, everyRounds | everySeconds, keep}``, ``url`` always set. A batch inference has
+            none: it is empty.
         hang_timeout_seconds: without a step for so long the rank is hung; 0 = never.
         grace_period_seconds: between SIGTERM and SIGKILL.
         required: Secrets and ConfigMaps that have to be mounted, each ``{kind, name, path, files}``.
@@ -285,6 +325,72 @@ class Fabric(Document):
     gpus: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Notebook(Document):
+    """What the supervisor of a notebook is told.
+
+    Attributes:
+        attempt: how often the notebook was started.
+        command: program that serves it, with its arguments; empty: JupyterLab.
+        args: of JupyterLab, without a command.
+        port: where it serves.
+        cpu_percent: of one core, from which on its processes count as used.
+        gpu_percent: load of a GPU, from which on it counts as used.
+        packages: what is installed before it starts, and by whose rules people install more: a ``Packages``
+            document.
+        required: what has to be mounted, as a task's.
+        git: a repository that is cloned into the workspace once, a ``Code`` document; empty if none is.
+        beside: it runs in a container beside the program, which the image starts by itself.
+        gpus: of the program's container, told to who runs beside it.
+        cluster: whether it is the head of a Ray cluster.
+        head: name of the head's pod, if this pod is a further node of its cluster; empty: it is the notebook.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    port: int
+    cpu_percent: int
+    gpu_percent: int
+    command: Sequence[str] = dataclasses.field(default_factory=list)
+    args: Sequence[str] = dataclasses.field(default_factory=list)
+    packages: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    required: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list)
+    git: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    beside: bool = False
+    gpus: int = 0
+    cluster: bool = False
+    head: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Activity(Document):
+    """How far a notebook is used, served by its supervisor at ``GET :8470/status``.
+
+    Spans of time instead of moments: the clocks of two machines need not agree.
+
+    Attributes:
+        attempt: as told.
+        serving: its program takes connections.
+        unused_seconds: since it was used last, by a person or by what runs in it.
+        untouched_seconds: since a person did something.
+        used_by: what used it last, in a few words, such as ``a busy kernel``.
+        trouble: what is in its way now or soon, such as a disk that is nearly full; empty if nothing is.
+        gpu_unseen: it has GPUs, and nobody can see here whether they work.
+        dashboard: URL of its Ray cluster's dashboard, from inside; empty if there is none.
+    """
+
+    attempt: int
+    serving: bool
+    unused_seconds: float
+    untouched_seconds: float
+    used_by: str = ""
+    trouble: str = ""
+    gpu_unseen: bool = False
+    dashboard: str = ""
+
+
 class Phase(str, enum.Enum):
     """Where a pod is, in the order in which it gets there."""
 
@@ -317,9 +423,15 @@ class Report(Document):
         age_seconds: since the last line of a worker. A span, since clocks of pods differ.
         memory_bytes: in use by the processes of the rank that uses most, as far as this pod knows of others.
         memory_rank: that rank.
+        slow_times: how many times as long as the others ``slow_rank`` takes for its own part of a step, so
+            that they wait for it; 0 = none holds up the others.
+        slow_rank: that rank.
         message: one sentence about what it is doing now, where that helps.
         dashboard: URL of the Ray cluster's dashboard, as the pods know it; empty if there is none.
         fabric: a sentence about the network between the ranks, if it was measured and is good enough.
+        shards: of a batch inference: ``{total, done, failed}``.
+        rows: of a batch inference: ``{total, done, failed}``.
+        weak_commit: a sentence if the output's place cannot make a file only once.
     """
 
     phase: str
@@ -335,9 +447,14 @@ class Report(Document):
     age_seconds: float = 0.0
     memory_bytes: int = 0
     memory_rank: int = 0
+    slow_times: float = 0.0
+    slow_rank: int = 0
     message: str = ""
     dashboard: str = ""
     fabric: str = ""
+    shards: dict[str, int] = dataclasses.field(default_factory=dict)
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    weak_commit: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,9 +469,13 @@ class Final(Document):
         traceback: of the user's code, for the log reader; the first thing cut when space is short.
         step: last finished step.
         metrics: of the finished model, such as ``{"eval-rmse": 17.9, "train-rmse": 16.1}``.
-        outputs: ``modelURL``, ``metricsURL``, ``resultURL``, ``logsURL``, ``checkpointURL``.
+        outputs: ``modelURL``, ``metricsURL``, ``resultURL``, ``logsURL``, ``checkpointURL``; of a batch
+            inference ``outputURL``, ``manifestURL``, ``logsURL``, and ``errorsURL`` if rows failed.
         checkpoint_step: newest committed checkpoint, 0 = none.
         seconds: how long each phase took.
+        shards: as in ``Report``; also where the attempt failed.
+        rows: as in ``Report``.
+        partial: a sentence about what the output of a batch inference lacks; empty if it has all rows.
     """
 
     code: int
@@ -367,6 +488,9 @@ class Final(Document):
     outputs: dict[str, str] = dataclasses.field(default_factory=dict)
     checkpoint_step: int = 0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    shards: dict[str, int] = dataclasses.field(default_factory=dict)
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    partial: str = ""
 
     def encode(self, limit: int = FINAL_MAX_BYTES) -> bytes:
         """Return the UTF-8 JSON, cut to ``limit`` bytes: first the traceback, then metrics, then the message.
@@ -393,7 +517,9 @@ class Note(Document):
     A worker writes a note only when it got further, so each of them proves that it is not hung.
 
     Attributes:
+        own_seconds: how long the worker itself works on a step; the wait for other ranks is left out.
         final: a ``Final`` as plain JSON: the worker's own account of how it ended, its last note.
+        cluster: a ``ClusterNote`` as plain JSON, of the head of a notebook's Ray cluster.
 
     The other fields are those of ``Report``; absent means unchanged.
     """
@@ -408,12 +534,35 @@ class Note(Document):
     message: str | None = None
     dashboard: str | None = None
     fabric: str | None = None
+    own_seconds: float | None = None
+    shards: dict[str, int] | None = None
+    rows: dict[str, int] | None = None
+    weak_commit: str | None = None
     final: dict[str, Any] | None = None
+    cluster: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterNote(Document):
+    """What the head of a notebook's Ray cluster sees, told every few seconds.
+
+    Attributes:
+        nodes: addresses of the nodes that have joined, the head's too.
+        busy: a task or a submitted job runs.
+    """
+
+    nodes: list[str] = dataclasses.field(default_factory=list)
+    busy: bool = False
 
 
 def log_name(attempt: int, rank: int) -> str:
     """Return where a rank's log lies under the output's URL."""
-    return f"logs/attempt-{attempt}/rank-{rank}.log"
+    return dump_name(attempt, f"rank-{rank}.log")
+
+
+def dump_name(attempt: int, name: str) -> str:
+    """Return where a file that a library wrote when it failed lies under the output's URL."""
+    return f"logs/attempt-{attempt}/{name}"
 
 
 def _shorten(final: Final, field: str, limit: int, *, keep_end: bool) -> Final:

@@ -7,11 +7,14 @@ Each has the exit code that its cause means, and a message that is one sentence:
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from mlpools.contract import Exit, Final
 
 _SHOWN_NAMES = 20
+#: As XGBoost begins its messages.
+_NATIVE_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+?:\d+: ")
 
 
 class JobError(Exception):
@@ -64,6 +67,24 @@ class OutOfMemory(JobError):
     """More rows than fit, which shows before they are read."""
 
     code = Exit.OUT_OF_MEMORY
+
+
+class ModelUnreadable(JobError, ValueError):
+    """A model is not there, is damaged, is none of the kind that was named, or is of an unsafe kind."""
+
+    code = Exit.MODEL_UNREADABLE
+
+
+class ModelMismatch(JobError, ValueError):
+    """The model cannot be used for these columns, or the data has none for the model's features."""
+
+    code = Exit.MODEL_MISMATCH
+
+
+class ShardsFailed(JobError):
+    """More shards could not be predicted than was allowed; the others are committed."""
+
+    code = Exit.SHARDS_FAILED
 
 
 class PackageNotAllowed(JobError):
@@ -120,6 +141,12 @@ class FabricTooSlow(JobError):
     code = Exit.FABRIC_TOO_SLOW
 
 
+class PortTaken(JobError):
+    """Another program listens where a rank has to; another port, or another machine, will do."""
+
+    code = Exit.PORT_TAKEN
+
+
 class Preempted(JobError):
     """The worker was told to stop, and did."""
 
@@ -161,8 +188,9 @@ def from_final(final: Final, *, of_many: bool) -> JobError:
 
 
 def one_line(error: BaseException) -> str:
-    """Return a library's message without its line breaks and its full stop, as a clause."""
-    return " ".join(str(error).split()).rstrip(".")
+    """Return a library's message as a clause: no line breaks, no full stop, no places in native code."""
+    text = _NATIVE_PLACE.sub("", str(error).partition("Stack trace:")[0])
+    return " ".join(text.split()).rstrip(" .:")
 
 
 def at_hand(wanted: str, names: Sequence[str], what: str) -> str:

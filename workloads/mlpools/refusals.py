@@ -7,10 +7,36 @@ come with those a job names, and the operator of a neighbouring release may know
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+#: Refused packages that a message names one by one.
+_SHOWN_PACKAGES = 10
+#: XGBoost's objectives.
+XGBOOST_OBJECTIVES = frozenset(
+    f"{kind}:{name}"
+    for kind, names in {
+        "reg": "squarederror squaredlogerror logistic pseudohubererror absoluteerror quantileerror gamma "
+        "tweedie linear",
+        "binary": "logistic logitraw hinge",
+        "count": "poisson",
+        "multi": "softmax softprob",
+        "rank": "ndcg map pairwise",
+        "survival": "aft cox",
+    }.items()
+    for name in names.split()
+)
+#: XGBoost's metrics, without what may follow a name, as in ``ndcg@5`` and ``map-``.
+XGBOOST_METRICS = frozenset(
+    name
+    for names in (
+        "rmse rmsle mae mape mphe quantile logloss error merror mlogloss auc aucpr pre ndcg map ams",
+        "poisson-nloglik gamma-nloglik gamma-deviance tweedie-nloglik cox-nloglik aft-nloglik",
+        "interval-regression-accuracy",
+    )
+    for name in names.split()
+)
 #: What no job can ask of XGBoost here.
 XGBOOST_BOOSTERS = ("gbtree", "dart")
 #: The others do not work on several nodes.
@@ -30,6 +56,11 @@ XGBOOST_REFUSED_PARAMS: Mapping[str, str] = {
 XGBOOST_ONE_RANK_METRICS = frozenset({"cox-nloglik"})
 
 
+def xgboost_metric(metric: str) -> str:
+    """Return the name of a metric without what may follow it."""
+    return metric.partition("@")[0].rstrip("-")
+
+
 def xgboost_group_refusal(objective: str, metrics: Sequence[str], *, group: bool, weight: bool) -> str | None:
     """Return why an objective and metrics do not fit to the rows, as a sentence; None if they do.
 
@@ -40,7 +71,7 @@ def xgboost_group_refusal(objective: str, metrics: Sequence[str], *, group: bool
         weight: whether ``weight`` is given.
     """
     ranks = objective.startswith(XGBOOST_GROUP_OBJECTIVES)
-    names = {metric: metric.partition("@")[0].rstrip("-") for metric in metrics}
+    names = {metric: xgboost_metric(metric) for metric in metrics}
     if not group:
         lacking = [metric for metric, name in names.items() if name in XGBOOST_GROUP_METRICS]
         what = f"objective {objective!r}" if ranks else f"metric {lacking[0]!r}" if lacking else ""
@@ -103,8 +134,8 @@ LIGHTGBM_REFUSED_PARAMS: Mapping[str, str] = {
         ("machines num_machines local_listen_port machine_list_filename time_out pre_partition",
          "mlpools connects the nodes by itself"),
         ("device_type gpu_platform_id gpu_device_id gpu_device_id_list gpu_use_dp num_gpu",
-         "LightGBM runs on CPUs here"),
-        ("linear_tree linear_lambda", "linear models in leaves do not work on several nodes"),
+         "LightGBM runs on CPUs here, since its published builds have no CUDA; xgboost uses GPUs"),
+        ("linear_tree linear_lambda", "LightGBM cannot fit linear models in leaves over several nodes"),
         ("data valid config input_model output_model output_result save_binary snapshot_freq "
          "parser_config_file forcedsplits_filename forcedbins_filename",
          "data, model and checkpoints have fields of their own"),
@@ -144,7 +175,6 @@ def lightgbm_refusal(
     if params.get("boosting") in ("rf", "random_forest"):
         return "boosting cannot be 'rf': a random forest cannot go on from a checkpoint; use gbdt or dart."
     objective = str(params.get("objective"))
-    metrics = params.get("metric") or []
     if LIGHTGBM_OBJECTIVES.get(objective) in _LIGHTGBM_RANKING and not grouped:
         return f"The objective {objective!r} ranks within groups of rows: name their column with groupColumn."
     if margins and LIGHTGBM_OBJECTIVES.get(objective) in ("multiclass", "multiclassova"):
@@ -159,8 +189,6 @@ def lightgbm_refusal(
             "treeLearner feature needs all rows on every node, while each node reads its own part: use data, "
             "or voting where features are very many."
         )
-    if ranks > 1 and "r2" in metrics:
-        return "The metric 'r2' cannot be computed over several nodes; use l2, which orders models equally."
     if ranks > 1 and params.get("monotone_constraints_method", "basic") != "basic":
         return "On several nodes monotone_constraints_method can be basic only."
     if ranks > 1 and params.get("auc_mu_weights"):
@@ -187,11 +215,31 @@ def required_package(requirement: str) -> str | None:
     return package_name(match["name"]) if match else None
 
 
-def package_refusal(name: str, allow: Sequence[str], block: Sequence[str]) -> str | None:
-    """Return why a package may not be installed, as a clause; None if it may.
+def package_refusals(packages: Iterable[tuple[str, str]], allow: Sequence[str], block: Sequence[str]) -> str:
+    """Return which packages may not be installed, each with the reason, as an object; empty if all may.
 
     The operator asks before a job queues, and the pod for everything that would come with it.
+
+    Args:
+        packages: the name of each, and who needs it; empty if the job names it itself.
+        allow: patterns of the pool's.
+        block: patterns of the pool's, which win.
     """
+    refused = []
+    for name, needed_by in packages:
+        why = package_refusal(name, allow, block)
+        if why:
+            origin = f", which {needed_by} needs" if needed_by else ""
+            refused.append(f"{package_name(name)}{origin}: its {why}")
+    if len(refused) > _SHOWN_PACKAGES:
+        refused[_SHOWN_PACKAGES:] = [f"and {len(refused) - _SHOWN_PACKAGES} more"]
+    if not refused:
+        return ""
+    return f"the package{'s' if len(refused) > 1 else ''} {'; '.join(refused)}"
+
+
+def package_refusal(name: str, allow: Sequence[str], block: Sequence[str]) -> str | None:
+    """Return why a package may not be installed, as a clause; None if it may."""
     wanted = package_name(name)
     for pattern in block:
         if fnmatchcase(wanted, package_name(pattern)):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlpools import budgets
-from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV
+from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
 
 GB = 1 << 30
 
@@ -27,6 +27,7 @@ def test_memory_is_the_limit_less_what_lies_in_shm(free: SimpleNamespace, tmp_pa
     (tmp_path / name).write_text(f"{9 * GB}\n")
     assert budgets.memory(root=tmp_path) == 8 * GB
     assert budgets.memory(4, root=tmp_path) == 2 * GB
+    assert budgets.memory(2, root=tmp_path, environ={SHARED_BY_ENV: "4"}) == GB
     free.used = 10 * GB
     assert budgets.memory(root=tmp_path) == 0
 

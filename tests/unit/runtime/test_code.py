@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import sys
 import tarfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,13 @@ def lay_down(folder: Path, code: Code, files: Mapping[str, str] | None = None) -
         (mount / name).write_text(text)
     Fetcher(task(folder / "out", code=code.to_dict()), Gang(), scratch, mount).run()
     return scratch / CODE_TREE
+
+
+def test_an_image_that_cannot_read_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one with Python 3.9, which does not know dulwich's language."""
+    monkeypatch.setitem(sys.modules, "dulwich", None)
+    with pytest.raises(CodeNotReadable, match=r"cannot read Git repositories .* takes Python 3\.10 or newer"):
+        lay_down(tmp_path, Code(git_url="http://127.0.0.1:1/x", revision="main"))
 
 
 def content(tree: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlpools.contract import Task
-from mlpools.errors import OutputExists
+from mlpools.errors import OutputExists, OutputNotWritable
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.history import keep
 from tests.support.object_store import Fault, ObjectStore
@@ -63,6 +63,15 @@ def test_the_same_in_a_store(object_store: ObjectStore, tmp_path: Path) -> None:
     leave(OUT, {"model": a_model_folder(tmp_path / "made")}, "Overwrite", "uid-2")
     kept = {name.removeprefix("bucket/models/delay/") for name in object_store.objects}
     assert kept == {"model/config.json", "model/parts/0.bin", "owner.json", "result.json"}
+
+
+def test_a_result_is_not_committed_where_its_owner_cannot_be_read(object_store: ObjectStore) -> None:
+    outputs = Outputs(at(OUT))
+    outputs.claim()
+    object_store.faults.append(Fault("GET", "/owner.json", times=99, status=403))
+    with pytest.raises(OutputNotWritable, match=r"owner\.json cannot be read: the store refuses"):
+        outputs.commit({"model.ubj": b"new"}, {"job": {"uid": "uid-1"}})
+    assert "bucket/models/delay/model.ubj" not in object_store.objects
 
 
 def test_the_files_of_any_framework_count_as_a_result(tmp_path: Path) -> None:

@@ -106,6 +106,31 @@ def test_thread_counts_that_a_user_set_stay(tmp_path: Path, monkeypatch: pytest.
     assert (worker["OMP_NUM_THREADS"], worker["MKL_NUM_THREADS"]) == ("7", "3")
 
 
+@pytest.mark.parametrize(("own", "found"), [(None, "system"), ("jemalloc", "jemalloc")])
+def test_rows_of_trees_take_no_more_memory_than_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None, found: str
+) -> None:
+    name = "ARROW_DEFAULT_MEMORY_POOL"
+    monkeypatch.delenv(name, raising=False)
+    if own:
+        monkeypatch.setenv(name, own)
+    environ = {"MLPOOLS_TASK": task(tmp_path).to_json(), "JOB_COMPLETION_INDEX": "0"}
+    worker = Settings.from_environment(environ).worker_environment(0, threads=1)
+    assert (worker[name], worker["MALLOC_MMAP_THRESHOLD_"]) == (found, "262144")
+
+
+def test_a_worker_with_a_supervisor_of_its_own_knows_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPOOLS_NEIGHBOURS", "1 2 4")
+    environ = {"MLPOOLS_TASK": task(tmp_path, nodes=8).to_json(), "JOB_COMPLETION_INDEX": "6"}
+    settings_ = Settings.from_environment({**environ, "MLPOOLS_NEIGHBOURS": "1 2 4"})
+    worker = settings_.worker_environment(0, threads=1)
+    names = ("RANK", "WORLD_SIZE", "GROUP_RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    assert [worker[name] for name in names] == ["6", "8", "1", "2", "4"]
+    assert "MLPOOLS_NEIGHBOURS" not in worker
+
+
 @pytest.mark.parametrize(
     ("framework", "gpus", "visible", "seen"),
     [
@@ -157,7 +182,8 @@ def test_a_stubborn_worker_is_killed_between_its_last_save_and_the_end_of_the_gr
     now = 1000.0
     monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: now))
     work = task(tmp_path, grace_period_seconds=grace, hang_timeout_seconds=0)
-    supervisor, worker = supervise.Supervisor(Settings(work, rank=0), []), Stubborn(lambda: now - 1000.0)
+    supervisor = supervise.Supervisor(Settings(work, rank=0, dumps_folder="/unused"), [])
+    worker = Stubborn(lambda: now - 1000.0)
     monkeypatch.setattr(supervisor, "_workers", [worker])
     supervisor._gang = gang.Alone()
     supervisor._stop("SIGTERM")

@@ -82,9 +82,7 @@ def _draw(panels: _Panels, best_step: int) -> bytes:
 
     figure = Figure(figsize=(8, 1 + 3.2 * len(panels)), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for axes, (metric, curves) in zip(
-        figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True
-    ):
+    for axes, (metric, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items()):
         for name, (steps, values) in curves.items():
             axes.plot(steps, values, label=name, linewidth=1.6)
         if best_step:

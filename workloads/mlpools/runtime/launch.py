@@ -17,7 +17,7 @@ from mlpools.errors import JobError, one_line
 from mlpools.gang import Gang
 from mlpools.runtime import staged
 from mlpools.runtime.curve import CURVE, learning_curve
-from mlpools.runtime.frameworks import load
+from mlpools.runtime.frameworks import find, lacking, load
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.documents import lines
 from mlpools.train.history import METRICS
@@ -36,7 +36,8 @@ def main() -> NoReturn:
     job = Job(task, Gang.from_environment(), Reporter.from_environment(), stop)
     job.reporter.when_alone(lambda: os._exit(Exit.PEER_LOST))
     try:
-        job.leave(work(dataclasses.replace(job, hooks=received_hooks())))
+        hooks = received_hooks()
+        job.leave(work(dataclasses.replace(job, hooks=hooks), alone=not hooks.given))
     except JobError as error:
         log(f"rank {job.gang.rank}: {error}")
         job.end(error)
@@ -47,23 +48,36 @@ def main() -> NoReturn:
         job.end(JobError(f"{what}. The log has more; please report it."), text)
 
 
-def work(job: Job) -> Final:
+def work(job: Job, *, alone: bool = False) -> Final:
     """Claim the output, train, commit, and return how this rank ended.
+
+    Args:
+        job: of this rank.
+        alone: nobody else's code uses the framework's libraries in this process.
 
     Raises:
         JobError: with a cause.
     """
     gang, task = job.gang, job.task
+    if not find(task.framework).model:
+        final = load(task.framework, alone=alone)(job)
+        assert isinstance(final, Final)
+        if gang.leads:
+            staged.remove(task)
+        return final
     outputs = Outputs(task) if gang.leads else None
     if outputs is not None and (result := outputs.claim()) is not None:
         staged.remove(task)
         urls = outputs.urls(result["output"])
         return Final(Exit.DONE, gang.rank, step=result["steps"], metrics=result["finalMetrics"], outputs=urls)
     job.reporter.lap("output")
-    run = load(task.framework)
+    run = load(task.framework, alone=alone)
     job.reporter.lap("import")
-    outcome = run(job)
-    if outputs is None or outcome is None:
+    try:
+        outcome = run(job)
+    except ModuleNotFoundError as error:
+        raise lacking(task.framework, error) from error
+    if outputs is None or not isinstance(outcome, Outcome):
         return Final(Exit.DONE, gang.rank)
     files = {**outcome.files, **_history(outcome, drawn=task.output.get("curve", True))}
     outputs.commit(files, _result(job, outcome, sorted(files)))

@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,20 @@ from mlpools.locations import child_url
 from mlpools.runtime.curve import CURVE
 from mlpools.runtime.frameworks import FRAMEWORKS, find
 from mlpools.storage import FileMissing, Location, locate
-from mlpools.train.documents import pretty
+from mlpools.train.documents import pretty, read
 from mlpools.train.history import METRICS
+from mlpools.train.owner import OWNER, owner_of, written_owner
 from mlpools.train.trees.importance import IMPORTANCE
 
-OWNER = "owner.json"
 RESULT = "result.json"
 LOGS = "logs"
 #: Whatever a job of any framework leaves.
-_LEFT = (*(framework.model for framework in FRAMEWORKS.values()), METRICS, CURVE, IMPORTANCE)
+_LEFT = (
+    *(framework.model for framework in FRAMEWORKS.values() if framework.model),
+    METRICS,
+    CURVE,
+    IMPORTANCE,
+)
 
 
 class Outputs:
@@ -67,12 +72,10 @@ class Outputs:
             OutputExists: it holds another run's result and ``mode`` is ``Error``.
             OutputNotWritable: the volume or the store refuses.
         """
-        try:
+        with _as_output():
             if self._owner() == self._task.uid:
                 return self._own_result()
             held = [name for name in (OWNER, RESULT, *_LEFT) if self._root.child(name).exists()]
-        except DataNotReadable as error:
-            raise OutputNotWritable(str(error)) from error
         if held and self._task.output.get("mode", "Error") == "Error":
             raise self._exists(held[0])
         if self._task.output.get("mode") == "Overwrite":
@@ -93,7 +96,9 @@ class Outputs:
         Raises:
             OutputNotWritable: the volume or the store refuses.
         """
-        if self._owner() != self._task.uid:
+        with _as_output():
+            owner = self._owner()
+        if owner != self._task.uid:
             raise OutputExists(f"Another job took output.url {self._url} over while this one was training.")
         self._root.child(RESULT).delete()
         if self._task.output.get("mode", "Error") != "Error":
@@ -103,31 +108,32 @@ class Outputs:
             _write(self._root.child(name), content)
 
     def _exists(self, name: str) -> OutputExists:
-        owner = self._read(OWNER) or {}
+        with _as_output():
+            owner = owner_of(self._root)
         whose = f"the result of {owner['namespace']}/{owner['name']}" if owner else f"a {name}"
         return OutputExists(f"output.url {self._url} holds {whose} already.")
 
     def _write_owner(self, *, replace: bool) -> None:
-        task = self._task
-        owner = pretty({"uid": task.uid, "namespace": task.namespace, "name": task.name})
         try:
-            self._root.child(OWNER).write(owner, once=not replace)
+            self._root.child(OWNER).write(written_owner(self._task), once=not replace)
         except FileExistsError:  # another job came first by a moment
             raise self._exists(OWNER) from None
 
     def _own_result(self) -> dict[str, Any] | None:
-        result = self._read(RESULT)
+        result = read(self._root.child(RESULT))
         return result if result and result["job"]["uid"] == self._task.uid else None
 
     def _owner(self) -> str:
-        return str((self._read(OWNER) or {}).get("uid", ""))
+        return str(owner_of(self._root).get("uid", ""))
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            document: dict[str, Any] = json.loads(self._root.child(name).read())
-        except (FileMissing, ValueError):
-            return None
-        return document
+
+@contextlib.contextmanager
+def _as_output() -> Iterator[None]:
+    """Of the place for a result it is one failure that it cannot be read and that it cannot be written."""
+    try:
+        yield
+    except DataNotReadable as error:
+        raise OutputNotWritable(str(error)) from error
 
 
 def _write(place: Location, content: bytes | Path) -> None:

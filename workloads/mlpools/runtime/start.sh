@@ -17,13 +17,20 @@ end() { # CODE SENTENCE
   exit "$1"
 }
 
+rank="Rank ${JOB_COMPLETION_INDEX:-0}: "
+who="${rank}the command" image="${rank}the image" field=script.command lost="progress is unavailable"
+needs="a plain script.command runs: one without code, packages and a launcher."
+if [ -n "$MLPOOLS_NOTEBOOK" ]; then
+  who="The command" image="The image" field=command lost="nobody sees whether it is used: it does not stop by itself"
+  needs="a command without runtime.packages and git runs."
+fi
+
 export RANK="${JOB_COMPLETION_INDEX:-0}" LOCAL_RANK=0 WORLD_SIZE="$1" LOCAL_WORLD_SIZE=1
 export GROUP_RANK="$RANK" MASTER_ADDR="$2" MASTER_PORT="${MLPOOLS_COORDINATOR_PORT:-29500}"
 shift 2
-[ $# -gt 0 ] || end 11 "The image has no Python 3.9 or newer, without which only a plain script.command runs: \
-one without code, packages and a launcher."
-echo "mlpools: the image has no Python 3.9 or newer, so the command runs bare, and progress is unavailable"
-unset MLPOOLS_TASK
+[ $# -gt 0 ] || end 11 "The image has no Python 3.9 or newer, without which only $needs"
+echo "mlpools: the image has no Python 3.9 or newer, so the command runs bare, and $lost"
+unset MLPOOLS_TASK MLPOOLS_NOTEBOOK
 stopped=
 "$@" &
 child=$!
@@ -36,6 +43,6 @@ while kill -0 "$child" 2>/dev/null; do # a signal of our own ends the wait early
 done
 [ -z "$stopped" ] || end 21 "The pod was told to stop."
 [ "$code" -ne 0 ] || end 0 ""
-[ "$code" -ne 127 ] || end 27 "Rank $RANK: the image has no such program as script.command names."
-[ "$code" -le 128 ] || end 23 "Rank $RANK: the command was killed by signal $((code - 128))."
-end 10 "Rank $RANK: the command ended with exit code $code; the log of its pod has its last words."
+[ "$code" -ne 127 ] || end 27 "$image has no such program as $field names."
+[ "$code" -le 128 ] || end 23 "$who was killed by signal $((code - 128))."
+end 10 "$who ended with exit code $code; the log of its pod has its last words."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 from pathlib import Path
 
-from mlpools.contract import Exit, Final, Report, log_name
+from mlpools.contract import Exit, Final, Report, dump_name, log_name
 from mlpools.locations import child_url, local_path
+from mlpools.supervisor import nccl
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import Worker
 from mlpools.supervisor.standing import standing
@@ -36,6 +38,7 @@ class Circumstances:
         done: rank 0 ended well, so the job's result is committed.
         out_of_memory: the kernel killed processes of this container for memory.
         memory: the container's limit in bytes.
+        loose: the workers are no gang: rank 0's end is the end of its pod.
     """
 
     stopping: bool = False
@@ -44,6 +47,7 @@ class Circumstances:
     done: bool = False
     out_of_memory: bool = False
     memory: int | None = None
+    loose: bool = False
 
 
 def judge(workers: list[Worker], around: Circumstances, report: Report) -> Final:
@@ -51,16 +55,19 @@ def judge(workers: list[Worker], around: Circumstances, report: Report) -> Final
     if around.hung and not around.lost and not waits_for_others(workers):
         # Of one pod's workers those that waited are no cause either.
         around = dataclasses.replace(around, lost="Another worker of the pod hung.")
+    if around.loose and workers[0].rank == 0 and not around.hung:
+        return _judge_worker(workers[0], around, report)
     finals = [_judge_worker(worker, around, report) for worker in workers]
     if len(workers) > 1:
-        finals = [_named(final, worker.rank) for final, worker in zip(finals, workers, strict=True)]
+        finals = [_named(final, worker.rank) for final, worker in zip(finals, workers)]
     order = {Exit.DONE: 2, Exit.PEER_LOST: 1}
     return min(finals, key=lambda final: order.get(Exit(final.code), 0))
 
 
 def _named(final: Final, rank: int) -> Final:
     """Say in a worker's own words which one spoke: a pod's rank is that of its node."""
-    own = final.message and f"ank {rank}" not in final.message and final.code != Exit.PREEMPTED
+    named = f"ank {rank}" in final.message or final.message.startswith("Rank ")
+    own = final.message and not named and final.code != Exit.PREEMPTED
     return dataclasses.replace(final, message=f"Rank {rank}: {final.message}") if own else final
 
 
@@ -76,10 +83,10 @@ def _judge_worker(worker: Worker, around: Circumstances, report: Report) -> Fina
         return _final(Exit.DONE, "", report)
     if worker.final is not None and worker.final.code == Exit.INTERNAL:
         return worker.final
-    crash = _crash(worker, around)
-    if crash and not worker.killed:
+    crash, waited = _crash(worker, around), _waited(worker)
+    if crash and not worker.killed and not waited:
         return _final(Exit.SIGNAL, crash, report)
-    message = around.lost or (worker.final.message if worker.final else "Another rank ended.")
+    message = around.lost or waited or (worker.final.message if worker.final else "Another rank ended.")
     return _final(Exit.PEER_LOST, message, report)
 
 
@@ -96,6 +103,12 @@ def waits_for_others(workers: list[Worker]) -> bool:
     """Whether all of a pod's aborted workers waited for other ranks, so that these may know who hangs."""
     places = [standing(worker.tail.bytes()) for worker in workers]
     return all(place is not None and place.waits for place in places)
+
+
+def _waited(worker: Worker) -> str:
+    """Say for whom a worker waited that NCCL's watchdog aborted, empty if it ended otherwise."""
+    aborted = worker.final is None and worker.signal_name == "SIGABRT"
+    return nccl.waited(worker.tail.bytes().decode(errors="replace"), worker.rank) if aborted else ""
 
 
 def _crash(worker: Worker, around: Circumstances) -> str:
@@ -127,6 +140,8 @@ def complete(final: Final, report: Report, outputs: dict[str, str]) -> Final:
         metrics=final.metrics or report.metrics,
         seconds=report.seconds,
         outputs={**outputs, **final.outputs},
+        shards=final.shards or report.shards,
+        rows=final.rows or report.rows,
     )
 
 
@@ -139,8 +154,21 @@ def write_termination(final: Final, path: str) -> None:
 
 
 def save_log(text: bytes, output_url: str, attempt: int, rank: int) -> None:
-    """Keep a rank's log beside the job's result. A log that cannot be kept never changes how a job ended."""
-    url = child_url(output_url, log_name(attempt, rank))
+    """Keep a rank's log beside the job's result."""
+    _save(text, child_url(output_url, log_name(attempt, rank)), "the log")
+
+
+def save_dumps(folder: Path, output_url: str, attempt: int) -> None:
+    """Keep what libraries wrote when they failed beside the logs, and remove it here."""
+    for path in sorted(path for path in folder.glob("*") if path.is_file()):
+        _save(path.read_bytes(), child_url(output_url, dump_name(attempt, path.name)), path.name)
+        path.unlink()
+    with contextlib.suppress(OSError):  # usually there is none
+        folder.rmdir()
+
+
+def _save(text: bytes, url: str, what: str) -> None:
+    """Write a file beside the job's result. What cannot be kept never changes how a job ended."""
     try:
         if "://" in url and not url.startswith("file://"):
             _keep(text, url)
@@ -151,7 +179,7 @@ def save_log(text: bytes, output_url: str, attempt: int, rank: int) -> None:
         temporary.write_bytes(text)
         temporary.replace(path)
     except (OSError, ValueError) as error:
-        say(f"the log could not be kept: {error}")
+        say(f"{what} could not be kept: {error}")
 
 
 def _keep(text: bytes, url: str) -> None:

@@ -1,14 +1,11 @@
 """The watchdog between supervisors: nobody waits for a rank that will never answer again.
 
-A star: every follower sends a ``Beat`` to rank 0 each second and gets the ``Verdict`` back. Frameworks
-find a dead peer by time-outs of many minutes; the gang finds it in seconds, also when a machine lost
-its power or its network.
+A star: every follower sends a ``Beat`` to rank 0 each second and gets the ``Verdict`` back (``roll``).
+Frameworks find a dead peer by time-outs of many minutes; the gang finds it in seconds, also when a machine
+lost its power or its network.
 
-* *Formed*: rank 0 has heard every rank once. Silence before that is a late start and no loss.
-* *Lost*: a rank said that it ended badly, or was silent for ``LOST_SECONDS`` after forming. A rank
-  that said goodbye with a good end (``GOOD_ENDS``) may be silent for ever.
-* *Stopping*: one rank was told to stop; all stop, so that they agree on one boundary.
-* *Done*: rank 0 ended well, which means that the result is committed.
+Pods that are no gang (``loose``: those of a batch inference) come and go: only rank 0's end, loss and stop
+are the others' concern, and nobody waits until all are there.
 """
 
 from __future__ import annotations
@@ -20,140 +17,16 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mlpools.contract import Exit
-from mlpools.document import Document
 from mlpools.supervisor import cgroup
+from mlpools.supervisor.roll import GOOD_ENDS, LOST_SECONDS, SILENT, Beat, Roll, Verdict
 from mlpools.supervisor.status import ask
 
 BEAT_SECONDS = 1.0
 #: Beats of large gangs come less often, so that rank 0 answers at most so many a second.
 BEATS_PER_SECOND = 512
-LOST_SECONDS = 6.0
-_SILENT = "Rank {rank} has not been heard for {seconds:.0f} s: its pod or its network is gone."
-GOOD_ENDS = frozenset({Exit.DONE, Exit.PREEMPTED})
-
-
-@dataclasses.dataclass(frozen=True)
-class Beat(Document):
-    """How one rank is.
-
-    Attributes:
-        uid: of the job, with ``attempt``: beats of another attempt are not counted.
-        code: exit code once it ended, its goodbye; None before.
-        message: how it ended.
-        memory: bytes in use.
-    """
-
-    uid: str
-    attempt: int
-    rank: int
-    stopping: bool = False
-    code: int | None = None
-    message: str = ""
-    memory: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict(Document):
-    """What rank 0 knows about the gang. ``lost`` is one sentence naming the first lost rank."""
-
-    formed: bool = False
-    stopping: bool = False
-    done: bool = False
-    lost: str = ""
-
 
 #: Called from a thread of the gang's whenever the verdict changed.
 Listener = Callable[[Verdict], None]
-
-
-class Roll:
-    """Rank 0's side: who was heard, when, and what that means. Time comes in from outside."""
-
-    def __init__(self, own: Beat, size: int) -> None:
-        self._size = size
-        self._beats: dict[int, Beat] = {own.rank: own}
-        self._heard: dict[int, float] = {}
-        self._told: set[int] = set()
-        self._lost = ""
-        self._lock = threading.Lock()
-        self._own = own
-
-    def hear(self, beat: Beat, now: float) -> Verdict:
-        """Count a beat, of rank 0 itself too, and answer with the verdict."""
-        own = self._own
-        with self._lock:
-            if (beat.uid, beat.attempt) != (own.uid, own.attempt) or not 0 <= beat.rank < self._size:
-                return Verdict()
-            self._beats[beat.rank] = beat
-            self._heard[beat.rank] = now
-            verdict = self._judge(now)
-            if verdict.lost or verdict.done or beat.code is not None:
-                self._told.add(beat.rank)
-            return verdict
-
-    def verdict(self, now: float) -> Verdict:
-        """Return the verdict at this moment."""
-        with self._lock:
-            return self._judge(now)
-
-    def fullest(self, own: int) -> tuple[int, int]:
-        """Return the most memory that a rank uses, and that rank.
-
-        Args:
-            own: bytes in use here.
-        """
-        with self._lock:
-            uses = [(beat.memory, rank) for rank, beat in self._beats.items() if rank != self._own.rank]
-        return max([(own, self._own.rank), *uses], key=lambda use: (use[0], -use[1]))
-
-    def all_ended_well(self) -> bool:
-        """Whether every other rank has said goodbye after a good end."""
-        with self._lock:
-            others = [beat for rank, beat in self._beats.items() if rank != self._own.rank]
-            return len(others) == self._size - 1 and all(beat.code == Exit.DONE for beat in others)
-
-    def all_told(self, now: float, *, wait_for_ends: bool) -> bool:
-        """Whether rank 0 may leave: every rank that still lives has heard how it ended.
-
-        Args:
-            now: monotonic time.
-            wait_for_ends: wait for the goodbyes too, as after a good end.
-        """
-        with self._lock:
-            for rank, heard in self._heard.items():
-                if rank == self._own.rank or self._beats[rank].code is not None:
-                    continue
-                silent = now - heard > LOST_SECONDS
-                if not silent and (wait_for_ends or rank not in self._told):
-                    return False
-            return True
-
-    def _judge(self, now: float) -> Verdict:
-        formed = len(self._beats) == self._size
-        self._lost = self._lost or self._cause(now, formed)
-        return Verdict(
-            formed=formed,
-            stopping=any(beat.stopping for beat in self._beats.values()),
-            done=self._beats[self._own.rank].code == Exit.DONE,
-            lost=self._lost or self._symptom(),
-        )
-
-    def _cause(self, now: float, formed: bool) -> str:
-        for rank, beat in sorted(self._beats.items()):
-            if beat.code is not None and beat.code not in GOOD_ENDS and beat.code != Exit.PEER_LOST:
-                return f"Rank {rank} ended: {beat.message}"
-        for rank, heard in sorted(self._heard.items()):
-            if formed and rank != self._own.rank and self._beats[rank].code is None:
-                silence = now - heard
-                if silence > LOST_SECONDS:
-                    return _SILENT.format(rank=rank, seconds=silence)
-        return ""
-
-    def _symptom(self) -> str:
-        """A rank that ended because of another one; its word counts only until the cause is known."""
-        ranks = [rank for rank, beat in sorted(self._beats.items()) if beat.code == Exit.PEER_LOST]
-        return f"Rank {ranks[0]} ended: {self._beats[ranks[0]].message}" if ranks else ""
 
 
 class Member(Protocol):
@@ -161,6 +34,9 @@ class Member(Protocol):
 
     def stopping(self) -> None:
         """Tell all ranks to stop."""
+
+    def working(self, seconds: float) -> None:
+        """Tell how long this rank itself works on a step."""
 
     def goodbye(self, code: int, message: str) -> None:
         """Tell all ranks how this one ended, and return when who must know does."""
@@ -175,9 +51,9 @@ class Member(Protocol):
 class Leader:
     """Rank 0 in the gang."""
 
-    def __init__(self, own: Beat, size: int, listener: Listener) -> None:
+    def __init__(self, own: Beat, size: int, listener: Listener, *, loose: bool = False) -> None:
         self._own = own
-        self._roll = Roll(own, size)
+        self._roll = Roll(own, size, loose=loose)
         self._listener = listener
         self._last = Verdict()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -190,6 +66,10 @@ class Leader:
     def stopping(self) -> None:
         """Tell all ranks to stop."""
         self._update(stopping=True)
+
+    def working(self, seconds: float) -> None:
+        """Compare this rank's own work in a step with that of the others."""
+        self._update(own_seconds=seconds)
 
     def goodbye(self, code: int, message: str) -> None:
         """Tell all ranks how rank 0 ended and stay until they know, so that nobody takes it for a loss."""
@@ -242,6 +122,10 @@ class Follower:
         self._own = dataclasses.replace(self._own, stopping=True)
         self._news.set()
 
+    def working(self, seconds: float) -> None:
+        """Tell rank 0 with the next beat."""
+        self._own = dataclasses.replace(self._own, own_seconds=seconds)
+
     def goodbye(self, code: int, message: str) -> None:
         """Tell rank 0 how this rank ended, unless a rank is lost. A rank 0 that never came gets 3 s."""
         self._own = dataclasses.replace(self._own, code=code, message=message)
@@ -283,7 +167,7 @@ class Follower:
         last = self._last
         if not last.formed or last.done or last.lost or seconds <= self._lost_after:
             return last
-        return dataclasses.replace(last, lost=_SILENT.format(rank=0, seconds=seconds))
+        return dataclasses.replace(last, lost=SILENT.format(rank=0, seconds=seconds))
 
 
 class Alone:
@@ -291,6 +175,9 @@ class Alone:
 
     def stopping(self) -> None:
         """Nobody else has to stop."""
+
+    def working(self, seconds: float) -> None:
+        """Nobody waits for it."""
 
     def goodbye(self, code: int, message: str) -> None:
         """Nobody waits."""

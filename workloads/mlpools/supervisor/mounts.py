@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlpools.contract import Task
+from mlpools.contract import Notebook, Task
 
 
-def absent(task: Task) -> str:
+def absent(task: Task | Notebook) -> str:
     """Return one sentence about the first thing that is not there, empty if all is."""
     for entry in task.required:
         kind, name, path = entry["kind"], entry["name"], Path(entry["path"])

@@ -28,6 +28,7 @@ class Worker:
     Attributes:
         heard: monotonic time of its last note.
         final: its own account of its end, None until it gave one.
+        own_seconds: how long it itself works on a step, 0 until it said so.
         status: its wait status, None while it runs.
         killed: we killed it, so its signal says nothing.
     """
@@ -38,6 +39,7 @@ class Worker:
         self.rank = rank
         self.heard = time.monotonic()
         self.final: Final | None = None
+        self.own_seconds = 0.0
         self.status: int | None = None
         self.killed = False
         self.tail = Tail()
@@ -127,9 +129,19 @@ def installer_command() -> list[str]:
     return [sys.executable, "-m", "mlpools.runtime.packages"]
 
 
+def restorer_command() -> list[str]:
+    """Return how the packages of a notebook's workspace are installed again."""
+    return [sys.executable, "-m", "mlpools.notebook.packages"]
+
+
 def fetcher_command() -> list[str]:
     """Return how a job's own code is fetched."""
     return [sys.executable, "-m", "mlpools.runtime.code"]
+
+
+def cloner_command() -> list[str]:
+    """Return how a repository is cloned into a notebook's workspace."""
+    return [sys.executable, "-m", "mlpools.notebook.clone"]
 
 
 def fabric_command() -> list[str]:

@@ -11,7 +11,7 @@ from mlpools.contract import Note, Phase, Report
 FIRST_STEP = "FirstStep"
 _FIELDS = (
     *("step", "total_steps", "rows_per_second", "eta_seconds"),
-    *("metrics", "checkpoint_step", "message", "dashboard", "fabric"),
+    *("metrics", "checkpoint_step", "message", "dashboard", "fabric", "shards", "rows", "weak_commit"),
 )
 
 

@@ -21,12 +21,16 @@ class Settings:
     Attributes:
         task: what the attempt has to do.
         rank: node rank of this pod.
+        dumps_folder: where libraries write what is kept beside the logs, and nothing else is; it need not be
+            there.
         status_port: where this supervisor answers.
         leader_port: where rank 0's supervisor answers.
         coordinator_port: where rank 0's first worker opens the framework's rendezvous.
         termination_log: where the termination message goes.
         packages_folder: where packages are installed.
         code_folder: where the job's own code is laid down.
+        neighbours: node rank, local rank and local world size of the worker, where each worker of a machine
+            has a supervisor of its own; empty where a supervisor has all workers of its node.
         lifeline: descriptor of a pipe that closes when this supervisor has to end; None in a pod.
 
     The ports and the paths differ from the contract's only where several supervisors share one host.
@@ -34,12 +38,14 @@ class Settings:
 
     task: contract.Task
     rank: int
+    dumps_folder: str
     status_port: int = contract.STATUS_PORT
     leader_port: int = contract.STATUS_PORT
     coordinator_port: int = contract.COORDINATOR_PORT
     termination_log: str = contract.TERMINATION_LOG
     packages_folder: str = contract.PACKAGES_FOLDER
     code_folder: str = contract.CODE_FOLDER
+    neighbours: tuple[str, ...] = ()
     lifeline: int | None = None
 
     @property
@@ -68,12 +74,15 @@ class Settings:
         return cls(
             task=task,
             rank=rank,
+            # By the process, since several supervisors may share one machine.
+            dumps_folder=f"{environ.get('TMPDIR') or '/tmp'}/mlpools-dumps-{os.getpid()}",  # noqa: S108
             status_port=status_port,
             leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
             coordinator_port=_number(environ, contract.COORDINATOR_PORT_ENV, contract.COORDINATOR_PORT),
             packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
             code_folder=environ.get(contract.CODE_ENV, contract.CODE_FOLDER),
             termination_log=environ.get(contract.TERMINATION_LOG_ENV, contract.TERMINATION_LOG),
+            neighbours=tuple(environ.get(contract.NEIGHBOURS_ENV, "").split()),
             lifeline=_number(environ, contract.LIFELINE_FD_ENV, 0) or None,
         )
 
@@ -84,28 +93,33 @@ class Settings:
             local_rank: 0 … ``workers_per_node`` - 1.
             threads: CPUs for this worker. Thread counts that a user set stay as they are.
         """
-        task = self.task
+        task, rank = self.task, self.rank * self.task.workers_per_node + local_rank
+        own = (str(self.rank), str(local_rank), str(task.workers_per_node))
+        node_rank, local, local_size = self.neighbours or own
         environ = {name: str(threads) for name in THREAD_NAMES}
+        environ.update(_ALLOCATION.get(task.framework, {}))
         environ.update(os.environ)
+        environ.pop(contract.NEIGHBOURS_ENV, None)  # what a worker starts has other neighbours
         library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}" if task.packages else ""
         paths = (library, environ.get("PYTHONPATH"), environ.get(contract.INJECTED_ENV))
         if any(paths):
             environ["PYTHONPATH"] = ":".join(path for path in paths if path)
         environ.update(
             {
-                "RANK": str(self.rank * task.workers_per_node + local_rank),
-                "LOCAL_RANK": str(local_rank),
+                "RANK": str(rank),
+                "LOCAL_RANK": local,
                 "WORLD_SIZE": str(task.world_size),
-                "LOCAL_WORLD_SIZE": str(task.workers_per_node),
-                "GROUP_RANK": str(self.rank),
+                "LOCAL_WORLD_SIZE": local_size,
+                "GROUP_RANK": node_rank,
                 "MASTER_ADDR": task.coordinator,
                 "MASTER_PORT": str(self.coordinator_port),
                 contract.LEADER_PORT_ENV: str(self.leader_port),
                 contract.CODE_ENV: self.code_folder,
+                contract.DUMPS_ENV: self.dumps_folder,
             }
         )
         if task.gpus_per_node and task.framework in _ONE_GPU_EACH:
-            environ[_VISIBLE_GPUS] = _gpu(environ.get(_VISIBLE_GPUS, ""), local_rank)
+            environ[_VISIBLE_GPUS] = _gpu(environ.get(_VISIBLE_GPUS, ""), int(local))
         return environ
 
 
@@ -113,8 +127,15 @@ class Settings:
 THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
+#: All rows of a rank are in memory until they are binned. Arrow's own allocator takes more for them than
+#: their size, and keeps it afterwards.
+_ARROW = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+#: From so many bytes on a piece of memory, such as a column of a row group, goes back to the system once
+#: it is free; the C library raises that by itself to 32 MiB. LightGBM would ask for it anew in each round.
+_PIECES = {"MALLOC_MMAP_THRESHOLD_": str(256 << 10)}
+_ALLOCATION = {"xgboost": {**_ARROW, **_PIECES}, "lightgbm": _ARROW}
 #: These take the first GPU that they see. A PyTorch program chooses by itself, by its local rank.
-_ONE_GPU_EACH = ("xgboost", "lightgbm")
+_ONE_GPU_EACH = ("xgboost", "lightgbm", contract.INFERENCE)
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 

@@ -6,10 +6,12 @@ that a supervisor may use, and three fixed requests of our own programs need non
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 #: A peer that is slower than this, or sends more, is not one of ours.
 _TIMEOUT_SECONDS = 5.0
@@ -19,18 +21,35 @@ _LIMIT = 1 << 16
 Routes = dict[tuple[str, str], Callable[[bytes], str]]
 
 
+class PortTakenError(OSError):
+    """Another program listens at the supervisor's port; the message is one sentence for a person."""
+
+
 class StatusServer(socketserver.ThreadingTCPServer):
-    """Answers each request in a thread of its own, so that a stuck reader blocks nobody."""
+    """Answers each request in a thread of its own, so that a stuck reader blocks nobody.
+
+    Raises:
+        PortTakenError: another program has the port.
+    """
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, port: int, routes: Routes) -> None:
+    def __init__(self, port: int, routes: Routes, *, limit: int = _LIMIT) -> None:
         self.routes = routes
+        self.limit = limit  # of a body, in bytes
         dual = socket.has_dualstack_ipv6()
         self.address_family = socket.AF_INET6 if dual else socket.AF_INET
-        super().__init__(("", port), _Handler)
+        try:
+            super().__init__(("", port), _Handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise PortTakenError(
+                f"The supervisor cannot listen at port {port} ({error.strerror}): end the program that uses "
+                "this port of the machine, or use a pool with another network."
+            ) from error
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 60}, daemon=True).start()
 
     def server_bind(self) -> None:
@@ -38,6 +57,18 @@ class StatusServer(socketserver.ThreadingTCPServer):
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+
+def taken(path: Path) -> Callable[[bytes], str]:
+    """Return the answer of rank 0 about what all ranks take; it is empty while rank 0 finds it out."""
+
+    def answer(_: bytes) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return "{}"
+
+    return answer
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -53,7 +84,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 if not line:
                     break
                 if line.startswith(b"content-length:"):
-                    length = min(int(line.split(b":")[1]), _LIMIT)
+                    length = min(int(line.split(b":")[1]), self.server.limit)
             body = self.rfile.read(length)
             answer = self.server.routes.get((method, path.partition("?")[0]))
             if answer is None:

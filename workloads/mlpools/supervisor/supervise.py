@@ -9,17 +9,18 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import CODE_LOCK, PACKAGES_LOCK, Exit, Final, Phase
+from mlpools.contract import CODE_LOCK, INFERENCE, PACKAGES_LOCK, Exit, Final, Phase
 from mlpools.locations import child_url
 from mlpools.supervisor import cgroup, gang
 from mlpools.supervisor.final import (
     Circumstances,
     complete,
     judge,
+    save_dumps,
     save_log,
     waits_for_others,
     write_termination,
@@ -27,8 +28,9 @@ from mlpools.supervisor.final import (
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.process import Worker, fabric_command, fetcher_command, installer_command
 from mlpools.supervisor.progress import Progress
+from mlpools.supervisor.roll import Beat, Verdict
 from mlpools.supervisor.settings import Settings
-from mlpools.supervisor.status import StatusServer
+from mlpools.supervisor.status import StatusServer, taken
 
 _TICK_SECONDS = 0.5
 #: A worker that hung gets so long to write down where, before it is killed.
@@ -49,11 +51,13 @@ class Supervisor:
     def __init__(self, settings: Settings, command: Sequence[str]) -> None:
         self._settings = settings
         self._command = command
+        #: The pods, and the workers of one, are no gang.
+        self._loose = settings.task.framework == INFERENCE
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._progress = Progress(settings.rank, settings.task.attempt)
         self._limits = cgroup.limits()
         self._oom_kills = cgroup.oom_kills()
-        self._verdict = gang.Verdict()
+        self._verdict = Verdict()
         self._workers: list[Worker] = []
         self._stopping = False
         self._hung = ""
@@ -90,12 +94,13 @@ class Supervisor:
             ("GET", "/others"): lambda _: self._others(),
         }
         self._gang: gang.Member = gang.Alone()
-        own = gang.Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
-        if task.nodes > 1 and settings.leads:
+        own = Beat(uid=task.uid, attempt=task.attempt, rank=settings.rank)
+        if settings.leads:
             routes["POST", "/token"] = self._give_token
-            routes["GET", "/code"] = _lock(Path(settings.code_folder, CODE_LOCK))
-            routes["GET", "/packages"] = _lock(Path(settings.packages_folder, PACKAGES_LOCK))
-            leader = gang.Leader(own, task.nodes, self._heard_verdict)
+        if task.nodes > 1 and settings.leads:
+            routes["GET", "/code"] = taken(Path(settings.code_folder, CODE_LOCK))
+            routes["GET", "/packages"] = taken(Path(settings.packages_folder, PACKAGES_LOCK))
+            leader = gang.Leader(own, task.nodes, self._heard_verdict, loose=self._loose)
             routes["POST", "/gang"] = leader.answer
             self._gang = leader
         StatusServer(settings.status_port, routes)
@@ -106,8 +111,11 @@ class Supervisor:
 
     def _status(self) -> str:
         most, rank = self._gang.fullest(cgroup.memory_used())
-        report = dataclasses.replace(self._progress.report(), memory_bytes=most, memory_rank=rank)
-        return report.to_json()
+        verdict, report = self._verdict, self._progress.report()
+        report = dataclasses.replace(report, memory_bytes=most, memory_rank=rank)
+        return dataclasses.replace(
+            report, slow_times=verdict.slow_times, slow_rank=verdict.slow_rank
+        ).to_json()
 
     def _others(self) -> str:
         """Tell rank 0's worker whether all others are there, and whether all have ended well."""
@@ -121,7 +129,7 @@ class Supervisor:
         known = (asked.get("uid"), asked.get("attempt")) == (task.uid, task.attempt)
         return json.dumps({"token": self._token} if known else {})
 
-    def _heard_verdict(self, verdict: gang.Verdict) -> None:
+    def _heard_verdict(self, verdict: Verdict) -> None:
         self._events.put(("verdict", verdict))
 
     def _is_prepared(self) -> bool:
@@ -170,6 +178,9 @@ class Supervisor:
             worker, note = value
             if worker is self._workers[0]:
                 self._progress.add(note)
+            if note.own_seconds is not None:
+                worker.own_seconds = note.own_seconds
+                self._gang.working(max(each.own_seconds for each in self._workers))
         elif kind == "verdict":
             self._take(value)
         elif kind == "orphaned":
@@ -180,9 +191,11 @@ class Supervisor:
         else:
             self._stop(signal.Signals(value).name)
 
-    def _take(self, verdict: gang.Verdict) -> None:
-        if verdict.formed and not self._verdict.formed:
+    def _take(self, verdict: Verdict) -> None:
+        if verdict.formed and not self._verdict.formed and not self._loose:
             say("the gang is complete")
+        if verdict.slow != self._verdict.slow:
+            say(verdict.slow.sentence() if verdict.slow else "no rank holds up the others any more")
         self._verdict = verdict
         if verdict.lost:
             say(f"the gang lost a rank. {verdict.lost}")
@@ -205,8 +218,12 @@ class Supervisor:
             if pid in by_pid:
                 by_pid[pid].ended(status)
                 bad = os.waitstatus_to_exitcode(status) != Exit.DONE
-                if bad and len(self._workers) > 1:
+                if len(self._workers) > 1 and self._ends_all(by_pid[pid], bad=bad):
                     self._kill_within(_SETTLE_SECONDS)
+
+    def _ends_all(self, worker: Worker, *, bad: bool) -> bool:
+        """Whether a worker's end is the end of the pod's others: of a gang a bad one, else rank 0's."""
+        return worker.rank == 0 if self._loose and not self._preparing else bad
 
     def _stop(self, by: str) -> None:
         if self._stopping:
@@ -259,6 +276,7 @@ class Supervisor:
             done=self._verdict.done,
             out_of_memory=cgroup.oom_kills() > self._oom_kills,
             memory=self._limits.memory,
+            loose=self._loose,
         )
         return judge(self._workers, around, self._progress.report())
 
@@ -272,17 +290,6 @@ class Supervisor:
         write_termination(final, self._settings.termination_log)
         for worker in self._workers:
             save_log(worker.tail.bytes(), str(task.output["url"]), task.attempt, worker.rank)
+        save_dumps(Path(self._settings.dumps_folder), str(task.output["url"]), task.attempt)
         self._gang.goodbye(final.code, final.message)
         return int(final.code)
-
-
-def _lock(path: Path) -> Callable[[bytes], str]:
-    """Return the answer of rank 0 about what all ranks take; it is empty while rank 0 finds it out."""
-
-    def answer(_: bytes) -> str:
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return "{}"
-
-    return answer

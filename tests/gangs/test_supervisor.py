@@ -65,6 +65,23 @@ def test_a_log_that_cannot_be_kept_changes_nothing(tmp_path: Path) -> None:
     assert "the log could not be kept" in output
 
 
+def test_what_a_library_wrote_when_it_failed_is_kept_beside_the_logs(tmp_path: Path) -> None:
+    script = f"""
+folder = os.environ["MLPOOLS_DUMPS"]
+os.mkdir(folder)
+open(os.path.join(folder, "collectives-rank-0"), "w").write("which rank lags behind")
+open(sys.argv[1], "w").write(folder)
+end({Exit.USER_CODE}, "a collective timed out")
+"""
+    with Pods(
+        task(tmp_path / "out"), tmp_path / "pods", [*fake_worker(script), str(tmp_path / "told")]
+    ) as pods:
+        [final] = pods.wait()
+    assert final.code == Exit.USER_CODE
+    assert (tmp_path / "out/logs/attempt-1/collectives-rank-0").read_text() == "which rank lags behind"
+    assert not Path((tmp_path / "told").read_text()).exists()
+
+
 @pytest.mark.parametrize("still", ["time.sleep(60)", "os.kill(os.getpid(), signal.SIGSTOP)"])
 def test_a_worker_that_stands_still_is_hung(tmp_path: Path, still: str) -> None:
     script = f"note(phase='Working', step=4); {still}"
@@ -189,7 +206,7 @@ def test_a_python_without_permission_to_write_the_message_still_ends(tmp_path: P
 
 def test_the_supervisor_imports_nothing_heavy() -> None:
     code = "import sys, mlpools.supervisor.__main__ as _; print(*sys.modules)"
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     text = subprocess.run(
         [sys.executable, "-S", "-c", code],
         env={"PYTHONPATH": str(root / "workloads")},

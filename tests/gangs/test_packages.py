@@ -14,14 +14,19 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final, Packages, Phase
+from mlpools.contract import CACHE_ENV, Exit, Final, Packages, Phase
 from tests.support.package_index import PackageIndex
 from tests.support.pods import Pods, task, wait_for
 from tools.cluster.certificates import Authority, Leaf
 
-#: A worker that says which modules it finds, with their versions.
+#: A worker that says which modules it finds, with their versions, once all ranks are there: when rank 0 has
+#: ended, a job is done, and nobody answers a rank that comes later.
 WORKER = """
-import importlib, json, os, sys
+import importlib, json, os, pathlib, sys, time
+met = pathlib.Path(__file__).parent
+(met / f"met-{os.environ['RANK']}").touch()
+while len([*met.glob("met-*")]) < int(os.environ["WORLD_SIZE"]):
+    time.sleep(0.01)
 found = {}
 for name in sys.argv[1:]:
     try:
@@ -58,7 +63,7 @@ class Gang:
             task(folder / "out", nodes=nodes, packages=packages.to_dict()),
             folder / "pods",
             [sys.executable, str(worker), "cat", "Cat_food", "dog"],
-            {"MLPOOLS_PACKAGES_MOUNT": str(mount), "PIP_NO_INDEX": "1"},
+            {"MLPOOLS_PACKAGES_MOUNT": str(mount), "UV_OFFLINE": "1"},
             of_rank={rank: {"MLPOOLS_PACKAGES": str(self.scratch(rank))} for rank in range(nodes)},
         )
 
@@ -90,7 +95,7 @@ def test_workers_find_what_was_asked_for_and_what_comes_with_it(tmp_path: Path, 
     assert {*image.iterdir()} == before, "a pod cannot write there"
     assert found(final) == {"cat": "1.0", "Cat_food": "1.0", "dog": None}
     assert Phase.PACKAGES.value in final.seconds
-    assert gang.pods.environ["PIP_NO_INDEX"], "pip would find nothing if it listened to the job"
+    assert gang.pods.environ["UV_OFFLINE"], "uv would ask nobody if it listened to the job"
     assert "installed cat 1.0, cat-food 1.0" in gang.output
     assert {path.name for path in gang.scratch(0).iterdir()} == {"lib", "lock.json"}
 
@@ -117,6 +122,14 @@ def test_a_blocked_package_is_refused_also_if_it_only_comes_along(
     assert not (gang.scratch(0) / "lib").exists()
 
 
+def test_all_that_is_refused_is_named(tmp_path: Path, index: PackageIndex) -> None:
+    [final] = Gang(tmp_path, of(index, ["dog==1.0"], allow=["dog"])).run()
+    assert final.code == Exit.PACKAGE_NOT_ALLOWED
+    lacks = "its packages.allow does not have it"
+    words = f"packages cat, which dog needs: {lacks}; cat-food, which cat needs: {lacks}. Leave out"
+    assert words in final.message
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -140,8 +153,8 @@ def test_a_requirements_file_is_held_to_the_policy(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("cat==7.0", "requirement cat==7.0 (from versions: 1.0, 2.0"),
-        ("no-such-thing==1.0", "no-such-thing==1.0"),
+        ("cat==7.0", "there is no version of cat==7.0"),
+        ("no-such-thing==1.0", "no-such-thing was not found"),
     ],
 )
 def test_what_cannot_be_had_is_the_jobs_own_fault(
@@ -150,15 +163,15 @@ def test_what_cannot_be_had_is_the_jobs_own_fault(
     [final] = Gang(tmp_path, of(index, [wanted])).run()
     assert final.code == Exit.PACKAGES_NOT_RESOLVED, final.message
     assert words in final.message
-    assert "spec.runtime" in final.message
+    assert "Correct names and versions" in final.message
 
 
 def test_packages_of_the_image_keep_their_versions(tmp_path: Path, index: PackageIndex) -> None:
     index.wheel("numpy", "0.0.1")
     [final] = Gang(tmp_path, of(index, ["numpy==0.0.1"])).run()
     assert final.code == Exit.PACKAGES_NOT_RESOLVED
-    assert "numpy" in final.message
-    assert "constraint" in final.message
+    assert "you require numpy==0.0.1 and numpy==" in final.message
+    assert "+image" in final.message
 
 
 @pytest.mark.parametrize("module", ["xgboost", "json"])
@@ -169,6 +182,31 @@ def test_no_module_of_the_image_or_of_python_is_hidden(
     [final] = Gang(tmp_path, of(index, ["lookalike==1.0"])).run()
     assert final.code == Exit.PACKAGES_NOT_RESOLVED
     assert f"bring a module {module}" in final.message
+
+
+def test_an_index_that_tells_nothing_of_its_wheels_is_one_too(tmp_path: Path) -> None:
+    """What they need, and their checksums, are then known from the wheels themselves."""
+    with PackageIndex(tmp_path / "index", plain=True) as index:
+        index.wheel("Cat_food", "1.0")
+        index.wheel("cat", "1.0", needs=["cat-food"])
+        [final] = Gang(tmp_path, of(index, ["cat==1.0"])).run()
+    assert found(final) == {"cat": "1.0", "Cat_food": "1.0", "dog": None}
+
+
+def test_what_needs_packages_of_the_image_gets_along_with_them(tmp_path: Path, index: PackageIndex) -> None:
+    """Neither of them is on the index, and the policy is not asked about them."""
+    index.wheel("cow", "1.0", needs=["mlpools>=0.1", "numpy>=2", "cat"])
+    [final] = Gang(tmp_path, of(index, ["cow==1.0"], block=["numpy", "mlpools"])).run()
+    assert found(final)["cat"] == "2.0"
+
+
+def test_a_checksum_of_the_requirements_file_counts(tmp_path: Path, index: PackageIndex) -> None:
+    line = f"cat==1.0 --hash=sha256:{'0' * 64}\n"
+    gang = Gang(tmp_path, of(index, [], requirements="key a of ConfigMap b"), requirements_txt=line)
+    [final] = gang.run()
+    assert final.code == Exit.PACKAGES_NOT_RESOLVED
+    assert "Hash mismatch for `cat==1.0`" in final.message
+    assert not [*gang.scratch(0).glob("lib/*.py")]
 
 
 def test_what_the_image_has_already_is_not_installed(tmp_path: Path, index: PackageIndex) -> None:
@@ -189,12 +227,14 @@ def test_an_index_that_is_down_may_be_up_at_the_next_attempt(tmp_path: Path, ind
     assert "does not answer" in final.message
 
 
-def test_an_index_that_answers_with_errors_is_no_fault_of_the_job(
-    tmp_path: Path, index: PackageIndex
-) -> None:
-    index.broken = True
-    [final] = Gang(tmp_path, of(index, ["cat==1.0"])).run()
-    assert final.code == Exit.PACKAGE_INDEX_UNAVAILABLE, final.message
+def test_the_best_version_of_all_indexes_is_taken(tmp_path: Path, index: PackageIndex) -> None:
+    with PackageIndex(tmp_path / "other") as other:
+        other.wheel("cat", "1.5")
+        other.wheel("dog", "7.0")
+        gang = Gang(tmp_path, of(index, ["dog==7.0"], requirements="key a of ConfigMap b",
+                                 extra_index_urls=[other.url]), requirements_txt="cat\n")  # fmt: skip
+        [final] = gang.run()
+    assert (found(final)["cat"], found(final)["dog"]) == ("2.0", "7.0")
 
 
 PASSWORD = 'p"a$s\\w0rd-9f2c'
@@ -239,6 +279,26 @@ def test_credentials_that_do_not_open_the_index(
     assert final.code == code, final.message
     assert words in final.message
     assert "wrong-one" not in final.message + gang.output
+
+
+def test_one_of_several_indexes_that_lets_nobody_in_is_named(
+    tmp_path: Path, index: PackageIndex, private: PackageIndex
+) -> None:
+    private.wheel("cow", "1.0")
+    [final] = Gang(tmp_path, of(index, ["cow==1.0"], extra_index_urls=[private.url])).run()
+    assert final.code == Exit.PACKAGE_INDEX_UNAVAILABLE, final.message
+    assert f"refuses {private.url}" in final.message
+
+
+def test_wheels_for_the_pools_cache_are_downloaded_with_the_credentials(
+    tmp_path: Path, private: PackageIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    packages = of(private, ["cat==1.0"], credentials_secret="login", cached=True)
+    [final] = Gang(tmp_path, packages, username="ada", password=PASSWORD).run()
+    assert found(final)["cat"] == "1.0"
+    [kept] = [path for path in (tmp_path / "cache" / "wheels").iterdir() if path.name != ".lock"]
+    assert kept.read_bytes() == next((private.folder / "cat").iterdir()).read_bytes()
 
 
 @pytest.mark.parametrize(("trusted", "code"), [(True, Exit.DONE), (False, Exit.PACKAGE_INDEX_UNAVAILABLE)])
