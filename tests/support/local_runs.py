@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from mlpools.data.writers import commit
+from mlpools.storage import locate
 from mlpools_cli.__main__ import main
 from tests.support.examples import EXAMPLES, small
+from tests.support.web import Web
 
 
 def run_example(name: str, folder: Path) -> None:
@@ -18,7 +21,12 @@ def run_example(name: str, folder: Path) -> None:
     volume = folder / "volume"
     volume.mkdir()
     EXAMPLES[name].prepare(volume)
-    run_manifest(small(name, folder), volume)
+    with Web(folder / "web") as web:
+        run_manifest(small(name, folder, web), volume)
+    for success in volume.glob("scores/*/_SUCCESS"):
+        place = locate(success.parent)
+        commit.verify(place, commit.read_manifest(place))
+        return
     [result] = volume.glob("models/*/result.json")
     written = json.loads(result.read_text())["output"]
     assert written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from typing import Any
 
 from tools.kubectl import Kubectl
 
@@ -37,13 +37,17 @@ def description(cluster: Kubectl, kind: str, name: str, namespace: str = "defaul
     return plain(cluster.run("describe", kind, name, f"--namespace={namespace}"))
 
 
+def _when(event: dict[str, Any]) -> tuple[str, int]:
+    """Return an Event's second, and its place among those of the same one."""
+    second = event.get("eventTime") or event.get("firstTimestamp") or ""
+    return second, int(event["metadata"]["resourceVersion"])
+
+
 def events(cluster: Kubectl, kind: str, name: str, namespace: str = "default") -> list[str]:
     """Return the Events of an object in their order, such as `Normal Complete Trained …`."""
     known = cluster.get(kind, name, namespace)
     assert known is not None, f"{kind} {name} is gone"
     chosen = f"--field-selector=involvedObject.uid={known['metadata']['uid']}"
     text = cluster.run("get", "events", f"--namespace={namespace}", chosen, "-o", "json")
-    found: Sequence[dict[str, str]] = sorted(
-        json.loads(text)["items"], key=lambda it: it.get("eventTime") or it.get("firstTimestamp") or ""
-    )
+    found = sorted(json.loads(text)["items"], key=_when)
     return [plain(f"{it['type']} {it['reason']} {it['message']}") for it in found]

@@ -19,9 +19,10 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="mlpools")
 def main() -> None:
-    """Distributed training from one manifest, on a Kubernetes cluster or on this machine.
+    """Distributed training and batch inference from one manifest, on a cluster or on this machine.
 
-    On a cluster, `kubectl apply -f job.yaml` runs a TrainingJob. Here, `mlpools run job.yaml` does.
+    On a cluster, `kubectl apply -f job.yaml` runs a TrainingJob or a BatchInference. Here,
+    `mlpools run job.yaml` does.
     """
 
 
@@ -58,7 +59,7 @@ def run(
     keys: tuple[str, ...],
     mode: str | None,
 ) -> None:
-    """Run the TrainingJobs of a manifest on this machine.
+    """Run the TrainingJobs and BatchInferences of a manifest on this machine.
 
     It is the manifest that a cluster takes, checked by the same rules: the same data for each rank, the same
     checkpoints, the same output. Each node is a process here, and they share this machine's CPUs. Of several
@@ -67,7 +68,7 @@ def run(
     Volumes are folders (--mount), and so are Secrets and ConfigMaps (--keys), as far as they are not in the
     same file. Without a folder, variables that a cluster takes from them are those of this shell.
 
-    Ctrl-C saves a checkpoint and stops; --mode Resume goes on from it.
+    Ctrl-C stops, and what is saved or written by then stays; --mode Resume goes on from it.
     """
     from mlpools_cli.run import Given, pairs, run_file  # takes half a second, which --help can do without
 

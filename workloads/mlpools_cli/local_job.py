@@ -15,11 +15,13 @@ from mlpools.errors import BadHyperParameter, InvalidSpec, JobError, SecretMissi
 from mlpools_cli import variables
 from mlpools_cli.manifest import Manifest, check_fields
 from mlpools_cli.places import Places
-from mlpools_operator.api.v1alpha1 import TrainingJobSpec, parse
+from mlpools_operator.api.v1alpha1 import InvalidSpec as Unreadable
+from mlpools_operator.api.v1alpha1 import JobSpec, TrainingJobSpec, parse
 from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.job.kind import AnyKind, RefusedError
+from mlpools_operator.domain.kinds import JOB_KINDS
 from mlpools_operator.domain.observed import Meta, Resource
 from mlpools_operator.domain.pods import indexed_job
-from mlpools_operator.domain.training import preflight
 
 #: Fields that say when a job runs, which is now.
 _WHEN = ("schedule", "suspend", "cancel")
@@ -48,6 +50,7 @@ class LocalJob:
     """What to run.
 
     Attributes:
+        kind: of the job.
         spec: of the job, valid.
         task: with URLs of this machine.
         variables: of the manifest.
@@ -56,7 +59,8 @@ class LocalJob:
         notes: what is different from a cluster, a clause each.
     """
 
-    spec: TrainingJobSpec
+    kind: AnyKind
+    spec: JobSpec
     task: Task
     variables: dict[str, str]
     connections: dict[str, Path]
@@ -70,21 +74,26 @@ def prepare(job: Manifest, given: Given, shell: Mapping[str, str] = os.environ) 
     Raises:
         JobError: it cannot run, or not on this machine.
     """
+    _check_times(job)
+    kind = JOB_KINDS[job.kind]
     resource = Resource(Meta(job.name, str(uuid.uuid4()), job.namespace), _chosen(job.spec, given))
-    spec = _checked(resource)
-    task = indexed_job.task(resource, spec, _this_machine(spec), 0, 1, Defaults("", "", {}))
+    spec = _checked(kind, resource)
+    work, machine = kind.work(spec), _this_machine(spec)
+    task = indexed_job.task(resource, spec, work, machine, 0, 1, Defaults("", "", {}))
     places = _places(spec, given)
+    trains = isinstance(spec, TrainingJobSpec)
     task = dataclasses.replace(
         task,
-        spec=places.program(task.framework, task.spec),
+        spec=places.program(task.framework, task.spec) if trains else places.urls("model.url", task.spec),
         code=places.urls("code.url", task.code),
-        data={name: places.urls(f"data.{name}", source) for name, source in task.data.items()},
+        data={name: places.urls(_field(spec, name), source) for name, source in task.data.items()},
         output=places.urls("output.url", task.output),
         checkpoint=places.urls("checkpoint.url", task.checkpoint),
         required=[],
         packages={},
     )
     return LocalJob(
+        kind,
         spec,
         task,
         variables.variables(job, spec, given.keys, shell),
@@ -103,22 +112,36 @@ def _chosen(spec: Mapping[str, Any], given: Given) -> dict[str, Any]:
     return chosen
 
 
-def _checked(resource: Resource) -> TrainingJobSpec:
+def _field(spec: JobSpec, name: str) -> str:
+    """Return the field of a spec that a data set of this name is in."""
+    return f"data.{name}" if isinstance(spec, TrainingJobSpec) else name
+
+
+def _check_times(job: Manifest) -> None:
+    """Refuse what a cluster would refuse about when a job runs, although that is now."""
+    if any(job.spec.get(name) for name in _WHEN):
+        try:
+            check_fields(job.spec, parse(job.kind, job.spec))
+        except Unreadable as error:
+            raise InvalidSpec(str(error)) from None
+
+
+def _checked(kind: AnyKind, resource: Resource) -> JobSpec:
     try:
-        spec = preflight.check(resource, started=False)
-    except preflight.RefusedError as refused:
+        spec: JobSpec = kind.check(resource, False)
+    except RefusedError as refused:
         raise _REFUSALS.get(refused.reason, InvalidSpec)(str(refused)) from None
     check_fields(resource.spec, spec)
     return spec
 
 
-def _this_machine(spec: TrainingJobSpec) -> Any:
+def _this_machine(spec: JobSpec) -> Any:
     """Return the pool that this machine is."""
     shape = {"cpu": os.cpu_count() or 1, "memory": "1Gi"}
     return parse("ComputePool", {"instance": shape, "maxNodes": spec.nodes})
 
 
-def _places(spec: TrainingJobSpec, given: Given) -> Places:
+def _places(spec: JobSpec, given: Given) -> Places:
     config_maps = {it.name: it.config_map.name for it in spec.volumes if it.config_map}
     named = {**config_maps, **{it.name: it.secret.secret_name for it in spec.volumes if it.secret}}
     mounts = {mount.mount_path: mount.name for mount in spec.volume_mounts}
@@ -126,7 +149,7 @@ def _places(spec: TrainingJobSpec, given: Given) -> Places:
     return Places({**keys, **given.mounts}, mounts)
 
 
-def _code(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> Path | None:
+def _code(spec: JobSpec, keys: Mapping[str, Path]) -> Path | None:
     if spec.code is None:
         return None
     config_map, git = spec.code.config_map, spec.code.git
@@ -143,22 +166,22 @@ def _code(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> Path | None:
     return keys[name]
 
 
-def _connections(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> dict[str, Path]:
+def _connections(spec: JobSpec, keys: Mapping[str, Path]) -> dict[str, Path]:
     folders = {}
-    for name, source in spec.data.items():
+    for name, source in spec.sources.items():
         if source.sql is None:
             continue
         secret = source.sql.connection_secret
         if secret not in keys:
             raise SecretMissing(
-                f"data.{name} is in a database whose address is in the cluster's Secret {secret}. Say which "
-                f"folder of this machine has its keys as files: --keys {secret}=FOLDER."
+                f"{_field(spec, name)} is in a database whose address is in the cluster's Secret {secret}. "
+                f"Say which folder of this machine has its keys as files: --keys {secret}=FOLDER."
             )
         folders[name] = keys[secret]
     return folders
 
 
-def _package_notes(spec: TrainingJobSpec) -> list[str]:
+def _package_notes(spec: JobSpec) -> list[str]:
     notes = []
     for wanted in spec.runtime.packages:
         name, _, version = wanted.partition("==")

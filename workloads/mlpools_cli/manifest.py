@@ -12,16 +12,18 @@ from typing import Any
 import yaml
 
 from mlpools.errors import InvalidSpec
-from mlpools_operator.api.v1alpha1 import API_VERSION, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import API_VERSION
+from mlpools_operator.api.v1alpha1.meta import Model
+from mlpools_operator.domain.kinds import JOB_KINDS
 
-JOB = "TrainingJob"
 _NAMESPACE = "default"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One TrainingJob of a file."""
+    """One job of a file."""
 
+    kind: str
     name: str
     namespace: str
     spec: dict[str, Any]
@@ -46,7 +48,7 @@ def read(path: Path) -> Contents:
     """Read a file of one or several documents.
 
     Raises:
-        InvalidSpec: it holds no TrainingJob of this release.
+        InvalidSpec: it holds no job of this release.
     """
     try:
         documents = [it for it in yaml.safe_load_all(path.read_text(encoding="utf-8")) if it is not None]
@@ -56,7 +58,7 @@ def read(path: Path) -> Contents:
     for document in documents:
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             raise InvalidSpec(f"{path} has a document that is no manifest: it needs apiVersion and kind.")
-        if document["kind"] == JOB:
+        if document["kind"] in JOB_KINDS:
             jobs.append(_job(path, document))
             continue
         name = str((document.get("metadata") or {}).get("name", ""))
@@ -65,7 +67,7 @@ def read(path: Path) -> Contents:
         else:
             others.append(f"{document['kind']} {name}".rstrip())
     if not jobs:
-        raise InvalidSpec(f"{path} holds no TrainingJob.")
+        raise InvalidSpec(f"{path} holds no {' and no '.join(JOB_KINDS)}.")
     return Contents(tuple(jobs), config_maps, tuple(others))
 
 
@@ -76,17 +78,18 @@ def _keys(document: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _job(path: Path, document: Mapping[str, Any]) -> Manifest:
+    kind = document["kind"]
     if document.get("apiVersion") != API_VERSION:
-        raise InvalidSpec(f"{path}: apiVersion of a TrainingJob is {API_VERSION}.")
+        raise InvalidSpec(f"{path}: apiVersion of a {kind} is {API_VERSION}.")
     metadata, spec = document.get("metadata"), document.get("spec")
     if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise InvalidSpec(f"{path}: a TrainingJob needs metadata.name.")
+        raise InvalidSpec(f"{path}: a {kind} needs metadata.name.")
     if not isinstance(spec, dict):
-        raise InvalidSpec(f"{path}: the TrainingJob {metadata['name']} has no spec.")
-    return Manifest(str(metadata["name"]), str(metadata.get("namespace") or _NAMESPACE), spec)
+        raise InvalidSpec(f"{path}: the {kind} {metadata['name']} has no spec.")
+    return Manifest(kind, str(metadata["name"]), str(metadata.get("namespace") or _NAMESPACE), spec)
 
 
-def check_fields(given: Mapping[str, Any], spec: TrainingJobSpec) -> None:
+def check_fields(given: Mapping[str, Any], spec: Model) -> None:
     """Refuse fields that there are not, as kubectl does before it sends a manifest.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,22 +12,23 @@ from pathlib import Path
 
 import click
 
-from mlpools.contract import CODE_MOUNT_ENV, CONNECTIONS_ENV, REASONS, Exit, log_name
+from mlpools.contract import CODE_MOUNT_ENV, CONNECTIONS_ENV, INFERENCE, REASONS, Exit, Final, log_name
 from mlpools.errors import JobError
 from mlpools.locations import child_url
+from mlpools.storage import locate
 from mlpools.train.launchers.local import run_locally
 from mlpools_cli import manifest
 from mlpools_cli.local_job import Given, LocalJob, prepare
 from mlpools_cli.screen import Screen
-from mlpools_operator.domain.attempt import outcome_words
 
 __all__ = ["Given", "pairs", "run_file"]
 
-#: What to do about a failure, where its message cannot know.
+#: What to do about a failure of a training, where its message cannot know.
 _ADVICE = {
     Exit.OUTPUT_EXISTS: " Choose another output.url, or --mode Overwrite or Resume.",
     Exit.CHECKPOINT_MISMATCH: " Choose another checkpoint.url, or --mode Overwrite.",
 }
+_SHOWN_ERRORS = 5
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Path]:
@@ -84,16 +86,34 @@ def _run(path: Path, job: LocalJob) -> int:
             final = run_locally(job.task, folder=Path(folder), environ=environ, watcher=screen)
     except KeyboardInterrupt:
         screen.close()
-        screen.say(_stopped(path, job, screen.saved))
+        screen.say(_stopped(path, job, screen))
         return int(Exit.PREEMPTED)
     except JobError as error:
         screen.close()
-        log = child_url(str(job.task.output["url"]), log_name(1, screen.failed))
-        click.echo(f"mlpools: {_failure(error, log)}", err=True)
+        log = child_url(str(job.task.output["url"]), log_name(1, screen.failed or 0))
+        advice = "" if job.task.framework == INFERENCE else _ADVICE.get(error.code, "")
+        click.echo(f"mlpools: {_failure(error)}{advice} Log: {log}", err=True)
         return int(error.code)
     screen.close()
-    screen.say(outcome_words.success(final, job.spec, 1))
+    for line in _lacks(final):
+        screen.say(line)
+    screen.say(job.kind.words.success(final, job.spec, job.spec.nodes, 1))
     return int(Exit.DONE)
+
+
+def _lacks(final: Final) -> Iterator[str]:
+    """Yield what a batch inference has no prediction for: the first shards and rows of its list."""
+    url = final.outputs.get("errorsURL")
+    if url is None:
+        return
+    errors = locate(url).read().decode().splitlines()
+    for line in errors[:_SHOWN_ERRORS]:
+        error = json.loads(line)
+        alone = error["row"] >= 0 and error["file"] not in error["error"]
+        where = f"row {error['row']:,} of {error['file']}" if alone else f"shard {error['shard']}"
+        yield f"{where}: {error['error']}"
+    if len(errors) > _SHOWN_ERRORS:
+        yield f"{len(errors) - _SHOWN_ERRORS:,} more are in {url}"
 
 
 def _mounted(folder: Path, job: LocalJob) -> dict[str, str]:
@@ -106,19 +126,22 @@ def _mounted(folder: Path, job: LocalJob) -> dict[str, str]:
     return {CONNECTIONS_ENV: str(place), **code}
 
 
-def _failure(error: JobError, log: str = "") -> str:
+def _failure(error: JobError) -> str:
     """Return what, where and what to do, under the name that the job's status would have for it."""
     said = str(error) if str(error).endswith((".", "!", "?", "…")) else f"{error}."
-    where = f" Log: {log}" if log else ""
-    return f"{REASONS[error.code]}: {said}{_ADVICE.get(error.code, '')}{where}"
+    return f"{REASONS[error.code]}: {said}"
 
 
-def _stopped(path: Path, job: LocalJob, step: int) -> str:
-    if not step:
+def _stopped(path: Path, job: LocalJob, screen: Screen) -> str:
+    if screen.saved:
+        stays = f"Step {screen.saved} is saved at {job.task.checkpoint['url']}"
+    elif screen.shards.get("done"):
+        stays = f"{screen.shards['done']:,} of {screen.shards['total']:,} shards are written and stay"
+    else:
         return "Stopped as asked, before there was anything to save."
     return (
-        f"Stopped as asked. Step {step} is saved at {job.task.checkpoint['url']}; to go on from there: "
-        f"mlpools run {path} --mode Resume, with the same options."
+        f"Stopped as asked. {stays}; to go on from there: mlpools run {path} --mode Resume, with the same "
+        "options."
     )
 
 

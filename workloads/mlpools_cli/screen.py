@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TextIO
 
 from mlpools.contract import Exit, Final, Report
 from mlpools.train.launchers.local import Watcher
-from mlpools_operator.domain.attempt import reports
+from mlpools_operator.domain.inference import progress as inference_progress
+from mlpools_operator.domain.training import progress as training_progress
 
 _CLEAR = "\r\x1b[2K"
 #: The live line says the same.
-_ROUNDS = "mlpools: round "
+_PROGRESS = ("mlpools: round ", "mlpools: shards ")
 
 
 class Screen(Watcher):
@@ -21,7 +23,8 @@ class Screen(Watcher):
 
     Attributes:
         saved: newest checkpoint's step, when all ranks have ended.
-        failed: the first rank that failed by itself, 0 if none did.
+        shards: of a batch inference, when rank 0 has ended; see ``Final``.
+        failed: the first rank that failed by itself, None if none did.
     """
 
     def __init__(self, name: str, nodes: int, out: TextIO | None = None) -> None:
@@ -32,11 +35,12 @@ class Screen(Watcher):
         self._lock = threading.Lock()
         self._line = ""
         self.saved = 0
-        self.failed = 0
+        self.shards: Mapping[str, int] = {}
+        self.failed: int | None = None
 
     def line(self, rank: int, text: str) -> None:
         """Print a line of a rank's log."""
-        if self._live and text.startswith(_ROUNDS):
+        if self._live and text.startswith(_PROGRESS):
             return
         self._print(f"[{rank}] {text}" if self._nodes > 1 else text)
 
@@ -54,8 +58,10 @@ class Screen(Watcher):
     def ended(self, final: Final) -> None:
         """Take how a rank ended."""
         self.saved = max(self.saved, final.checkpoint_step)
-        if final.code not in (Exit.DONE, Exit.PEER_LOST, Exit.PREEMPTED):
-            self.failed = self.failed or final.rank
+        if final.rank == 0:
+            self.shards = final.shards
+        if self.failed is None and final.code not in (Exit.DONE, Exit.PEER_LOST, Exit.PREEMPTED):
+            self.failed = final.rank
 
     def close(self) -> None:
         """Take the live line away."""
@@ -79,8 +85,14 @@ class Screen(Watcher):
 
 
 def describe(name: str, report: Report) -> str:
-    """Return a report in one line, in the words of ``kubectl get tj``."""
-    progress = reports.progress(report)
+    """Return a report in one line, in the words of ``kubectl get``."""
+    shards, rows = inference_progress.shards(report.shards), inference_progress.rows(report.rows)
+    if shards is not None:
+        so_far = inference_progress.of(shards, rows, report.rows_per_second, report.eta_seconds)
+        lost = f", {shards.failed:,} failed" if shards.failed else ""
+        counted = f"  {rows.done:,} of {rows.total:,} rows" if rows else ""
+        return f"{name}  {shards.done:,} of {shards.total:,} shards{lost}{counted}  {so_far.summary}"
+    progress = training_progress.of(report)
     if progress is None:
         return f"{name}  {report.phase}  {report.message}".rstrip()
     of = f" of {progress.total_steps}" if progress.total_steps else ""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from mlpools.errors import SecretMissing
 from mlpools_cli.manifest import Manifest
-from mlpools_operator.api.v1alpha1 import EnvFromSource, EnvVar, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import EnvFromSource, EnvVar, JobSpec
 
 _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 
 
 def variables(
-    job: Manifest, spec: TrainingJobSpec, keys: Mapping[str, Path], shell: Mapping[str, str]
+    job: Manifest, spec: JobSpec, keys: Mapping[str, Path], shell: Mapping[str, str]
 ) -> dict[str, str]:
     """Return what the manifest sets; of Secrets and ConfigMaps without a folder it is the shell's.
 
@@ -40,7 +40,7 @@ def variables(
     return given
 
 
-def notes(spec: TrainingJobSpec, keys: Mapping[str, Path]) -> list[str]:
+def notes(spec: JobSpec, keys: Mapping[str, Path]) -> list[str]:
     """Return what a person should know about them."""
     names = ", ".join(name for name in map(_name, spec.env_from) if name not in keys)
     return [f"variables that the cluster takes from {names} are those of this shell"] if names else []

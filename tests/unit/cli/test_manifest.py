@@ -19,11 +19,14 @@ DATA = Path("/home/me/flights")
 
 
 def local(
-    changes: Mapping[str, Any] | None = None, shell: Mapping[str, str] | None = None, **given: Any
+    changes: Mapping[str, Any] | None = None,
+    shell: Mapping[str, str] | None = None,
+    kind: str = "TrainingJob",
+    **given: Any,
 ) -> LocalJob:
-    spec = manifests.spec("TrainingJob", changes)
+    spec = manifests.spec(kind, changes)
     mounts = {"mounts": {"/data": DATA}, **given}
-    return prepare(Manifest("delay", "team-a", spec), Given(**mounts), shell or {})
+    return prepare(Manifest(kind, "delay", "team-a", spec), Given(**mounts), shell or {})
 
 
 def write(path: Path, *documents: Any) -> Path:
@@ -45,11 +48,12 @@ def test_jobs_of_a_file_are_found_among_the_others(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("a: [", "cannot be read as YAML: .*line 1"),
-        ("", "holds no TrainingJob"),
+        ("", "holds no TrainingJob and no BatchInference"),
         ("- 1", "a document that is no manifest"),
         ("kind: TrainingJob\napiVersion: v1", "apiVersion of a TrainingJob is mlpools.dev/v1alpha1"),
         ("kind: TrainingJob\napiVersion: mlpools.dev/v1alpha1", "needs metadata.name"),
         ("kind: TrainingJob\napiVersion: mlpools.dev/v1alpha1\nmetadata: {name: a}", "a has no spec"),
+        ("kind: BatchInference\napiVersion: v1", "apiVersion of a BatchInference is mlpools.dev/v1alpha1"),
     ],
 )
 def test_what_is_no_job_is_said(tmp_path: Path, text: str, words: str) -> None:
@@ -72,6 +76,41 @@ def test_the_task_is_a_cluster_s_with_urls_of_this_machine() -> None:
     assert (task.nodes, task.attempt, task.namespace, task.name) == (3, 1, "team-a", "delay")
     assert task.spec["objective"] == "reg:squarederror"
     assert task.spec["rounds"] == 100
+
+
+def test_a_batch_inference_s_model_rows_and_output_are_of_this_machine() -> None:
+    files = {"url": "file:///data/images", "as": "bytes"}
+    changes = {"input": {"files": files}, "output.keep": ["*"], "maxShardFailures": 2}
+    task = local(changes, kind="BatchInference").task
+    assert (task.framework, task.spec["maxShardFailures"]) == ("inference", 2)
+    assert task.spec["model"]["url"] == "file:///home/me/flights/model/model.ubj"
+    assert task.data["input"]["files"]["url"] == "file:///home/me/flights/images"
+    assert task.output["url"] == "file:///home/me/flights/predictions"
+    assert (task.output["keep"], task.checkpoint) == ("all", {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, r"^model\.url is file:///data/model/model\.ubj, .*--mount /data=FOLDER\.$"),
+        ({"model.url": "s3://b/m.ubj"}, r"^input is file:///data/new/.*--mount /data=FOLDER\.$"),
+    ],
+)
+def test_a_batch_inference_s_volume_needs_a_folder(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidSpec, match=words):
+        local(changes, kind="BatchInference", mounts={})
+
+
+def test_a_batch_inference_s_database_needs_its_keys(tmp_path: Path) -> None:
+    changes = {"input": {"sql": {"connectionSecret": "db", "query": "SELECT 1"}}}
+    with pytest.raises(SecretMissing, match=r"^input is in a database .*--keys db=FOLDER\.$"):
+        local(changes, kind="BatchInference")
+    assert local(changes, kind="BatchInference", keys={"db": tmp_path}).connections == {"input": tmp_path}
+
+
+def test_a_batch_inference_s_misspelt_field_is_named() -> None:
+    with pytest.raises(InvalidSpec, match=r"no field spec\.output\.kepe\. Did you mean keep\?"):
+        local({"output.kepe": ["a"]}, kind="BatchInference")
 
 
 def test_nodes_and_mode_of_the_command_line_win() -> None:
@@ -166,6 +205,21 @@ def test_what_is_different_here_is_said() -> None:
     assert second.startswith("the job installs click==0.1, and this environment has 8.")
     assert third == "spec.schedule is ignored: it runs once, now"
     assert job.task.packages == {}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ({"cron": "every night"}, r"^spec\.schedule\.cron: "),
+        (
+            {"cron": "0 3 * * *", "timezone": "UTC"},
+            r"no field spec\.schedule\.timezone\. Did you mean timeZone\?",
+        ),
+    ],
+)
+def test_what_is_ignored_here_is_checked_all_the_same(schedule: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidSpec, match=words):
+        local({"schedule": schedule})
 
 
 def test_secrets_and_config_maps_may_be_folders(tmp_path: Path) -> None:
