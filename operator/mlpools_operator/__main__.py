@@ -19,14 +19,17 @@ from mlpools_operator.cluster.leases import Leases
 from mlpools_operator.cluster.objects import Cluster
 from mlpools_operator.cluster.scope import Scope
 from mlpools_operator.cluster.transport import Transport
-from mlpools_operator.controller import figures
+from mlpools_operator.controller import addresses, figures
+from mlpools_operator.controller.addresses import Addresses
 from mlpools_operator.controller.execute import Executor
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.health import Health, keep_asking
 from mlpools_operator.controller.leader import Candidate as LeaderCandidate
 from mlpools_operator.controller.leader import Leadership, LeadershipLostError, Unopposed
 from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.looks import Looks
 from mlpools_operator.controller.namespaces import NamespaceReader
+from mlpools_operator.controller.notebooks import NotebookPolicy, Notebooks
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.probe import Probe
 from mlpools_operator.controller.queue import Queue
@@ -38,10 +41,16 @@ from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.domain.computepool import pool
 from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.job import asking, lifecycle
+from mlpools_operator.domain.job.kind import AnyKind
+from mlpools_operator.domain.kinds import JOB_KINDS
+from mlpools_operator.domain.notebook import asking as notebook_asking
+from mlpools_operator.domain.notebook import lifecycle as notebook_lifecycle
+from mlpools_operator.domain.notebook import outward
+from mlpools_operator.domain.notebook.children import KIND as NOTEBOOK
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.pool.ledger import Candidate
 from mlpools_operator.domain.queue import admission
-from mlpools_operator.domain.training import trainingjob
 from mlpools_operator.metrics import Metrics, PoolFigures
 from mlpools_operator.settings import Settings, SettingsError
 from mlpools_operator.watch.run import watching
@@ -68,20 +77,30 @@ def policies(settings: Settings) -> Policies:
         cluster_domain=settings.cluster_domain,
         image_pull_policy=settings.image_pull_policy,
         families=settings.instance_families,
+        notebooks_domain=settings.notebooks_domain,
+        ingress_annotations=settings.ingress_annotations,
     )
     return Policies(
         decide=functools.partial(admission.decide, catalogue=defaults.families),
         pool=functools.partial(pool.plan, defaults=defaults),
-        jobs={
-            "TrainingJob": JobPolicy(
-                candidate=_training_candidate, plan=functools.partial(trainingjob.plan, defaults=defaults)
-            )
-        },
+        jobs={name: _job_policy(kind, defaults) for name, kind in JOB_KINDS.items()},
+        notebook=_notebook_policy(defaults),
     )
 
 
-def _training_candidate(job: Resource, family: Family, now: float) -> Candidate | None:
-    return trainingjob.candidate(job, family.jobs, family.pods, now)
+def _job_policy(kind: AnyKind, defaults: Defaults) -> JobPolicy:
+    def candidate(job: Resource, family: Family, now: float) -> Candidate | None:
+        return asking.candidate(kind, job, family.jobs, family.pods, now)
+
+    return JobPolicy(candidate, functools.partial(lifecycle.plan, kind, defaults=defaults))
+
+
+def _notebook_policy(defaults: Defaults) -> NotebookPolicy:
+    def candidate(notebook: Resource, family: Family, now: float) -> Candidate | None:
+        return notebook_asking.candidate(notebook, family.jobs, family.pods, now, defaults)
+
+    names = functools.partial(outward.names, defaults=defaults)
+    return NotebookPolicy(candidate, names, functools.partial(notebook_lifecycle.plan, defaults=defaults))
 
 
 class Operator:
@@ -105,6 +124,7 @@ class Operator:
         self.cluster = Cluster(self.transport)
         self.store, self.queue = Store(), Queue()
         candidates = {kind: job.candidate for kind, job in chosen.jobs.items()}
+        candidates[NOTEBOOK] = chosen.notebook.candidate
         self.ledger = Ledger(self.store, candidates, time.time)
         self.feed = Feed(self.store, self.ledger, self.queue)
         self.health = Health(
@@ -123,17 +143,37 @@ class Operator:
             progress_seconds=settings.progress_seconds,
             clock=time.time,
         )
-        obstacles = Obstacles()
+        self.looks = Looks(self.store, self.queue, self.metrics, time.time)
+        self.addresses = Addresses(
+            self.store,
+            self.queue,
+            time.time,
+            api_server=self.cluster.api_server,
+            nameservers=addresses.nameservers(),
+        )
+        obstacles, missing_pods = Obstacles(), MissingPods(self.cluster, time.time)
+        executor = Executor(self.cluster, self.store, self.feed, obstacles, self.metrics, time.time)
         reconciler = Reconciler(
             policies=chosen,
             store=self.store,
             ledger=self.ledger,
             usage=self.usage,
             queue=self.queue,
-            executor=Executor(self.cluster, self.store, self.feed, obstacles, self.metrics, time.time),
+            executor=executor,
             obstacles=obstacles,
-            missing_pods=MissingPods(self.cluster, time.time),
+            missing_pods=missing_pods,
             reports=self.probe,
+            notebooks=Notebooks(
+                policy=chosen.notebook,
+                store=self.store,
+                ledger=self.ledger,
+                executor=executor,
+                obstacles=obstacles,
+                missing_pods=missing_pods,
+                looks=self.looks,
+                addresses=self.addresses,
+                clock=time.time,
+            ),
             clock=time.time,
         )
         self.workers = Workers(self.queue, reconciler.pass_over, self.health, self.metrics)
@@ -185,6 +225,8 @@ class Operator:
             group.create_task(self.workers.run(self.settings.workers))
             group.create_task(self.usage.run(self.settings.usage_seconds, self._pool_names))
             group.create_task(self.probe.run(self.settings.probe_seconds))
+            group.create_task(self.looks.run(self.settings.look_seconds))
+            group.create_task(self.addresses.run(self.settings.look_seconds))
 
     async def _kinds_exist(self) -> None:
         """Wait for the CRDs: they may be applied together with the operator."""

@@ -29,12 +29,14 @@ class PoolFigures:
     Attributes:
         nodes: by ``max``, ``wanted``, ``held``, ``idle``.
         jobs: by ``queued``, ``starting``, ``running``.
+        notebooks: by the same.
         longest_wait: seconds for which the first of its queue, by time, has waited.
         conditions: of its status, and whether they hold.
     """
 
     nodes: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
+    notebooks: Mapping[str, int] = field(default_factory=dict)
     longest_wait: float = 0.0
     conditions: Mapping[str, bool] = field(default_factory=dict)
 
@@ -131,6 +133,9 @@ class _Objects(Collector):
     def collect(self) -> Iterable[Metric]:
         nodes = GaugeMetricFamily("mlpools_pool_nodes", "Nodes of a pool", labels=["pool", "what"])
         jobs = GaugeMetricFamily("mlpools_pool_jobs", "Unfinished jobs of a pool", labels=["pool", "state"])
+        notebooks = GaugeMetricFamily(
+            "mlpools_pool_notebooks", "Notebooks of a pool that do not rest", labels=["pool", "state"]
+        )
         wait = GaugeMetricFamily(
             "mlpools_pool_longest_wait_seconds",
             "For how long the job that waits for longest in a pool's queue has waited by now",
@@ -143,7 +148,8 @@ class _Objects(Collector):
         )
         for pool, figures in sorted(self._pools().items()):
             wait.add_metric([pool], figures.longest_wait)
-            for family, values in ((nodes, figures.nodes), (jobs, figures.jobs)):
+            counted = ((nodes, figures.nodes), (jobs, figures.jobs), (notebooks, figures.notebooks))
+            for family, values in counted:
                 for label, number in values.items():
                     family.add_metric([pool, label], number)
             for name, holds in figures.conditions.items():
@@ -151,7 +157,7 @@ class _Objects(Collector):
         objects = GaugeMetricFamily("mlpools_objects", "Objects remembered", labels=["kind"])
         for kind, number in sorted(self._remembered().items()):
             objects.add_metric([kind], number)
-        return (nodes, jobs, wait, conditions, objects)
+        return (nodes, jobs, notebooks, wait, conditions, objects)
 
     def describe(self) -> Iterable[Metric]:
         return ()

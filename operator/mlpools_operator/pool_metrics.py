@@ -12,11 +12,13 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from mlpools_operator.domain.training.transitions import (
+from mlpools_operator.domain.job.transitions import (
     Admitted,
     Finished,
+    Predicted,
     Preempted,
     Restarted,
+    Rested,
     Spent,
     Switched,
     Transition,
@@ -63,6 +65,18 @@ class PoolMetrics(Collector):
             ["pool", "phase", "reason"],
             registry=None,
         )
+        self._rests = Counter(
+            "mlpools_notebook_stops", "Notebooks told to stop, by reason", ["pool", "reason"], registry=None
+        )
+        self._rows = Counter(
+            "mlpools_inference_rows", "Rows that batch inferences predicted for", ["pool"], registry=None
+        )
+        self._shards = Counter(
+            "mlpools_inference_shards",
+            "Shards of batch inferences that were written or given up",
+            ["pool", "outcome"],
+            registry=None,
+        )
         self._switches = Counter(
             "mlpools_pool_switches",
             "Times that a pool fell asleep or woke",
@@ -97,6 +111,12 @@ class PoolMetrics(Collector):
                     self._preemptions.labels(pool).inc()
                 case Finished(phase, reason):
                     self._finished.labels(pool, phase, reason).inc()
+                case Rested(reason):
+                    self._rests.labels(pool, reason).inc()
+                case Predicted(rows, done, failed):
+                    self._rows.labels(pool).inc(rows)
+                    self._shards.labels(pool, "done").inc(done)
+                    self._shards.labels(pool, "failed").inc(failed)
                 case Switched(asleep):
                     self._switches.labels(pool, "asleep" if asleep else "awake").inc()
 
@@ -129,6 +149,9 @@ class PoolMetrics(Collector):
             self._restarts,
             self._preemptions,
             self._finished,
+            self._rests,
+            self._rows,
+            self._shards,
             self._switches,
             self._node_seconds,
             self._usage_writes,

@@ -23,6 +23,8 @@ PREFIX = "MLPOOLS_"
 
 #: Variables that Kubernetes itself adds to a pod for a Service of our name (`enableServiceLinks`).
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
+#: One, or none.
+_DOMAIN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -47,7 +49,10 @@ class Settings(BaseSettings):
         image_pull_policy: of job pods where the pool does not say.
         instance_families: catalogue of machines by name; the variable is the path of a JSON file, which is
             read once, at start.
+        notebooks_domain: under which each notebook may have a host of its own; empty: none may.
+        ingress_annotations: of notebooks' Ingresses, for whoever serves those; the variable is a JSON object.
         probe_seconds: between two looks at a running job's progress.
+        look_seconds: between two looks at whether a notebook is used.
         progress_seconds: a job's progress is written no more often.
         sweep_seconds: between two comparisons of what is remembered with what exists.
         usage_seconds: between two writes of what the namespaces have used of a pool.
@@ -71,7 +76,11 @@ class Settings(BaseSettings):
     cluster_domain: Annotated[str, Field(min_length=1)] = "cluster.local"
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     instance_families: Annotated[dict[FamilyName, Family], NoDecode] = Field(default_factory=dict)
+    notebooks_domain: Annotated[str, Field(max_length=189, pattern=_DOMAIN)] = ""
+    ingress_annotations: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     probe_seconds: Annotated[float, Field(gt=0)] = 2.0
+    #: With what is not worth a write of the status, its times are true to a minute.
+    look_seconds: Annotated[float, Field(gt=0, le=20)] = 15.0
     progress_seconds: Annotated[float, Field(gt=0)] = 10.0
     sweep_seconds: Annotated[float, Field(gt=0)] = 600.0
     usage_seconds: Annotated[float, Field(gt=0)] = 60.0
@@ -110,6 +119,14 @@ class Settings(BaseSettings):
             return json.loads(Path(value).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"name a readable JSON file ({error})") from None
+
+    @field_validator("ingress_annotations", mode="before")
+    @classmethod
+    def _read_annotations(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError("write a JSON object") from None
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mlpools_operator.api.v1alpha1 import GROUP, KINDS
 from tools.binaries import binary
 from tools.cluster.controlplane import ControlPlane
 from tools.kubectl import Kubectl
@@ -21,7 +22,7 @@ Render = Callable[..., list[Manifest]]
 
 #: Helm built from its module believes in an old Kubernetes where there is none to ask.
 KUBERNETES = "--kube-version=1.36.0"
-CRDS = ("computepools.mlpools.dev", "trainingjobs.mlpools.dev")
+CRDS = tuple(f"{kind.plural}.{GROUP}" for kind in KINDS.values())
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,14 @@ def dashboard(render: Render) -> Manifest:
 
 def expressions(dashboard: Manifest) -> list[str]:
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-    variables = [each["query"]["query"] for each in dashboard["templating"]["list"] if "pool" in each["name"]]
-    return variables + [target["expr"] for panel in panels for target in panel["targets"]]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def test_the_choices_of_the_dashboard_are_labels_that_there_are(dashboard: Manifest) -> None:
+    asked = [it["query"]["query"] for it in dashboard["templating"]["list"] if it["type"] == "query"]
+    chosen = [re.fullmatch(r"label_values\((\w+), (\w+)\)", query) for query in asked]
+    assert [(it[1], it[2]) for it in chosen if it] == [("mlpools_pool_nodes", "pool")]
+    assert "pool" in labels_by_series()["mlpools_pool_nodes"]
 
 
 def test_the_dashboard_asks_for_what_there_is(dashboard: Manifest) -> None:

@@ -71,6 +71,8 @@ def test_versions_are_the_projects(project_version: str) -> None:
         ("replicas=0", "'/replicas': minimum: got 0, want 1"),
         ("logLevel=loud", "'/logLevel': value must be one of"),
         ("crds.enabled=maybe", "'/crds/enabled': got string, want boolean"),
+        ("notebooks.domain=*.example.com", "'/notebooks/domain': '*.example.com' does not match pattern"),
+        ("notebooks.domains=example.com", "'/notebooks': additional properties 'domains' not allowed"),
         ("namespaces={Team}", "'/namespaces/0': 'Team' does not match pattern"),
         ("image.runtime.digest=latest", "'/image/runtime/digest': 'latest' does not match pattern"),
         ("image.runtime.repository=", "'/image/runtime/repository': minLength"),
@@ -131,6 +133,7 @@ def test_the_operator_accepts_the_settings_that_it_is_given(
         "workers": 3,
         "clusterDomain": "example.org",
         "probeSeconds": 0.5,
+        "lookSeconds": 5,
         "progressSeconds": 1,
         "sweepSeconds": 60,
         "usageSeconds": 30,
@@ -143,6 +146,16 @@ def test_the_operator_accepts_the_settings_that_it_is_given(
     assert (read.probe_seconds, read.progress_seconds, read.sweep_seconds) == (0.5, 1, 60)
     assert read.namespaces == ("team-a", "team-b")
     assert read.operator_namespace == "mlpools-system"
+
+
+def test_the_operator_is_told_of_the_notebooks_domain(
+    render: Render, told: Callable[[list[Manifest]], settings.Settings]
+) -> None:
+    assert (told(render()).notebooks_domain, told(render()).ingress_annotations) == ("", {})
+    key = r"notebooks.ingressAnnotations.nginx\.ingress\.kubernetes\.io/proxy-body-size=50m"
+    read = told(render("notebooks.domain=nb.example.com", key))
+    assert read.notebooks_domain == "nb.example.com"
+    assert read.ingress_annotations == {"nginx.ingress.kubernetes.io/proxy-body-size": "50m"}
 
 
 def test_the_operator_reads_the_catalogue_from_its_file(
@@ -216,7 +229,9 @@ def test_the_operator_never_sees_a_secret(render: Render) -> None:
         objects = render(*values)
         granted = rules(objects, "ClusterRole") + rules(objects, "Role")
         assert granted
-        assert not [right for right in granted if right[1] in {"secrets", "*"} or right[2] == "*"]
+        assert not [right for right in granted if right[1] == "*" or right[2] == "*"]
+        # Making one is no look at any: the token of a notebook.
+        assert {right[2] for right in granted if right[1] == "secrets"} == {"create"}
 
 
 def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Render) -> None:
@@ -236,6 +251,7 @@ def test_with_namespaces_only_pools_are_granted_for_the_whole_cluster(render: Re
         ("team-a", "mlpools-operator"),
         ("team-b", "mlpools-operator"),
         ("default", "mlpools-operator-pool-events"),
+        ("default", "mlpools-operator-api-server"),
         (NAMESPACE, "mlpools-operator-placeholders"),
         (NAMESPACE, "mlpools-operator-usage"),
         (NAMESPACE, "mlpools-operator-lease"),

@@ -1,5 +1,5 @@
 {{- /*
-The operator's rights: exactly the requests that it makes. On Secrets it has none.
+The operator's rights: exactly the requests that it makes. Of Secrets it may make new ones, and read none.
 */}}
 
 {{- /* ComputePools are cluster-scoped, so this is a ClusterRole whatever namespaces are served. */}}
@@ -40,15 +40,40 @@ in it counts any more.
 # Create: runs of a schedule. Delete: what has ended, after ttlSecondsAfterFinished or beyond historyLimit; a run that is
 # replaced.
 - apiGroups: [mlpools.dev]
-  resources: [trainingjobs]
+  resources: [trainingjobs, batchinferences]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [mlpools.dev]
-  resources: [trainingjobs/status]
+  resources: [notebookruntimes]
+  verbs: [list, watch]
+- apiGroups: [mlpools.dev]
+  resources: [trainingjobs/status, batchinferences/status, notebookruntimes/status]
   verbs: [update]
-# An attempt is created once and never changed.
+# A notebook's pod is made at each start and deleted at each stop.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, delete]
+# With a cluster it may scale itself, which only those can allow who may do so themselves.
+- apiGroups: [mlpools.dev]
+  resources: [notebookruntimes/scale]
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+# Its workspace may grow, and is never deleted by the operator.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+# Its token is made up and written once; nobody here can read it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+# Patch: the number of pods of a batch inference. Otherwise an attempt is created once and never changed.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # Server-side apply of an object that is not there yet takes both create and patch.
 - apiGroups: [""]
   resources: [services]
@@ -56,6 +81,10 @@ in it counts any more.
 # Delete: a pool may stop isolating its jobs, and with a TTL's end all children of a job go.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# Delete: a notebook may give up its host.
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
@@ -71,6 +100,14 @@ in it counts any more.
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+
+{{- /* Where the API server itself is, which a notebook's NetworkPolicy has to name. */}}
+{{- define "mlpools.rules.apiServer" -}}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  resourceNames: [kubernetes]
+  verbs: [get]
 {{- end }}
 
 {{- /* By which operators agree who leads. No name can be asked for in a right to create. */}}

@@ -49,7 +49,13 @@ CHILDREN: Mapping[str, KindInfo] = {
     "Job": KindInfo("Job", "batch", "v1", "jobs"),
     "Pod": KindInfo("Pod", "", "v1", "pods"),
     "Service": KindInfo("Service", "", "v1", "services"),
+    "StatefulSet": KindInfo("StatefulSet", "apps", "v1", "statefulsets"),
+    "PersistentVolumeClaim": KindInfo("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims"),
     "NetworkPolicy": KindInfo("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    "Ingress": KindInfo("Ingress", "networking.k8s.io", "v1", "ingresses"),
+    "ServiceAccount": KindInfo("ServiceAccount", "", "v1", "serviceaccounts"),
+    "Role": KindInfo("Role", "rbac.authorization.k8s.io", "v1", "roles"),
+    "RoleBinding": KindInfo("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
 }
 
 NAMESPACE = KindInfo("Namespace", "", "v1", "namespaces", namespaced=False)
@@ -59,6 +65,8 @@ WATCHED: Mapping[str, KindInfo] = {**OURS, **CHILDREN, NAMESPACE.kind: NAMESPACE
 
 CONFIG_MAP = KindInfo("ConfigMap", "", "v1", "configmaps")
 
+ENDPOINT_SLICE = KindInfo("EndpointSlice", "discovery.k8s.io", "v1", "endpointslices")
+SECRET = KindInfo("Secret", "", "v1", "secrets")
 EVENT = KindInfo("Event", "", "v1", "events")
 LEASE = KindInfo("Lease", "coordination.k8s.io", "v1", "leases")
 

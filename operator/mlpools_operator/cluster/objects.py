@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from mlpools_operator.cluster.errors import NotFound
-from mlpools_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, NAMESPACE, OURS, WATCHED, KindInfo
-from mlpools_operator.cluster.transport import APPLY, Request, Transport
+from mlpools_operator.cluster.kinds import (
+    CHILDREN,
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    EVENT,
+    NAMESPACE,
+    OURS,
+    SECRET,
+    WATCHED,
+    KindInfo,
+)
+from mlpools_operator.cluster.transport import APPLY, MERGE, Request, Transport
 from mlpools_operator.domain.naming import FIELD_MANAGER, POOL, SELECTOR
 from mlpools_operator.domain.observed import Meta
-from mlpools_operator.domain.plan import Delete, Event, Object
+from mlpools_operator.domain.plan import Delete, Event, Object, Scale
 from mlpools_operator.domain.times import stamp
 
 #: A resourceVersion that no object ever has (etcd's first write gets 2): whatever is there, conflicts.
@@ -88,6 +98,34 @@ class Cluster:
             body=manifest,
         )
 
+    async def create_secret(self, manifest: Object) -> None:
+        """POST a Secret, whose content never comes back to here.
+
+        Raises:
+            AlreadyExists: the name is taken, by us or by somebody else: only who may read it can tell.
+        """
+        path = SECRET.path(manifest["metadata"]["namespace"])
+        await self._send("create", SECRET, path, query={"fieldManager": FIELD_MANAGER}, body=manifest)
+
+    async def scale(self, target: Scale) -> Object:
+        """Give an Indexed Job another number of pods, if it is the one that was meant.
+
+        Raises:
+            NotFound: it is gone.
+            Conflict: another Job has that name by now.
+        """
+        info = CHILDREN["Job"]
+        # The API server takes a change of completions only together with as many at once.
+        spec = {"completions": target.pods, "parallelism": target.pods}
+        return await self._send(
+            "patch",
+            info,
+            info.path(target.namespace, target.name),
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            body={"metadata": {"uid": target.uid}, "spec": spec},
+            content_type=MERGE,
+        )
+
     async def delete(self, target: Delete) -> Object:
         """Delete one object if it is the one that was meant; its dependents go in the background.
 
@@ -116,6 +154,13 @@ class Cluster:
     async def namespace(self, name: str) -> Object:
         """Read one namespace."""
         return await self._send("get", NAMESPACE, NAMESPACE.path(name=name))
+
+    async def api_server(self) -> Collection[tuple[str, int]]:
+        """Return the addresses and ports at which the API server itself is: a Service stands before them."""
+        raw = await self._send("get", ENDPOINT_SLICE, ENDPOINT_SLICE.path("default", "kubernetes"))
+        endpoints, ports = raw.get("endpoints") or (), raw.get("ports") or ()
+        addresses = [address for endpoint in endpoints for address in endpoint["addresses"]]
+        return {(address, port["port"]) for address in addresses for port in ports if port.get("port")}
 
     async def config_map(self, namespace: str, name: str) -> Object:
         """Read one ConfigMap."""

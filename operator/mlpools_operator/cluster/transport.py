@@ -23,6 +23,7 @@ from mlpools_operator.metrics import Metrics
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ class Transport:
         url = f"{api.configuration.host}{request.path}"
         if query:
             url = f"{url}?{urlencode(query)}"
-        # The library dumps JSON itself, and only JSON.
-        body = request.body if request.content_type == JSON else json.dumps(request.body)
+        # The library dumps whatever is JSON itself, a merge patch, too.
+        body = request.body if request.content_type.endswith("json") else json.dumps(request.body)
         if writes and not self._may_write():
             raise errors.Fenced(f"{request.verb} {request.path} was not sent: another operator may lead.")
         try:

@@ -7,20 +7,24 @@ pass looks at what is there and plans the rest.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from mlpools.contract import TOKEN_FILE
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.objects import NEVER, Cluster
 from mlpools_operator.controller import read
 from mlpools_operator.controller.feed import POOL, Feed
 from mlpools_operator.controller.obstacles import Obstacles
-from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.controller.store import Change, Key, Store
 from mlpools_operator.domain import naming
+from mlpools_operator.domain.job import transitions
+from mlpools_operator.domain.kinds import JOB_KINDS
+from mlpools_operator.domain.notebook.transitions import of_notebook
 from mlpools_operator.domain.observed import Child, Resource
-from mlpools_operator.domain.plan import Delete, Event, Object, Plan
-from mlpools_operator.domain.training import transitions
+from mlpools_operator.domain.plan import Delete, Event, Object, Plan, Scale
 from mlpools_operator.metrics import Metrics
 
 
@@ -42,6 +46,8 @@ class Executor:
     ) -> None:
         self._cluster, self._store, self._feed = cluster, store, feed
         self._obstacles, self._metrics, self._clock = obstacles, metrics, clock
+        self._token_at: dict[str, float] = {}
+        store.subscribe(self._forget)
 
     async def execute(self, key: Key, resource: Resource, plan: Plan) -> None:
         """Carry out a plan.
@@ -51,9 +57,12 @@ class Executor:
             ClusterError: a write failed; look at it again later.
         """
         await _together(self._delete(target) for target in plan.delete)
+        # Before the pod that mounts it: the kubelet looks a second time only a minute later.
+        await _together(self._keep_token(resource, manifest) for manifest in plan.secrets)
         await _together(
             [
                 *(self._apply(resource, manifest) for manifest in plan.apply),
+                *(self._scale(target) for target in plan.scale),
                 *(self._create(key, resource, manifest) for manifest in plan.create),
             ]
         )
@@ -74,9 +83,12 @@ class Executor:
     async def _apply(self, resource: Resource, manifest: Object) -> None:
         place = _place(manifest)
         known = self._store.get(place)
-        ours = known is not None and known.meta.owner == resource.meta.uid
+        ours = known is not None and naming.belongs(known.meta, resource.meta)
         version = known.meta.resource_version if known is not None and ours else NEVER
         await self._make(resource, place, lambda: self._cluster.apply(manifest, resource_version=version))
+
+    async def _scale(self, target: Scale) -> None:
+        self._feed.answer("Job", await self._cluster.scale(target))
 
     async def _create(self, key: Key, resource: Resource, manifest: Object) -> None:
         place = _place(manifest)
@@ -84,6 +96,28 @@ class Executor:
         logs.about(*key).info("Created %s %s.", place.kind, place.name)
         if manifest["metadata"].get("labels", {}).get(naming.ATTEMPT) == "1":
             self._metrics.job_delay.observe(max(0.0, self._clock() - resource.meta.created))
+
+    def token_at(self, uid: str) -> float:
+        """Return when a notebook's token was last known to be there; 0 before."""
+        return self._token_at.get(uid, 0.0)
+
+    def _forget(self, change: Change) -> None:
+        if change.after is None and change.before is not None:
+            self._token_at.pop(change.before.meta.uid, None)
+
+    async def _keep_token(self, resource: Resource, manifest: Object) -> None:
+        """Make a token's Secret if it is not there: it is made up here, and nobody can read it back."""
+        try:
+            await self._cluster.create_secret(
+                {**manifest, "stringData": {TOKEN_FILE: secrets.token_urlsafe(32)}}
+            )
+        except errors.AlreadyExists:
+            pass
+        except (errors.Refused, errors.Invalid) as refusal:
+            self._obstacles.add_refusal(resource.meta.uid, str(refusal))
+            raise Blocked from refusal
+        if not self._store.was_removed(resource.meta.uid):  # it may go while its token is made
+            self._token_at[resource.meta.uid] = self._clock()
 
     async def _make(self, resource: Resource, place: Key, send: Callable[[], Awaitable[Object]]) -> None:
         try:
@@ -108,7 +142,7 @@ class Executor:
         except errors.NotFound as gone:
             raise errors.Conflict(f"{place.kind} {place.name} went meanwhile.") from gone
         meta = read.meta(raw)
-        if meta.owner == resource.meta.uid and not meta.deleting:
+        if naming.belongs(meta, resource.meta) and not meta.deleting:
             self._feed.answer(place.kind, raw)
         else:
             self._obstacles.add_foreign(resource.meta.uid, Child(place.kind, meta))
@@ -132,7 +166,8 @@ class Executor:
         if key.kind == POOL:
             self._metrics.pools.count(key.name, transitions.of_pool(resource, status))
         else:
-            told = transitions.of_job(resource, status, self._clock())
+            of_kind = transitions.of_job if key.kind in JOB_KINDS else of_notebook
+            told = of_kind(resource, status, self._clock())
             self._metrics.pools.count(str(resource.spec.get("computePool", "")), told)
 
 

@@ -182,4 +182,5 @@ def _decisive(status: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "conditions": {it["type"]: it["status"] for it in status.get("conditions", ())}}
 
 
-_TOLD = ("progress", "nodeSeconds", "queue", "reason", "observedGeneration")
+#: With each shard that is done there is less to grow for, never more, so nobody has to look for that alone.
+_TOLD = ("progress", "nodeSeconds", "queue", "reason", "observedGeneration", "shards", "rows")

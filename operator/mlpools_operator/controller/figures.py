@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.store import Store
+from mlpools_operator.domain.job import transitions
+from mlpools_operator.domain.kinds import JOB_KINDS
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.pool.ledger import Candidate
-from mlpools_operator.domain.training import transitions
 from mlpools_operator.metrics import PoolFigures
 
 
@@ -33,9 +34,7 @@ def figures(store: Store, ledger: Ledger, now: float) -> dict[str, PoolFigures]:
 
 def _of(pool: Resource, store: Store, ledger: Ledger, now: float) -> PoolFigures:
     candidates = ledger.candidates(pool.meta.name)
-    admitted = [it for it in candidates if it.admitted]
-    asking = [it for it in candidates if not it.admitted and not it.blocked]
-    running = sum(it.pods.running >= it.nodes for it in admitted)
+    asking = [it for it in candidates if _asks(it)]
     nodes: Mapping[str, Any] = pool.status.get("nodes", {})
     return PoolFigures(
         nodes={
@@ -44,10 +43,22 @@ def _of(pool: Resource, store: Store, ledger: Ledger, now: float) -> PoolFigures
             "held": sum(it.held for it in candidates),
             "idle": nodes.get("idle", 0),
         },
-        jobs={"queued": len(asking), "starting": len(admitted) - running, "running": running},
+        jobs=_by_state([it for it in candidates if it.kind in JOB_KINDS]),
+        notebooks=_by_state([it for it in candidates if it.kind not in JOB_KINDS]),
         longest_wait=max((_waited(it, store, ledger, now) for it in asking), default=0.0),
         conditions={it["type"]: it["status"] == "True" for it in pool.status.get("conditions", ())},
     )
+
+
+def _asks(candidate: Candidate) -> bool:
+    return not candidate.admitted and not candidate.blocked
+
+
+def _by_state(candidates: Sequence[Candidate]) -> dict[str, int]:
+    admitted = [it for it in candidates if it.admitted]
+    running = sum(it.pods.running >= it.nodes for it in admitted)
+    queued = sum(_asks(it) for it in candidates)
+    return {"queued": queued, "starting": len(admitted) - running, "running": running}
 
 
 def _waited(candidate: Candidate, store: Store, ledger: Ledger, now: float) -> float:

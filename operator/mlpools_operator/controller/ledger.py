@@ -17,28 +17,38 @@ from mlpools_operator.domain.computepool import placeholders
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from mlpools_operator.domain.pool import holding
 from mlpools_operator.domain.pool.half_gangs import HalfGang
-from mlpools_operator.domain.pool.ledger import Candidate, Decision, Verdict
+from mlpools_operator.domain.pool.ledger import Candidate, Decision, Ticket, Verdict
 
 #: (resource, its family, now) -> what admission sees of it, or None when it wants and holds nothing.
 CandidateOf = Callable[[Resource, Family, float], Candidate | None]
 
-Ticket = tuple[str, int, int]
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """Nodes that were promised, and to whom: so many in all for its attempt."""
+
+    ticket: Ticket
+    nodes: int
 
 
 @dataclass(slots=True)
 class _Pool:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    grants: dict[str, Ticket] = field(default_factory=dict)
+    grants: dict[str, _Grant] = field(default_factory=dict)
 
     def counted(self, candidate: Candidate) -> Candidate:
         """Return a candidate with what was said to it and is not in its status yet."""
-        if candidate.uid in self.grants:
-            return candidate.granted()
+        grant = self.grants.get(candidate.uid)
+        if grant is not None:
+            return candidate.granted(grant.nodes)
         said = self.verdicts.get(candidate.uid)
-        if said and said.evict and candidate.admitted and said.attempt == candidate.attempt:
+        if said is None or not candidate.admitted or said.attempt != candidate.attempt:
+            return candidate
+        if said.evict:
             return replace(candidate, evicting=True)
-        return candidate
+        shrinks = 0 < said.nodes < candidate.size == said.size
+        return replace(candidate, target=said.nodes) if shrinks else candidate
 
 
 class Ledger:
@@ -90,8 +100,8 @@ class Ledger:
         placed: list[Key] = []
         for uid, candidate in book.candidates.items():
             verdict = decision.verdicts.get(uid)
-            if verdict is not None and verdict.admit and not candidate.admitted:
-                book.grants[uid] = candidate.ticket
+            if verdict is not None and (nodes := _promised(candidate, verdict)):
+                book.grants[uid] = _Grant(candidate.ticket, nodes)
             if verdict != book.verdicts.get(uid):
                 place = placed if verdict and verdict.position else moved
                 place.append(Key(candidate.kind, candidate.namespace, candidate.name))
@@ -143,8 +153,16 @@ class Ledger:
             self._halves[uid] = candidate.half
         # A grant is spent once the status shows it, and void for another attempt or a changed spec, or if it
         # may not be used at all.
-        if candidate.admitted or candidate.blocked or book.grants.get(uid) != candidate.ticket:
-            book.grants.pop(uid, None)
+        grant = book.grants.get(uid)
+        if grant and (candidate.stopping or candidate.blocked or grant.ticket != candidate.ticket):
+            del book.grants[uid]
+
+
+def _promised(candidate: Candidate, verdict: Verdict) -> int:
+    """Return the nodes that a verdict gives to one beyond those that its status shows; 0 = none."""
+    if not candidate.admitted:
+        return (verdict.nodes or candidate.nodes) if verdict.admit else 0
+    return verdict.nodes if verdict.nodes > candidate.size == verdict.size else 0
 
 
 def _stray(uid: str, family: Family) -> tuple[str, Candidate | None]:

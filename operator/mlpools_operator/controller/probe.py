@@ -7,6 +7,7 @@ pod is a stranger's text: it is bounded, checked, and stripped of what a status 
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,22 +16,22 @@ import aiohttp
 
 from mlpools.contract import STATUS_PORT, Report
 from mlpools.document import ContractError
-from mlpools_operator.api.v1alpha1 import KINDS
+from mlpools_operator.controller import asking
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.controller.unheard import UnheardJobs
 from mlpools_operator.domain import naming
-from mlpools_operator.domain.observed import PodChild, Resource
+from mlpools_operator.domain.kinds import JOB_KINDS
+from mlpools_operator.domain.observed import PodChild, Resource, Unheard
 from mlpools_operator.metrics import Metrics
 
 _AT_ONCE = 32
 #: Reads in a second, on average: with more jobs each is asked less often. A job's progress is written every
 #: ten seconds at most, which a thousand jobs still get; beyond, what starts and ends needs the processor.
 _A_SECOND = 100.0
-_TIMEOUT = aiohttp.ClientTimeout(total=2)
 #: A pod that answered so late that it was not waited for is left alone, longer each time: were many of them
 #: asked in every round, the rounds would take longer for all.
 _SILENT_SECONDS, _LONGEST_SILENCE = 4.0, 60.0
-_LONGEST_BYTES = 65_536
 _METRICS_KEPT = 16
 _MESSAGE_KEPT = 512
 _NUMBERS = (
@@ -43,6 +44,8 @@ _NUMBERS = (
     "age_seconds",
     "memory_bytes",
     "memory_rank",
+    "slow_times",
+    "slow_rank",
 )
 
 
@@ -101,16 +104,21 @@ class Probe:
         self._progress_seconds, self._clock, self._port = progress_seconds, clock, port
         self._handed: dict[str, tuple[float, Report]] = {}
         self._silent: dict[str, _Silence] = {}
+        self._unheard = UnheardJobs(clock)
 
     def report(self, uid: str) -> Report | None:
         """Return the newest report about a job that was handed on."""
         handed = self._handed.get(uid)
         return handed[1] if handed else None
 
+    def unheard(self, uid: str) -> Unheard | None:
+        """Return why no report about a job's present attempt comes, once that is sure."""
+        return self._unheard.why(uid)
+
     async def run(self, seconds: float) -> None:
         """Ask everybody every so many seconds, until cancelled."""
         loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as session:
+        async with asking.session() as session:
             while True:
                 started = loop.time()
                 asked = await self.round(session)
@@ -131,6 +139,7 @@ class Probe:
         self._handed = {uid: it for uid, it in self._handed.items() if self._may_be_asked_for(uid)}
         running = {target.uid for target in targets}
         self._silent = {uid: silence for uid, silence in self._silent.items() if uid in running}
+        self._unheard.keep(running)
         return len(due)
 
     def _targets(self) -> Iterator[Target]:
@@ -140,41 +149,45 @@ class Probe:
             labels = pod.meta.labels
             kind, uid = labels.get(naming.KIND, ""), labels.get(naming.JOB_UID, "")
             job = self._store.find(kind, uid)
-            if isinstance(job, Resource) and not pod.meta.deleting:
+            if kind in JOB_KINDS and isinstance(job, Resource) and not pod.meta.deleting:
                 yield Target(Key(kind, job.meta.namespace, job.meta.name), uid, pod.attempt, pod.ip)
 
     def _may_be_asked_for(self, uid: str) -> bool:
         """Whether a job has not ended: why an attempt failed may be told by the last report before."""
-        jobs = (self._store.find(kind, uid) for kind in KINDS)
+        jobs = (self._store.find(kind, uid) for kind in JOB_KINDS)
         return any(isinstance(job, Resource) and not job.status.get("completionTime") for job in jobs)
 
-    async def _read(self, session: aiohttp.ClientSession, target: Target) -> Report | None:
-        host = f"[{target.address}]" if ":" in target.address else target.address
+    async def _read(self, session: aiohttp.ClientSession, target: Target) -> Report | Unheard | None:
         try:
-            async with session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as answer:
-                text = await _bounded_text(answer)
-            report = checked(Report.from_json(text))
+            report = checked(Report.from_json(await asking.status(session, target.address, self._port)))
         except TimeoutError:
             self._metrics.probes.labels("unanswered").inc()
             before = self._silent.get(target.uid)
             seconds = min(before.seconds * 2, _LONGEST_SILENCE) if before else _SILENT_SECONDS
             self._silent[target.uid] = _Silence(seconds, self._clock() + seconds)
-            return None
-        except (aiohttp.ClientError, OSError):
+            return Unheard.SILENT
+        except (aiohttp.ClientError, OSError) as error:
             self._metrics.probes.labels("unanswered").inc()
-            return None
+            refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+            return Unheard.REFUSED if refused else Unheard.SILENT
         except (ContractError, ValueError):
             self._metrics.probes.labels("unreadable").inc()
-            return None
+            return Unheard.UNREADABLE
         self._silent.pop(target.uid, None)
         self._metrics.probes.labels("read").inc()
         return report if report.attempt == target.attempt else None
 
-    def _take(self, target: Target, report: Report | None) -> None:
+    def _take(self, target: Target, report: Report | Unheard | None) -> None:
         if report is None:
             return
-        now = self._clock()
         before = self._handed.get(target.uid)
+        if isinstance(report, Unheard):
+            heard = before is not None and before[1].attempt == target.attempt
+            if not heard and self._unheard.missed(target.uid, target.attempt, report):
+                self._queue.add(target.key)
+            return
+        self._unheard.heard(target.uid)
+        now = self._clock()
         if before is not None:
             at, known = before
             if now - at < self._progress_seconds or _same(known, report):
@@ -215,15 +228,6 @@ def checked(report: Report) -> Report:
         message=report.message[:_MESSAGE_KEPT],
         seconds={},
     )
-
-
-async def _bounded_text(answer: aiohttp.ClientResponse) -> str:
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(8192):
-        body += chunk
-        if len(body) > _LONGEST_BYTES:
-            raise ValueError("the report is too long")
-    return body.decode()
 
 
 def _same(one: Report, other: Report) -> bool:

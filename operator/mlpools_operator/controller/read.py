@@ -11,10 +11,10 @@ from typing import Any
 
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.domain import naming, tracking
-from mlpools_operator.domain.observed import Child, JobChild, Meta, Namespace, PodChild, Resource
+from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, Meta, Namespace, PodChild, Resource
 from mlpools_operator.domain.times import seconds
 
-Entry = Resource | Child | JobChild | PodChild | Namespace
+Entry = Resource | Child | ClaimChild | JobChild | PodChild | Namespace
 Json = Mapping[str, Any]
 
 _OUR_PREFIX = "mlpools.dev/"
@@ -78,12 +78,42 @@ def _job(kind: str, raw: Json) -> JobChild:
         meta=about,
         attempt=_number(about.labels.get(naming.ATTEMPT)),
         parallelism=raw["spec"].get("parallelism", 1),
+        replaces="backoffLimitPerIndex" in raw["spec"],
+        given_up=frozenset(_indexes(status.get("failedIndexes", ""))),
         ended=ended,
         reason=word.get("reason", ""),
         message=word.get("message", ""),
         selector=pod.get("nodeSelector", {}),
         devices=frozenset(_devices(pod.get("containers", ()))),
     )
+
+
+def _set(kind: str, raw: Json) -> JobChild:
+    about = meta(raw)
+    return JobChild(
+        meta=about,
+        attempt=_number(about.labels.get(naming.ATTEMPT)),
+        parallelism=raw["spec"].get("replicas", 1),
+        replaces=True,
+        kind=kind,
+    )
+
+
+def _claim(kind: str, raw: Json) -> ClaimChild:
+    spec = raw["spec"]
+    return ClaimChild(
+        meta=meta(raw),
+        size=str(spec["resources"]["requests"]["storage"]),
+        storage_class=spec.get("storageClassName") or "",
+        bound=raw.get("status", {}).get("phase") == "Bound",
+    )
+
+
+def _indexes(text: str) -> Iterator[int]:
+    """Yield completion indexes that are written as a Job's status has them, such as ``1,3-5``."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
 
 
 def _devices(containers: Iterable[Json]) -> Iterator[str]:
@@ -97,7 +127,13 @@ def _pod(kind: str, raw: Json) -> PodChild:
     conditions = {item["type"]: item for item in status.get("conditions", ())}
     disruption = _if(conditions.get("DisruptionTarget"), "True")
     scheduled = conditions.get("PodScheduled", {})
-    state = _main_status(status.get("containerStatuses", ())).get("state", {})
+    told = _named(_MAIN, status.get("containerStatuses", ()))
+    main = told.get("state", {})
+    began = main.get("running") or main.get("terminated") or {}
+    first = "" if began else _unfinished(spec, status)
+    in_the_way = _named(first, status["initContainerStatuses"]) if first else told
+    state = in_the_way.get("state", {})
+    limits = _named(first or _MAIN, spec["initContainers"] if first else spec.get("containers", ()))
     waiting, terminated = state.get("waiting", {}), state.get("terminated", {})
     return PodChild(
         meta=about,
@@ -113,6 +149,7 @@ def _pod(kind: str, raw: Json) -> PodChild:
         disruption=disruption.get("reason", ""),
         disrupted=seconds(disruption.get("lastTransitionTime")),
         unschedulable=_unschedulable(scheduled),
+        init_container=first,
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         exit_code=terminated.get("exitCode"),
@@ -120,8 +157,9 @@ def _pod(kind: str, raw: Json) -> PodChild:
         termination=terminated.get("message", ""),
         finished=seconds(terminated.get("finishedAt")),
         scheduled=seconds(_if(scheduled, "True").get("lastTransitionTime")),
-        started=seconds((state.get("running") or terminated).get("startedAt")),
-        memory_limit=_memory_limit(spec.get("containers", ())),
+        started=seconds(began.get("startedAt")),
+        memory_limit=str(limits.get("resources", {}).get("limits", {}).get("memory", "")),
+        last_words=in_the_way.get("lastState", {}).get("terminated", {}).get("message", ""),
         gone_by=seconds(raw["metadata"].get("deletionTimestamp")),
     )
 
@@ -132,13 +170,22 @@ def _unschedulable(condition: Json) -> str:
     return ""
 
 
-def _main_status(statuses: Iterable[Json]) -> Json:
-    return next((item for item in statuses if item["name"] == _MAIN), {})
+def _unfinished(spec: Json, status: Json) -> str:
+    """Return the name of the init container that is in the way of those after it; empty if none is.
+
+    They start one by one, each when the one before it has done its work: has ended well, or, if it runs
+    beside the others (``restartPolicy: Always``), has started.
+    """
+    beside = {item["name"] for item in spec.get("initContainers", ()) if item.get("restartPolicy")}
+    for item in status.get("initContainerStatuses", ()):
+        state, name = item.get("state", {}), str(item["name"])
+        if "waiting" in state if name in beside else state.get("terminated", {}).get("exitCode") != 0:
+            return name
+    return ""
 
 
-def _memory_limit(containers: Iterable[Json]) -> str:
-    main: Json = next((item for item in containers if item["name"] == _MAIN), {})
-    return str(main.get("resources", {}).get("limits", {}).get("memory", ""))
+def _named(name: str, items: Iterable[Json]) -> Json:
+    return next((item for item in items if item["name"] == name), {})
 
 
 def _if(condition: Json | None, status: str) -> Json:
@@ -163,5 +210,11 @@ _READERS: Mapping[str, Callable[[str, Json], Entry]] = {
     "Pod": _pod,
     "Service": _child,
     "NetworkPolicy": _child,
+    "Ingress": _child,
+    "ServiceAccount": _child,
+    "Role": _child,
+    "RoleBinding": _child,
+    "StatefulSet": _set,
+    "PersistentVolumeClaim": _claim,
     "Namespace": _namespace,
 }

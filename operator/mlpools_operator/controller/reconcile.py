@@ -10,16 +10,17 @@ from mlpools.contract import Report
 from mlpools_operator.controller.execute import Blocked, Executor
 from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import CandidateOf, Ledger
+from mlpools_operator.controller.notebooks import NotebookPolicy, Notebooks
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Family, Key, Store, root_of
 from mlpools_operator.controller.usage import Usage
 from mlpools_operator.domain import naming, times
 from mlpools_operator.domain.computepool import pool as pool_policy
-from mlpools_operator.domain.observed import Child, JobChild, Resource
+from mlpools_operator.domain.job.observed import Observed
+from mlpools_operator.domain.observed import Child, JobChild, Resource, Unheard
 from mlpools_operator.domain.plan import Plan
 from mlpools_operator.domain.pool.ledger import Candidate, Decision, Surroundings
-from mlpools_operator.domain.training import trainingjob
 
 #: A pool's status tells of all its jobs, so it would be written for each of their steps.
 POOL_STATUS_SECONDS = 2.0
@@ -38,7 +39,7 @@ class JobPolicy:
     """
 
     candidate: CandidateOf
-    plan: Callable[[Resource, trainingjob.Observed, float], Plan]
+    plan: Callable[[Resource, Observed, float], Plan]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Policies:
     decide: Callable[[Resource, Sequence[Candidate], Surroundings, float], Decision]
     pool: Callable[[Resource, pool_policy.Observed, float], Plan]
     jobs: Mapping[str, JobPolicy]
+    notebook: NotebookPolicy
 
 
 class Reports(Protocol):
@@ -55,6 +57,9 @@ class Reports(Protocol):
 
     def report(self, uid: str) -> Report | None:
         """Return the newest report about a job that was handed on, if any."""
+
+    def unheard(self, uid: str) -> Unheard | None:
+        """Return why no report about a job's present attempt comes, once that is sure."""
 
 
 class Reconciler:
@@ -72,11 +77,12 @@ class Reconciler:
         obstacles: Obstacles,
         missing_pods: MissingPods,
         reports: Reports,
+        notebooks: Notebooks,
         clock: Callable[[], float],
     ) -> None:
         self._policies, self._store, self._ledger, self._queue = policies, store, ledger, queue
         self._executor, self._obstacles, self._missing_pods = executor, obstacles, missing_pods
-        self._usage, self._reports, self._clock = usage, reports, clock
+        self._usage, self._reports, self._notebooks, self._clock = usage, reports, notebooks, clock
         self._pool_written: dict[Key, float] = {}
         self._pool_rests: dict[Key, float] = {}
 
@@ -95,7 +101,9 @@ class Reconciler:
         resource = self._store.resource(key)
         if resource is None or resource.meta.deleting:
             return None  # the garbage collector follows the owner references
-        return await self._job(key, resource)
+        if key.kind in self._policies.jobs:
+            return await self._job(key, resource)
+        return await self._notebooks.pass_over(key, resource)
 
     async def _pool(self, key: Key, pool: Resource | None) -> float | None:
         if pool is None:
@@ -154,16 +162,17 @@ class Reconciler:
             return 0.0
         return times.earliest(plan.requeue_after, ask_again)
 
-    def _observe(self, job: Resource, family: Family, missing_pods: str) -> trainingjob.Observed:
+    def _observe(self, job: Resource, family: Family, missing_pods: str) -> Observed:
         obstacle = self._obstacles.take(job.meta.uid)
         others = self._namesakes(job)
-        return trainingjob.Observed(
+        return Observed(
             pool=self._store.resource(Key(POOL, "", str(job.spec.get("computePool", "")))),
             verdict=self._ledger.verdict(job.meta.uid),
             children=(*family.children, *others.children),
             jobs=(*family.jobs, *others.jobs),
             pods=family.pods,
             report=self._reports.report(job.meta.uid),
+            unheard=self._reports.unheard(job.meta.uid),
             half_gangs=self._ledger.half_gangs(job.meta.uid),
             runs=family.runs,
             foreign=obstacle.foreign,

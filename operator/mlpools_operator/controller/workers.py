@@ -46,7 +46,9 @@ class Workers:
             outcome = "stale"
             self._queue.back_off(key)
         except errors.Fenced:
-            outcome = "fenced"  # the process is about to end, and says why
+            # The process is about to end, and says why; or a renewal that was late comes in time after all.
+            outcome = "fenced"
+            self._queue.back_off(key)
         except errors.ClusterError as error:
             outcome = type(error).__name__.lower()
             delay = self._queue.back_off(key)

@@ -55,7 +55,7 @@ def definition(kind: Kind) -> dict[str, Any]:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": without(object_schema(kind), OPERATOR_RULES)},
-        "subresources": {"status": {}},
+        "subresources": {"status": {}, **_scale(kind)},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
     }
     names = {
@@ -96,6 +96,13 @@ def template(kind: Kind) -> str:
     crd["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
     body = _yaml(crd).replace("{{", '{{ "{{" }}')
     return f"{{{{- /* {_HEADER} */}}}}\n{{{{- if .Values.crds.enabled }}}}\n{body}{{{{- end }}}}\n"
+
+
+def _scale(kind: Kind) -> dict[str, Any]:
+    if kind.scale is None:
+        return {}
+    paths = {"specReplicasPath": kind.scale.wanted, "statusReplicasPath": kind.scale.there}
+    return {"scale": paths}
 
 
 def _column(column: Column) -> dict[str, str]:

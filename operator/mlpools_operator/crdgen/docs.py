@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from mlpools_operator.api.v1alpha1 import API_VERSION, Kind
-from mlpools_operator.api.v1alpha1.meta import OPERATOR_RULES
+from mlpools_operator.api.v1alpha1 import API_VERSION, Kind, Model
+from mlpools_operator.api.v1alpha1.meta import OPERATOR_RULES, camel
 from mlpools_operator.crdgen.crd import object_schema
 from mlpools_operator.crdgen.schema import Schema, walk
 
@@ -29,6 +29,8 @@ _SCHEMA_MESSAGES = (
 def page(kind: Kind) -> str:
     """Return the reference page of a kind in Markdown."""
     schema = object_schema(kind)
+    for part, model in (("spec", kind.spec), ("status", kind.status)):
+        schema["properties"][part] = _own_first(schema["properties"][part], model)
     head = [
         f"# {kind.name}",
         "",
@@ -46,6 +48,13 @@ def page(kind: Kind) -> str:
     ]
     sections = [*head, *_fields(schema, "spec"), *_fields(schema, "status"), *_validation(schema)]
     return "\n".join(sections) + "\n"
+
+
+def _own_first(schema: Schema, model: type[Model]) -> Schema:
+    """Return the schema of a spec or status with the fields first that no other kind has."""
+    own = [camel(name) for name in model.__annotations__ if name in model.model_fields]
+    fields = schema["properties"]
+    return {**schema, "properties": {name: fields[name] for name in dict.fromkeys((*own, *fields))}}
 
 
 def _fields(schema: Schema, part: str) -> Iterator[str]:

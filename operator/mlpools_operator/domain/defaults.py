@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from mlpools_operator.domain.pool.families import Catalogue
 
-#: What the full image is for without GPUs, too: PyTorch, and programs that import whatever they like.
-_FULL = frozenset({"pytorch", "script"})
+#: What the full image is for without GPUs, too: PyTorch, and whoever imports whatever they like.
+_FULL = frozenset({"pytorch", "script", "notebook"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Defaults:
         cluster_domain: the end of the cluster's DNS names.
         image_pull_policy: ``Always``, ``IfNotPresent`` or ``Never``.
         families: the catalogue of machines that pools may name.
+        notebooks_domain: under which notebooks have their hosts; empty: they have none.
+        ingress_annotations: of their Ingresses, for whoever serves those.
     """
 
     runtime_image: str
@@ -32,6 +34,8 @@ class Defaults:
     image_pull_policy: str = "IfNotPresent"
     families: Catalogue = field(default_factory=dict)
     runtime_full_image: str = ""
+    notebooks_domain: str = ""
+    ingress_annotations: Mapping[str, str] = field(default_factory=dict)
 
     def image(self, framework: str, gpus: int) -> str:
         """Return the image of pods where neither job nor pool names one.

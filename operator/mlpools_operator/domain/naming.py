@@ -26,9 +26,17 @@ KIND = f"{_DOMAIN}/kind"
 ATTEMPT = f"{_DOMAIN}/attempt"
 POOL = f"{_DOMAIN}/pool"
 SCHEDULE = f"{_DOMAIN}/schedule"
+#: On the pods of a notebook: which part of it they are.
+PART = f"{_DOMAIN}/part"
+SERVER, NODE = "server", "node"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "mlpools"
 
+#: On a claim: the notebook whose workspace it is, also after the notebook's end.
+NOTEBOOK = f"{_DOMAIN}/notebook"
+
+#: On the StatefulSet of a notebook: ``true`` if its pod is the head of a Ray cluster.
+CLUSTER = f"{_DOMAIN}/cluster"
 SPEC_HASH = f"{_DOMAIN}/spec-hash"
 #: A person's wish that something which sleeps starts, with the time of the wish.
 START_REQUESTED = f"{_DOMAIN}/start-requested-at"
@@ -46,6 +54,10 @@ _NAME_LENGTH = 253
 _RUN_TIME = "%Y%m%d%H%M"
 #: A Service's name begins with a letter, a job's name may begin with a digit.
 _SERVICE_PREFIX = "tj-"
+_NOTEBOOK_PREFIX = "nb-"
+_CLUSTER_PREFIX = "nbc-"
+#: Kubernetes makes a label of a StatefulSet's name and a hash of its template.
+_NOTEBOOK_LENGTH = _LABEL_LENGTH - len("-0123456789")
 _USAGE_PREFIX = "mlpools-usage-"
 _USAGE_LENGTH = _NAME_LENGTH - len(_USAGE_PREFIX)
 
@@ -68,6 +80,41 @@ def service(job: str) -> str:
 def network_policy(job: str) -> str:
     """Return the name of a job's NetworkPolicy."""
     return service(job)
+
+
+def notebook(name: str) -> str:
+    """Return the name of a notebook's StatefulSet, Service and NetworkPolicy, such as ``nb-alice``."""
+    return _NOTEBOOK_PREFIX + _short(name, _NOTEBOOK_LENGTH - len(_NOTEBOOK_PREFIX))
+
+
+def cluster(notebook: str) -> str:
+    """Return the name of the Service under which the nodes of a notebook's cluster find its head."""
+    return _CLUSTER_PREFIX + _short(notebook, _BASE_LENGTH - len(_CLUSTER_PREFIX))
+
+
+def cluster_job(notebook: str, attempt: int) -> str:
+    """Return the name of the Job that makes the further nodes of one start, such as ``nbc-alice-1``."""
+    return f"{cluster(notebook)}-{attempt}"
+
+
+def workspace(name: str) -> str:
+    """Return the name of the claim of a notebook's workspace: the next notebook of that name finds it."""
+    return f"{notebook(name)}-workspace"
+
+
+def token_secret(name: str) -> str:
+    """Return the name of the Secret that opens a notebook, if its spec names none."""
+    return f"{notebook(name)}-token"
+
+
+def host_label(namespace: str, name: str) -> str:
+    """Return the first label of a notebook's host, such as ``alice-team-a-1a2b3c4d``.
+
+    Always with a hash: ``a-b`` of ``c`` and ``a`` of ``b-c`` are two hosts. One label: so one certificate
+    is enough for all hosts of a domain.
+    """
+    label = f"{name}-{namespace}".replace(".", "-")
+    return _hashed(label, f"{namespace}/{name}", _LABEL_LENGTH)
 
 
 def usage(pool: str) -> str:
@@ -104,6 +151,18 @@ def labels(kind: str, owner: Meta, pool: str, attempt: int | None = None) -> dic
         POOL: label_value(pool),
     }
     return own if attempt is None else {**own, ATTEMPT: str(attempt)}
+
+
+def belongs(child: Meta, owner: Meta) -> bool:
+    """Whether an object may be written as a child of its owner.
+
+    That is what names it as its controller, and what has none and is kept for notebooks of the owner's name.
+    """
+    return child.owner == owner.uid or (
+        not child.owner
+        and child.labels.get(MANAGED_BY) == MANAGER
+        and child.labels.get(NOTEBOOK) == label_value(owner.name)
+    )
 
 
 def label_value(name: str) -> str:

@@ -6,9 +6,18 @@ seconds since the epoch, as the API server wrote them.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+
+class Unheard(enum.Enum):
+    """Why the reports of a running job's rank 0 do not come."""
+
+    REFUSED = "refused"
+    SILENT = "silent"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +65,38 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A child whose state does not matter, only its being there: Service, NetworkPolicy."""
+    """A child whose state does not matter, only its being there: Service, NetworkPolicy, Ingress."""
 
     kind: str
     meta: Meta
 
 
 @dataclass(frozen=True, slots=True)
-class JobChild:
-    """The Indexed Job of one attempt.
+class ClaimChild:
+    """The PersistentVolumeClaim of a notebook's workspace.
 
     Attributes:
+        size: that it asks for, as written.
+        storage_class: empty before one was chosen.
+        bound: it has a volume.
+    """
+
+    meta: Meta
+    size: str
+    storage_class: str = ""
+    bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobChild:
+    """What makes the pods of one attempt: an Indexed Job, or the StatefulSet of a notebook.
+
+    Attributes:
+        kind: which of them.
         attempt: from the label ``mlpools.dev/attempt``.
         parallelism: of its spec: pods that it may still make while it has not ended.
+        replaces: whether it makes a new pod for one that failed.
+        given_up: ranks that failed so often that they get no new one.
         ended: ``Complete`` or ``Failed`` once the Job controller said so.
         reason: of that condition, or of ``FailureTarget``.
         message: of that condition.
@@ -79,11 +107,14 @@ class JobChild:
     meta: Meta
     attempt: int
     parallelism: int = 0
+    replaces: bool = False
+    given_up: frozenset[int] = frozenset()
     ended: Literal["", "Complete", "Failed"] = ""
     reason: str = ""
     message: str = ""
     selector: Mapping[str, str] = field(default_factory=dict)
     devices: frozenset[str] = frozenset()
+    kind: str = "Job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +130,18 @@ class PodChild:
         disruption: reason of the condition ``DisruptionTarget``, empty without it.
         disrupted: when that condition became true, 0 without it.
         unschedulable: the scheduler's words while it finds no machine.
+        init_container: that has not done its work, so that the main container could not start; empty if none
+            is in its way. What the pod waits for, how it ended, its limit and last words are this one's then.
         waiting: reason of the container's waiting state, such as ``ImagePullBackOff``.
         waiting_message: what the kubelet says about it.
-        exit_code: of the terminated main container; None before.
+        exit_code: of the terminated container; None before.
         exit_reason: ``OOMKilled``, ``Error``, ``Completed``, …
         termination: the termination message: a ``contract.Final``, or what a foreign program left.
-        finished: when the main container ended, 0 before.
+        finished: when that container ended, 0 before.
         scheduled: when a machine was found, 0 before.
         started: when the main container started, 0 before.
-        memory_limit: of the main container, as written, such as ``4Gi``.
+        memory_limit: of the container, as written, such as ``4Gi``.
+        last_words: of the container before, where it is started again and again.
         gone_by: when its grace ends, if it was told to end; 0 otherwise.
     """
 
@@ -124,6 +158,7 @@ class PodChild:
     disruption: str = ""
     disrupted: float = 0.0
     unschedulable: str = ""
+    init_container: str = ""
     waiting: str = ""
     waiting_message: str = ""
     exit_code: int | None = None
@@ -133,6 +168,7 @@ class PodChild:
     scheduled: float = 0.0
     started: float = 0.0
     memory_limit: str = ""
+    last_words: str = ""
     gone_by: float = 0.0
 
     @property

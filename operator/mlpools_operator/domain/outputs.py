@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlpools.contract import log_name
-from mlpools_operator.api.v1alpha1 import TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import JobSpec, TrainingJobSpec
 
 
 def checkpoint_url(spec: TrainingJobSpec) -> str:
@@ -11,11 +11,11 @@ def checkpoint_url(spec: TrainingJobSpec) -> str:
     return spec.checkpoint.url or f"{spec.output.url.rstrip('/')}/checkpoints"
 
 
-def logs_url(spec: TrainingJobSpec) -> str:
+def logs_url(spec: JobSpec) -> str:
     """Return the folder with the logs of all attempts and ranks."""
     return f"{spec.output.url.rstrip('/')}/logs"
 
 
-def log_url(spec: TrainingJobSpec, attempt: int, rank: int) -> str:
+def log_url(spec: JobSpec, attempt: int, rank: int) -> str:
     """Return the log of one rank."""
     return f"{spec.output.url.rstrip('/')}/{log_name(attempt, rank)}"

@@ -24,6 +24,16 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Another number of pods for an Indexed Job, with a UID precondition."""
+
+    namespace: str
+    name: str
+    uid: str
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A Kubernetes Event about the planned resource; sent only after the status write that it tells of."""
 
@@ -39,15 +49,22 @@ class Plan:
     Attributes:
         delete: sent first and together: what ends or frees nodes goes before what starts.
         apply: children to server-side apply (Service, NetworkPolicy, placeholder pods).
+        scale: Jobs that get another number of pods.
         create: objects to POST once (an attempt's Job); "already exists" with our owner UID is success.
         status: the whole new status, or None to leave it; written if and only if it differs.
         events: sent after the status was stored.
         requeue_after: seconds until this resource wants another look, None = when something changes.
+        secrets: Secrets to POST with a token made up on the spot; "already exists" is success, since nobody
+            here may read who made it. They go with ``create``.
+        look: whether a look at the notebook, taken now, may change the plan, which is then to be made anew.
     """
 
     delete: tuple[Delete, ...] = ()
     apply: tuple[Object, ...] = ()
+    scale: tuple[Scale, ...] = ()
     create: tuple[Object, ...] = ()
     status: Mapping[str, Any] | None = None
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
+    secrets: tuple[Object, ...] = ()
+    look: bool = False

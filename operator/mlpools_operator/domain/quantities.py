@@ -12,6 +12,13 @@ def share_of_bytes(quantity: str, share: float) -> str:
     return f"{max(1, int(float(amount(quantity)) * share) // _MIB)}Mi"
 
 
+def less(shape: InstanceShape, cpu: str, memory: str) -> dict[str, str]:
+    """Return what is left of a shape's CPU and memory, at least a tenth of each."""
+    cores, room = amount(shape.cpu), amount(shape.memory)
+    left = max(cores - amount(cpu), cores / 10), max(room - amount(memory), room / 10)
+    return {"cpu": f"{int(left[0] * 1000)}m", "memory": str(int(left[1]))}
+
+
 def shape_in_words(shape: InstanceShape) -> str:
     """Return such as ``2 CPU, 4Gi`` or ``8 CPU, 64Gi, 1 GPU``."""
     words = f"{shape.cpu} CPU, {shape.memory}"

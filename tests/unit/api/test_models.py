@@ -149,6 +149,8 @@ def test_yaml_names() -> None:
 def test_kinds_are_named_as_in_their_crds() -> None:
     assert {name: (kind.crd_name, kind.scope, kind.short_names) for name, kind in KINDS.items()} == {
         "ComputePool": ("computepools.mlpools.dev", "Cluster", ("cp",)),
+        "BatchInference": ("batchinferences.mlpools.dev", "Namespaced", ("bi",)),
+        "NotebookRuntime": ("notebookruntimes.mlpools.dev", "Namespaced", ("nb",)),
         "TrainingJob": ("trainingjobs.mlpools.dev", "Namespaced", ("tj",)),
     }
 

@@ -8,12 +8,13 @@ from mlpools_operator.api.v1alpha1 import KINDS, InvalidSpec, parse
 from mlpools_operator.api.v1alpha1.meta import OPERATOR_RULES as OPERATOR_KEY
 from mlpools_operator.crdgen.crd import object_schema
 from mlpools_operator.crdgen.schema import walk
-from tests.support.api_rules import CASES, OPERATOR_RULES, TRANSITIONS, Case, Transition
+from tests.support.all_rules import CASES, OPERATOR_RULES, TRANSITIONS
+from tests.support.api_rules import Case, Transition
 from tests.support.manifests import spec
 
 
 def name(case: Case) -> str:
-    return f"{case.where}: {case.message}"
+    return f"{case.kind} {case.where}: {case.message}"
 
 
 @pytest.mark.parametrize("case", [*CASES, *OPERATOR_RULES], ids=name)

@@ -11,7 +11,7 @@ import pytest
 
 from mlpools_operator.cluster import connect
 from mlpools_operator.cluster.errors import Fenced
-from mlpools_operator.cluster.transport import Request, Transport
+from mlpools_operator.cluster.transport import APPLY, JSON, MERGE, Request, Transport
 from mlpools_operator.metrics import Metrics
 
 READ = Request("get", "pods", "/pods/a")
@@ -24,13 +24,14 @@ class Server(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str] = []
+        self.bodies: list[bytes] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         self.server.asked.append(f"{self.command} {self.path}")
         self.send_response(200)
         self.send_header("Content-Length", "2")
@@ -112,3 +113,13 @@ async def test_reads_need_no_lease(transport: Transport, server: Server, fence: 
     fence.open = False
     await transport.send(READ)
     assert server.asked == ["GET /pods/a"]
+
+
+@pytest.mark.parametrize("form", [JSON, APPLY, MERGE])
+async def test_a_body_is_sent_as_the_object_that_it_is(
+    transport: Transport, server: Server, form: str
+) -> None:
+    await transport.send(
+        Request("patch", "jobs", "/jobs/a", body={"spec": {"parallelism": 3}}, content_type=form)
+    )
+    assert [json.loads(body) for body in server.bodies] == [{"spec": {"parallelism": 3}}]

@@ -10,11 +10,12 @@ import pytest
 
 from mlpools_operator.cluster.errors import Conflict, Transient
 from mlpools_operator.controller import figures, queue
-from mlpools_operator.domain.training.transitions import (
+from mlpools_operator.domain.job.transitions import (
     Admitted,
     Finished,
     Preempted,
     Restarted,
+    Rested,
     Spent,
     Switched,
 )
@@ -32,6 +33,7 @@ EVERYTHING = (
     Restarted("NodeLost"),
     Preempted(),
     Finished("Succeeded", "Succeeded"),
+    Rested("Idle"),
     Switched(asleep=True),
 )
 
@@ -50,6 +52,7 @@ def test_every_transition_is_counted() -> None:
         'mlpools_job_restarts_total{pool="cpu",reason="NodeLost"} 1.0',
         'mlpools_preemptions_total{pool="cpu"} 1.0',
         'mlpools_jobs_finished_total{phase="Succeeded",pool="cpu",reason="Succeeded"} 1.0',
+        'mlpools_notebook_stops_total{pool="cpu",reason="Idle"} 1.0',
         'mlpools_pool_switches_total{pool="cpu",to="asleep"} 1.0',
         'mlpools_node_seconds_total{namespace="team-a",pool="cpu"} 7.0',
     ):
@@ -84,6 +87,18 @@ def stands(run: Run, pool: str = "cpu") -> PoolFigures:
     """How a pool stands, by what the operator knows."""
     run.operator.hear(*WATCHED)
     return figures.figures(run.operator.store, run.operator.ledger, run.clock())[pool]
+
+
+def test_notebooks_are_figures_of_their_own() -> None:
+    run = Run(max_nodes=1, steps=400)
+    for name in ("alice", "bob"):
+        run.submit(name, "NotebookRuntime")
+    run.submit("waits", nodes=1)
+    run.until("alice", "Running")
+    run.go(1)
+    seen = stands(run)
+    assert seen.notebooks == {"queued": 1, "starting": 0, "running": 1}
+    assert seen.jobs == {"queued": 1, "starting": 0, "running": 0}
 
 
 def test_figures_tell_how_a_pool_stands() -> None:

@@ -11,10 +11,12 @@ import pytest
 from aiohttp import web
 
 from mlpools.contract import Report
+from mlpools_operator.controller import unheard
 from mlpools_operator.controller.probe import Probe, checked, interval
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.read import entry
 from mlpools_operator.controller.store import Key, Store
+from mlpools_operator.domain.observed import Unheard
 from mlpools_operator.metrics import Metrics
 from tests.support import objects as make
 
@@ -148,6 +150,43 @@ async def test_nobody_at_home_does_no_harm(gang: Gang) -> None:
     gang.pod(2, phase="Running", podIP="127.255.255.254")
     async with gang.probe() as probe:
         assert await probe.round() is None
+
+
+async def test_a_job_that_never_answers_is_told_of_once_that_is_sure(gang: Gang) -> None:
+    gang.pod(2, phase="Running", podIP="127.255.255.254")
+    async with gang.probe() as probe:
+        await probe.round()
+        gang.now += unheard.PATIENCE_SECONDS - 1
+        await probe.round()
+        assert (probe.probe.unheard("job"), await gang.handed()) == (None, False)
+        gang.now += 1
+        await probe.round()
+        assert (probe.probe.unheard("job"), await gang.handed()) == (Unheard.REFUSED, True)
+        await probe.round()
+        assert not await gang.handed(), "the same again is no news"
+        gang.pod(3, phase="Running", podIP="127.0.0.1")
+        await probe.round()
+        assert (probe.probe.unheard("job"), await gang.handed()) == (None, True)
+
+
+async def test_another_answer_than_a_report_is_told_as_such(gang: Gang) -> None:
+    gang.answer = "hello"
+    async with gang.probe() as probe:
+        await probe.round()
+        gang.now += unheard.PATIENCE_SECONDS
+        await probe.round()
+        assert probe.probe.unheard("job") is Unheard.UNREADABLE
+
+
+async def test_a_job_that_has_answered_before_is_not_unheard(gang: Gang) -> None:
+    async with gang.probe() as probe:
+        await probe.round()
+        await gang.handed()
+        gang.answer = 500
+        for _ in range(2):
+            gang.now += unheard.PATIENCE_SECONDS
+            await probe.round()
+        assert (probe.probe.unheard("job"), await gang.handed()) == (None, False)
 
 
 async def test_an_earlier_attempts_words_are_not_the_jobs(gang: Gang) -> None:

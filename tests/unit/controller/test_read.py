@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from mlpools_operator.controller import read
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
 from tests.support import objects as make
@@ -94,6 +96,56 @@ def test_a_pod_that_cannot_start() -> None:
     assert (found.waiting, found.waiting_message) == ("ImagePullBackOff", "no such image")
 
 
+def initialising(*states: tuple[str, dict[str, object]], phase: str = "Pending") -> PodChild:
+    """Return a pod whose main container waits for its init containers; ``logs`` runs beside it."""
+    raw = make.pod(
+        "p",
+        phase=phase,
+        initContainerStatuses=[{"name": name, "state": state} for name, state in states],
+        containerStatuses=[{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}],
+    )
+    limits = {"limits": {"memory": "64Mi"}}
+    raw["spec"]["initContainers"] = [
+        {"name": "logs", "restartPolicy": "Always"},
+        {"name": "mount", "resources": limits},
+        {"name": "check"},
+    ]
+    entry = read.entry("Pod", raw)
+    assert isinstance(entry, PodChild)
+    return entry
+
+
+RUNS: dict[str, object] = {"running": {"startedAt": make.CREATED}}
+DONE: dict[str, object] = {"terminated": {"exitCode": 0, "finishedAt": make.CREATED}}
+LATER: dict[str, object] = {"waiting": {"reason": "PodInitializing"}}
+
+
+def test_an_init_container_that_is_in_the_way_speaks_for_its_pod() -> None:
+    waits: dict[str, object] = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    found = initialising(("logs", RUNS), ("mount", DONE), ("check", waits))
+    assert (found.init_container, found.waiting, found.started) == ("check", "ImagePullBackOff", 0.0)
+    assert initialising(("logs", waits), ("mount", LATER), ("check", LATER)).init_container == "logs"
+    assert initialising(("logs", RUNS), ("mount", RUNS), ("check", LATER)).init_container == "mount"
+    assert initialising(("logs", RUNS), ("mount", DONE), ("check", DONE)).init_container == ""
+
+
+def test_an_init_container_that_failed() -> None:
+    terminated = {"exitCode": 3, "reason": "Error", "message": "no mount", "finishedAt": make.CREATED}
+    killed: dict[str, object] = {"terminated": {"exitCode": 143, "finishedAt": make.CREATED}}
+    states = (("logs", killed), ("mount", {"terminated": terminated}), ("check", LATER))
+    found = initialising(*states, phase="Failed")
+    assert (found.init_container, found.exit_code, found.termination) == ("mount", 3, "no mount")
+    assert (found.memory_limit, found.finished, found.started) == ("64Mi", TEN, 0.0)
+
+
+def test_a_helper_that_ends_after_the_job_began_says_nothing_of_it() -> None:
+    found = pod(
+        initContainerStatuses=[{"name": "logs", "state": {"terminated": {"exitCode": 1}}}],
+        containerStatuses=[{"name": "main", "state": RUNS}],
+    )
+    assert (found.init_container, found.exit_code, found.started) == ("", None, TEN)
+
+
 def test_a_pod_that_failed() -> None:
     terminated = {
         "exitCode": 137,
@@ -137,6 +189,13 @@ def test_a_job_that_is_about_to_fail_tells_why_and_has_not_ended() -> None:
         {"conditions": [target, {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
     )
     assert (failed.ended, failed.reason) == ("Failed", "BackoffLimitExceeded")
+
+
+@pytest.mark.parametrize(("text", "ranks"), [("", ()), ("2", (2,)), ("1,3-5,8", (1, 3, 4, 5, 8))])
+def test_a_job_says_which_ranks_it_has_given_up(text: str, ranks: tuple[int, ...]) -> None:
+    seen = read.entry("Job", make.child_job("j", nodes=9, status={"failedIndexes": text}))
+    assert isinstance(seen, JobChild)
+    assert seen.given_up == set(ranks)
 
 
 def test_a_job_says_what_machines_its_pods_ask_for() -> None:

@@ -98,6 +98,9 @@ def test_a_catalogue_that_makes_no_sense_is_refused(
         ("operator_labels", "app", "write key=value,key=value; 'app' has no value"),
         ("sweep_seconds", "-1", "Setting MLPOOLS_SWEEP_SECONDS cannot be '-1'"),
         ("instance_families", "/no/such", "cannot be '/no/such': name a readable JSON file"),
+        ("notebooks_domain", "*.example.com", "Setting MLPOOLS_NOTEBOOKS_DOMAIN cannot be '*.example.com'"),
+        ("ingress_annotations", "a=b", "cannot be 'a=b': write a JSON object"),
+        ("ingress_annotations", '{"a": 1}', "MLPOOLS_INGRESS_ANNOTATIONS.a cannot be 1"),
         ("runtime_image", "", "Setting MLPOOLS_RUNTIME_IMAGE cannot be ''"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mlpools_operator.cluster.errors import ClusterError, Conflict, NotFound, Refused, Transient
+from mlpools_operator.cluster.errors import ClusterError, Conflict, Fenced, NotFound, Refused, Transient
 from mlpools_operator.controller.health import Health
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Key
@@ -56,6 +56,7 @@ def shift() -> Shift:
     [
         (Conflict("changed"), None),
         (NotFound("gone"), None),
+        (Fenced("not sent"), None),
         (Transient("overloaded"), "overloaded"),
         (Refused("forbidden"), "forbidden"),
     ],

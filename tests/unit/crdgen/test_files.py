@@ -76,7 +76,8 @@ def test_a_crd_has_what_kubectl_shows(kind: Kind) -> None:
     spec = definition(kind)["spec"]
     assert spec["names"]["categories"] == ["mlpools"]
     version = spec["versions"][0]
-    assert version["subresources"] == {"status": {}}
+    assert version["subresources"]["status"] == {}
+    assert ("scale" in version["subresources"]) == (kind.scale is not None)
     schema = version["schema"]["openAPIV3Schema"]
     known = {path for path, _ in walk(schema, "")} | {"metadata.creationTimestamp"}
     for column in version["additionalPrinterColumns"]:

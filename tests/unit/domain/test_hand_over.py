@@ -9,10 +9,12 @@ from mlpools_operator.domain import naming
 from tests.support.api_server import is_terminal
 from tests.support.domain_run import Run
 from tests.support.manifests import manifest
+from tests.support.scheduler import Interleaving
 from tests.support.world import is_placeholder
 
 GANG = 3
 PATIENCE = 30.0
+HAND_OVERS = 200
 
 
 class Halves:
@@ -45,7 +47,18 @@ def two_pools() -> Run:
     return run
 
 
-def test_two_hundred_hand_overs_leave_no_gang_with_half_its_machines() -> None:
+def turn(run: Run, dice: random.Random, halves: Halves) -> None:
+    """Let a second pass in which everybody works, the cluster in any order."""
+    run.operator.pass_all()
+    actors = list(run.world.actors.values())
+    dice.shuffle(actors)
+    for act in actors:
+        act()
+        halves.look()
+    run.clock.advance(1)
+
+
+def test_between_a_gang_and_placeholders_nobody_gets_half() -> None:
     """A job comes to one pool while the other's runs; between two, placeholders fill the room."""
     run, dice = two_pools(), random.Random(7)
     halves = Halves(run)
@@ -54,23 +67,43 @@ def test_two_hundred_hand_overs_leave_no_gang_with_half_its_machines() -> None:
         for _ in range(60):
             if run.status(name).get("phase") in phases:
                 return
-            run.operator.pass_all()
-            actors = list(run.world.actors.values())
-            dice.shuffle(actors)
-            for act in actors:
-                act()
-                halves.look()
-            run.clock.advance(1)
+            turn(run, dice, halves)
         raise AssertionError(f"{name} is not {phases} but {run.status(name)}")
 
-    for turn in range(200):
-        run.submit(f"job-{turn}", nodes=GANG, computePool=("cpu", "gpu")[turn % 2])
-        if turn % 3:  # the next one finds the room held by a job, else by placeholders
-            until(f"job-{turn}", "Running", "Succeeded")
+    for number in range(HAND_OVERS // 4):
+        run.submit(f"job-{number}", nodes=GANG, computePool=("cpu", "gpu")[number % 2])
+        if number % 3:  # the next one finds the room held by a job, else by placeholders
+            until(f"job-{number}", "Running", "Succeeded")
         else:
-            until(f"job-{turn}", "Succeeded")
-        if turn > 1:
-            done = run.status(f"job-{turn - 2}")
+            until(f"job-{number}", "Succeeded")
+        if number > 1:
+            done = run.status(f"job-{number - 2}")
             assert (done["phase"], done["attempt"], done["restarts"]) == ("Succeeded", 1, 0)
-            run.delete(f"job-{turn - 2}")
+            run.delete(f"job-{number - 2}")
     assert halves.longest <= PATIENCE
+
+
+def test_two_hundred_hand_overs_between_gangs_that_both_want_the_room() -> None:
+    """In each pool one always waits, and a scheduler that interleaves gives both of them a part."""
+    run, dice = two_pools(), random.Random(7)
+    run.world.scheduler = Interleaving(run.world, dice)
+    halves = Halves(run)
+    living: dict[str, list[str]] = {"cpu": [], "gpu": []}
+    made = handed_over = gave_way = 0
+    began = run.clock()
+    while handed_over < HAND_OVERS:
+        for pool, names in living.items():
+            while len(names) < 2:
+                names.append(f"job-{made}")
+                run.submit(names[-1], nodes=GANG, computePool=pool, maxRestarts=0)
+                made += 1
+        turn(run, dice, halves)
+        for names in living.values():
+            done = run.status(names[0])
+            if done.get("phase") == "Succeeded":
+                handed_over += 1
+                gave_way += done["attempt"] > 1
+                run.delete(names.pop(0))
+        assert halves.longest <= PATIENCE
+        assert run.clock() - began < 60 * HAND_OVERS, "each of them ends soon"
+    assert gave_way, "else nobody was ever in another's way"

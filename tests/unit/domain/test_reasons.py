@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
+from mlpools.contract import REASONS
 from mlpools_operator.domain.attempt import failures
+from mlpools_operator.domain.job import ends
+from mlpools_operator.domain.job.status import Draft
+from mlpools_operator.domain.job.step import Step
 from mlpools_operator.domain.pool.ledger import Verdict
 from mlpools_operator.domain.reasons import RULES, Retry
-from mlpools_operator.domain.training import ends, trainingjob
+from mlpools_operator.domain.training.kind import TRAINING_JOB
 from mlpools_operator.domain.training.preflight import check
-from mlpools_operator.domain.training.status import Draft
-from mlpools_operator.domain.training.step import Step
+from tests.support import trainingjob
 from tests.support.domain_values import NOW, a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
-from tests.support.reasons import job_reasons
+from tests.support.reasons import job_reasons, words_of_tests
 
 #: What the API promises, by class.
 PROMISED = {
@@ -25,7 +28,7 @@ PROMISED = {
         SecretMissing PodsRefused NameConflict Unschedulable""",
     Retry.NEVER: """TooLarge InvalidSpec OutputExists DataNotReadable BadHyperParameter PackageNotAllowed
         CheckpointMismatch UserCodeError DeadlineExceeded Cancelled""",
-    Retry.COUNTED: "Hung StartTimeout ImagePullFailed FabricTooSlow",
+    Retry.COUNTED: "Hung StartTimeout ImagePullFailed InitContainerFailed FabricTooSlow",
     Retry.FREE: "NodeLost Preempted",
 }
 #: Only admission, or the job's own author, makes a job wait for these; no attempt ends with them.
@@ -54,12 +57,21 @@ def test_the_table_keeps_what_was_promised(rule: Retry) -> None:
     assert {RULES[reason] for reason in PROMISED[rule].split()} == {rule}
 
 
+#: It is told only between the end of a back-off and the pool's next look; else the cause of the back-off is.
+FOR_A_MOMENT = {"BackOff"}
+
+
+def test_each_reason_is_met_before_a_real_api_server() -> None:
+    """By exit code (tests/integration/test_reasons.py goes through all of them), or named in some test."""
+    assert RULES.keys() - {*REASONS.values()} - words_of_tests("integration", "e2e") == FOR_A_MOMENT
+
+
 def failed_with(reason: str, **spec: Any) -> dict[str, Any]:
     """Return the status of a job whose first attempt ended with a reason."""
     job = a_job(nodes=2, **spec)
-    admitted = Draft(job, NOW).admit(check(job, started=False), "").plain()
+    admitted = Draft(TRAINING_JOB, job, NOW).admit(check(job, started=False), "", 2).plain()
     job = a_job(nodes=2, status=json.loads(json.dumps(admitted)), **spec)
-    step = Step(job, check(job, started=True), Draft(job, NOW + 60), NOW + 60)
+    step = Step(job, check(job, started=True), Draft(TRAINING_JOB, job, NOW + 60), NOW + 60)
     plan = ends.fail(step, failures.Cause(failures.Gravity.CODE, reason, "it went wrong"))
     assert plan.status is not None
     assert [event.type for event in plan.events] == ["Warning"]

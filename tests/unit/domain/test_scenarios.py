@@ -172,3 +172,23 @@ def test_a_queued_job_that_asks_for_more_is_admitted_for_more() -> None:
     run.settle()
     assert run.status("second")["nodes"]["requested"] == 4
     assert run.status("second")["phase"] == "Succeeded"
+
+
+def test_a_priority_that_is_changed_while_jobs_wait_changes_who_is_next() -> None:
+    run = Run(max_nodes=2, steps=1000)
+    run.submit("holder", nodes=2)
+    run.until("holder", "Running")
+    for name in ("older", "newer"):
+        run.submit(name, nodes=2)
+        run.go(1)
+    assert run.status("older")["reason"] == "WaitingForNodes"
+    run.change("newer", priority=1)
+    run.go(2, seconds=30)  # a place is told anew as often
+    told = {name: run.status(name)["queue"] for name in ("older", "newer")}
+    assert (told["newer"]["position"], told["newer"]["reason"]) == (1, "WaitingForNodes")
+    assert (told["older"]["position"], told["older"]["reason"]) == (2, "BehindInQueue")
+    run.world.steps = 3
+    run.until("newer", "Running")
+    assert run.status("older")["phase"] == "Queued"
+    run.settle()
+    assert run.status("older")["phase"] == "Succeeded"

@@ -7,47 +7,55 @@ from typing import Any, Literal, overload
 
 from pydantic import ValidationError
 
-from mlpools_operator.api.v1alpha1.common import Condition, Conditions, FabricCheck, LackedCapacity
+from mlpools_operator.api.v1alpha1.batchinference import BATCH_INFERENCE, BatchInferenceSpec
+from mlpools_operator.api.v1alpha1.batchinference_status import BatchInferenceStatus, Rows, Shards
+from mlpools_operator.api.v1alpha1.common import (
+    Condition,
+    Conditions,
+    FabricCheck,
+    LackedCapacity,
+    SecretName,
+)
 from mlpools_operator.api.v1alpha1.computepool import (
     COMPUTE_POOL,
     ComputePoolSpec,
-    ComputePoolStatus,
     FamilyName,
     InstanceShape,
     Placement,
-    PoolNodes,
-    QueueEntry,
     Toleration,
 )
+from mlpools_operator.api.v1alpha1.computepool_status import ComputePoolStatus, PoolNodes, QueueEntry
+from mlpools_operator.api.v1alpha1.egress import is_range
 from mlpools_operator.api.v1alpha1.env import EnvFromSource, EnvVar
+from mlpools_operator.api.v1alpha1.job import JobSpec, OutputSpec
+from mlpools_operator.api.v1alpha1.job_status import (
+    ElasticNodes,
+    ElasticStatus,
+    FailedPod,
+    JobNodes,
+    JobProgress,
+    JobStatus,
+    QueuePlace,
+    SuspectNode,
+)
 from mlpools_operator.api.v1alpha1.lightgbm import LightGBMSpec
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
+from mlpools_operator.api.v1alpha1.notebookruntime import NOTEBOOK_RUNTIME, NotebookRuntimeSpec
+from mlpools_operator.api.v1alpha1.notebookruntime_status import ClusterStatus, NotebookRuntimeStatus
+from mlpools_operator.api.v1alpha1.pods import PodsSpec
 from mlpools_operator.api.v1alpha1.pool_network import PoolNetwork
 from mlpools_operator.api.v1alpha1.pool_packages import PoolPackages
 from mlpools_operator.api.v1alpha1.pool_preflight import PoolPreflight
 from mlpools_operator.api.v1alpha1.pool_queue import HeadOfQueue, PoolQueue
-from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime, SecretName
+from mlpools_operator.api.v1alpha1.pool_runtime import PoolRuntime
 from mlpools_operator.api.v1alpha1.pool_template import Affinity, PodTemplate
 from mlpools_operator.api.v1alpha1.quantity import amount
+from mlpools_operator.api.v1alpha1.runtime import JobRuntime
 from mlpools_operator.api.v1alpha1.schedule import Schedule, ScheduleStatus
 from mlpools_operator.api.v1alpha1.sources import DataSource, ParquetSource
 from mlpools_operator.api.v1alpha1.tenancy import LabelRequirement, NamespaceLimit, NamespaceSelector
-from mlpools_operator.api.v1alpha1.trainingjob import (
-    TRAINING_JOB,
-    CheckpointSpec,
-    JobRuntime,
-    OutputSpec,
-    TrainingJobSpec,
-)
-from mlpools_operator.api.v1alpha1.trainingjob_status import (
-    FailedPod,
-    JobNodes,
-    JobOutput,
-    Progress,
-    QueuePlace,
-    SuspectNode,
-    TrainingJobStatus,
-)
+from mlpools_operator.api.v1alpha1.trainingjob import TRAINING_JOB, CheckpointSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1.trainingjob_status import JobOutput, Progress, TrainingJobStatus
 from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
@@ -57,13 +65,18 @@ __all__ = [
     "KINDS",
     "VERSION",
     "Affinity",
+    "BatchInferenceSpec",
+    "BatchInferenceStatus",
     "CheckpointSpec",
+    "ClusterStatus",
     "Column",
     "ComputePoolSpec",
     "ComputePoolStatus",
     "Condition",
     "Conditions",
     "DataSource",
+    "ElasticNodes",
+    "ElasticStatus",
     "EnvFromSource",
     "EnvVar",
     "FabricCheck",
@@ -74,7 +87,10 @@ __all__ = [
     "InvalidSpec",
     "JobNodes",
     "JobOutput",
+    "JobProgress",
     "JobRuntime",
+    "JobSpec",
+    "JobStatus",
     "Kind",
     "LabelRequirement",
     "LackedCapacity",
@@ -82,10 +98,13 @@ __all__ = [
     "Model",
     "NamespaceLimit",
     "NamespaceSelector",
+    "NotebookRuntimeSpec",
+    "NotebookRuntimeStatus",
     "OutputSpec",
     "ParquetSource",
     "Placement",
     "PodTemplate",
+    "PodsSpec",
     "PoolNetwork",
     "PoolNodes",
     "PoolPackages",
@@ -95,10 +114,12 @@ __all__ = [
     "Progress",
     "QueueEntry",
     "QueuePlace",
+    "Rows",
     "Rule",
     "Schedule",
     "ScheduleStatus",
     "SecretName",
+    "Shards",
     "SuspectNode",
     "Toleration",
     "TrainingJobSpec",
@@ -107,11 +128,14 @@ __all__ = [
     "VolumeMount",
     "XGBoostSpec",
     "amount",
+    "is_range",
     "parse",
 ]
 
 #: All kinds of the API, by name.
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (COMPUTE_POOL, TRAINING_JOB)}
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (COMPUTE_POOL, TRAINING_JOB, BATCH_INFERENCE, NOTEBOOK_RUNTIME)
+}
 
 
 class InvalidSpec(ValueError):  # noqa: N818 - named as the reason that users read
@@ -122,6 +146,10 @@ class InvalidSpec(ValueError):  # noqa: N818 - named as the reason that users re
 def parse(kind: Literal["ComputePool"], spec: Mapping[str, Any]) -> ComputePoolSpec: ...
 @overload
 def parse(kind: Literal["TrainingJob"], spec: Mapping[str, Any]) -> TrainingJobSpec: ...
+@overload
+def parse(kind: Literal["BatchInference"], spec: Mapping[str, Any]) -> BatchInferenceSpec: ...
+@overload
+def parse(kind: Literal["NotebookRuntime"], spec: Mapping[str, Any]) -> NotebookRuntimeSpec: ...
 @overload
 def parse(kind: str, spec: Mapping[str, Any]) -> Model: ...
 def parse(kind: str, spec: Mapping[str, Any]) -> Model:

@@ -21,9 +21,7 @@ _GitURL = Annotated[
 ]
 # What git takes for the name of a branch or a tag, or the digits of a commit.
 _REVISION = r"^[^\s~^:?*\[\\-][^\s~^:?*\[\\]*$"
-_Revision = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\s~^:?*\[\\-][^\s~^:?*\[\\]*$")
-]
+Revision = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=_REVISION)]
 
 
 class GitCode(Model):
@@ -31,12 +29,12 @@ class GitCode(Model):
 
     url: _GitURL
     """URL of the repository, with https or http."""
-    revision: _Revision
+    revision: Revision
     """Branch, tag, or commit with all its 40 digits. Rank 0 looks up what it means at the start of an
     attempt, and all ranks take that commit."""
     secret: ObjectName | None = None
     """Secret with the keys username and password (or a token as password), and ca.crt if the server's
-    certificate needs it. It must exist in the job's namespace. Absent: the repository is public."""
+    certificate needs it. It must exist in the same namespace. Absent: the repository is public."""
 
 
 class CodeSpec(Model):

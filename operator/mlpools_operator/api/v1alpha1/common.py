@@ -113,6 +113,13 @@ class Condition(Model):
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), list_map("type")]
 
 
+class SecretName(Model):
+    """A Secret of the job's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
 class FabricCheck(Model):
     """What the check of the network before an attempt's work found."""
 

@@ -1,4 +1,4 @@
-"""What a user may say about the environment variables of a job's pods."""
+"""What a user may say about the environment variables of pods."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _VariablePrefix = Annotated[
 
 
 class SecretKey(Model):
-    """A key of a Secret in the job's namespace."""
+    """A key of a Secret in the pods' namespace."""
 
     name: ObjectName
     """Name of the Secret."""
@@ -56,7 +56,7 @@ class SecretKey(Model):
 
 
 class ConfigMapKey(Model):
-    """A key of a ConfigMap in the job's namespace."""
+    """A key of a ConfigMap in the pods' namespace."""
 
     name: ObjectName
     """Name of the ConfigMap."""
@@ -92,13 +92,13 @@ class EnvSource(Model):
 
 
 class EnvVar(Model):
-    """An environment variable of the job's processes."""
+    """An environment variable of the pods' processes."""
 
     name: _VariableName
     """Its name."""
     value: Annotated[str, StringConstraints(max_length=32_768)] | None = None
     """Its value. As in any pod, $(NAME) stands for the value of a variable above it, and $$ for a $. Not for
-    secrets: whoever may read the job can read it."""
+    secrets: whoever may read this object can read it."""
     value_from: EnvSource | None = None
     """Where its value comes from."""
 
@@ -108,7 +108,7 @@ class EnvVar(Model):
 
 
 class EnvObject(Model):
-    """A ConfigMap or Secret in the job's namespace."""
+    """A ConfigMap or Secret in the pods' namespace."""
 
     name: ObjectName
     """Its name."""

@@ -177,12 +177,26 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """The scale subresource, by which `kubectl scale` and narrow rights reach one number of the spec.
+
+    Attributes:
+        wanted: path of the number that is set.
+        there: path of the number that is.
+    """
+
+    wanted: str
+    there: str
+
+
+@dataclass(frozen=True)
 class Kind:
     """What the API server has to know of a kind besides the fields of its spec and status.
 
     Attributes:
         description: the kind's ``kubectl explain`` text.
         rules: root rules, which see the old and the new object with their status.
+        scale: its scale subresource, if it has one.
     """
 
     name: str
@@ -194,6 +208,7 @@ class Kind:
     columns: tuple[Column, ...]
     description: str
     rules: tuple[Rule, ...] = ()
+    scale: Scale | None = None
 
     @property
     def crd_name(self) -> str:

@@ -7,19 +7,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from mlpools_operator.api.v1alpha1.common import Image, ObjectName
+from mlpools_operator.api.v1alpha1.common import Image, SecretName
 from mlpools_operator.api.v1alpha1.meta import LIST_SET, Model, Rule, list_map
 
 _DIGEST = "@sha256:[0-9a-f]{64}$"
 # Signs that mean something in other tools' patterns are not taken: only the star does here.
 _ImagePattern = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\s\[\]?]+$")]
-
-
-class SecretName(Model):
-    """A Secret of the job's namespace."""
-
-    name: ObjectName
-    """Its name."""
 
 
 class PoolRuntime(Model):

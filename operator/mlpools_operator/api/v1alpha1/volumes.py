@@ -1,4 +1,4 @@
-"""What a user may say about the volumes of a job's pods.
+"""What a user may say about the volumes of pods.
 
 A typed choice instead of Kubernetes' own volumes: whoever may create a job must not be able to ask for
 host paths or a service account's token.
@@ -11,8 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from mlpools.contract import CACHE_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT, INJECTED_FOLDER, PACKAGES_MOUNT
-from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName
-from mlpools_operator.api.v1alpha1.env import EnvObject
+from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName, SecretName
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity
 
@@ -65,7 +64,7 @@ class ClaimVolume(Model):
     """A PersistentVolumeClaim."""
 
     claim_name: ObjectName
-    """Its name, in the job's namespace."""
+    """Its name, in the pods' namespace."""
     read_only: bool | None = None
     """Whether it is mounted read-only everywhere. Absent: false."""
 
@@ -74,7 +73,7 @@ class ConfigMapVolume(Model):
     """Files from the keys of a ConfigMap."""
 
     name: ObjectName
-    """Its name, in the job's namespace."""
+    """Its name, in the pods' namespace."""
     items: _Items | None = None
     """The keys wanted. Absent: all."""
     default_mode: _Mode | None = None
@@ -87,7 +86,7 @@ class SecretVolume(Model):
     """Files from the keys of a Secret."""
 
     secret_name: ObjectName
-    """Its name, in the job's namespace."""
+    """Its name, in the pods' namespace."""
     items: _Items | None = None
     """The keys wanted. Absent: all."""
     default_mode: _Mode | None = None
@@ -116,15 +115,15 @@ class CsiVolume(Model):
     """File system to mount. Absent: the driver's choice."""
     volume_attributes: dict[str, _Attribute] = Field(default_factory=dict, max_length=64)
     """What the driver is told."""
-    node_publish_secret_ref: EnvObject | None = None
-    """Secret for the driver, in the job's namespace."""
+    node_publish_secret_ref: SecretName | None = None
+    """Secret for the driver, in the pods' namespace."""
 
 
 class ProjectedConfigMap(Model):
     """Files from a ConfigMap, inside a projected volume."""
 
     name: ObjectName
-    """Its name, in the job's namespace."""
+    """Its name, in the pods' namespace."""
     items: _Items | None = None
     """The keys wanted. Absent: all."""
     optional: bool | None = None
@@ -187,7 +186,7 @@ _SOURCES = ("persistent_volume_claim", "config_map", "secret", "empty_dir", "csi
 
 
 class Volume(Model):
-    """A volume of every pod of the job."""
+    """A volume of every pod."""
 
     name: _VolumeName
     """Its name, for volumeMounts."""
@@ -214,7 +213,7 @@ class Volume(Model):
 
 
 class VolumeMount(Model):
-    """Where a volume appears in the job's container."""
+    """Where a volume appears in the container that does the work."""
 
     name: EntryName
     """Name of the volume, one of spec.volumes."""

@@ -53,10 +53,12 @@ def without_permission(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[Pod
 def never_ending(owner: Meta, jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> tuple[Delete, ...]:
     """Return deletions of the Jobs of a job that has ended which would go on for ever, holding nodes.
 
-    Once a pod has ended, the Job controller stops the others by itself, and what they left can be looked
-    at; but if all of them wait, for an image that never comes or a volume, it waits too.
+    Once a pod of a gang has ended, the Job controller stops the others by itself, and what they left can be
+    looked at; but if all of them wait, for an image that never comes or a volume, it waits too. And where it
+    replaces pods, it goes on doing so.
     """
-    ended = {pod.job for pod in pods if pod.terminal}
+    replacing = {job.meta.uid for job in jobs if job.replaces}
+    ended = {pod.job for pod in pods if pod.terminal} - replacing
     waiting = [job for job in jobs if job.meta.uid not in ended]
     return without_permission(owner, waiting, pods)
 
@@ -121,9 +123,8 @@ def steps(
 
 
 def deletion(child: Child | JobChild) -> Delete:
-    """Return the deletion of a child; the pods of a Job get SIGTERM and their grace."""
-    kind = child.kind if isinstance(child, Child) else "Job"
-    return Delete(kind, child.meta.namespace, child.meta.name, child.meta.uid)
+    """Return the deletion of a child; the pods that it made get SIGTERM and their grace."""
+    return Delete(child.kind, child.meta.namespace, child.meta.name, child.meta.uid)
 
 
 def _own(owner: Meta, jobs: Sequence[JobChild]) -> list[JobChild]:

@@ -60,7 +60,7 @@ class Cause:
     Attributes:
         at: when, in seconds since the epoch; 0 if nobody knows.
         rank: node rank; None if it is about no pod, or about one that nobody knows any more.
-        checkpoint_step: newest checkpoint that the pod knew of; 0 = none.
+        final: the pod's own account, if it left one.
     """
 
     gravity: Gravity
@@ -71,7 +71,7 @@ class Cause:
     pod: str = ""
     node: str = ""
     exit_code: int | None = None
-    checkpoint_step: int = 0
+    final: Final | None = None
 
     @property
     def order(self) -> tuple[int, float, int, str]:
@@ -148,7 +148,7 @@ def cause_of(pod: PodChild, grace: float, now: float) -> Cause | None:
     died = pod.terminal or pod.exit_code not in (None, Exit.DONE)
     if not died and not _is_overdue(pod, grace, now):
         return None
-    found = _of_machine(pod) or _of_container(pod)
+    found = _of_machine(pod) or (_of_init_container if pod.init_container else _of_container)(pod)
     final = reports.read_final(pod.termination)
     return replace(
         found,
@@ -157,7 +157,7 @@ def cause_of(pod: PodChild, grace: float, now: float) -> Cause | None:
         pod=pod.meta.name,
         node=pod.node,
         exit_code=pod.exit_code,
-        checkpoint_step=final.checkpoint_step if final else 0,
+        final=final,
     )
 
 
@@ -209,13 +209,35 @@ def _of_container(pod: PodChild) -> Cause:
     return Cause(Gravity.CRASH, "WorkerCrashed", f"{_exit_in_words(code)}{said}")
 
 
+def _of_init_container(pod: PodChild) -> Cause:
+    """Return the cause if an init container failed, so that the job's own container never started.
+
+    Ours, which lays mlpools beside an image of the job's own, says itself what is wrong; the others are the
+    pool's, and may have ended with any code.
+    """
+    final, name = reports.read_final(pod.termination), pod.init_container
+    if final is not None and final.code == pod.exit_code and final.code in REASONS:
+        return Cause(_GRAVITY.get(Exit(final.code), Gravity.CODE), REASONS[final.code], final.message)
+    if pod.exit_reason == "OOMKilled":
+        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+        how = f"ran out of memory at its limit{limit}"
+    else:
+        how = _ended(pod.exit_code or 0)
+    said = f": {pod.termination}" if pod.termination and final is None else ""
+    return Cause(Gravity.CODE, "InitContainerFailed", f"its init container {name!r} {how}{said}")
+
+
 def _exit_in_words(code: int) -> str:
+    return f"its main process {_ended(code, ' before it could say why')}"
+
+
+def _ended(code: int, without_a_word: str = "") -> str:
     if code > _SIGNAL_BASE:
         try:
-            return f"its main process was killed by {signal.Signals(code - _SIGNAL_BASE).name}"
+            return f"was killed by {signal.Signals(code - _SIGNAL_BASE).name}"
         except ValueError:
             pass
-    return f"its main process ended with exit code {code} before it could say why"
+    return f"ended with exit code {code}{without_a_word}"
 
 
 def _with_witness(dead: Sequence[Cause], job: JobChild | None, pods: Sequence[PodChild]) -> list[Cause]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from mlpools.contract import Final, Report
 from mlpools.document import ContractError
-from mlpools_operator.api.v1alpha1 import Progress
 from mlpools_operator.domain import wording
+from mlpools_operator.domain.observed import PodChild
 
 _METRICS = 16
 _NAME_BYTES = 64
@@ -33,13 +33,13 @@ def read_final(termination: str) -> Final | None:
         checkpoint_step=count(final.checkpoint_step),
         metrics=metrics(final.metrics),
         outputs={key: url(value) for key, value in _mapping(final.outputs).items()},
+        partial=final.partial if isinstance(final.partial, str) else "",
     )
 
 
-def newest_checkpoint(terminations: Iterable[str]) -> int:
-    """Return the newest checkpoint of which any final report tells; 0 = of none."""
-    finals = (read_final(termination) for termination in terminations)
-    return max((final.checkpoint_step for final in finals if final), default=0)
+def finals(terminations: Iterable[str]) -> tuple[Final, ...]:
+    """Return the final reports among termination messages."""
+    return tuple(final for final in map(read_final, terminations) if final is not None)
 
 
 def memory_seen(report: Report | None, attempt: int) -> str:
@@ -51,45 +51,18 @@ def memory_seen(report: Report | None, attempt: int) -> str:
     )
 
 
-def progress(report: Report) -> Progress | None:
-    """Return a report as progress, without the time; None before the first step."""
-    step, total = count(report.step), count(report.total_steps)
-    if step == 0:
-        return None
-    shown = metrics(report.metrics)
-    percent = round(min(100.0, 100.0 * step / total), 1) if total else None
-    eta = _positive(report.eta_seconds)
-    return Progress(
-        step=step,
-        total_steps=total,
-        percent=percent,
-        rows_per_second=_positive(report.rows_per_second),
-        eta_seconds=eta,
-        metrics=shown,
-        summary=_summary(step, percent, shown, eta),
+def slow_rank(report: Report | None, attempt: int, pods: Iterable[PodChild]) -> str:
+    """Return a sentence about the rank that holds up the others of an attempt, or nothing."""
+    times = None if report is None or report.attempt != attempt else _number(report.slow_times)
+    if report is None or not times or times < 0:
+        return ""
+    rank = count(report.slow_rank)
+    of_rank = (pod for pod in pods if (pod.attempt, pod.rank) == (attempt, rank) and not pod.terminal)
+    where = next((f" (pod {pod.meta.name} on {pod.node})" for pod in of_rank), "")
+    return (
+        f"Rank {rank}{where} takes {times:g} times as long as the others for its own part of a step, and "
+        "they wait for it: see what else uses the CPUs of its node, and whether it has more rows."
     )
-
-
-def halted(before: Progress | None) -> Progress | None:
-    """Return the progress of a job that does not train: nobody knows when it will be done."""
-    if before is None or before.eta_seconds is None:
-        return before
-    summary = _summary(before.step, before.percent, before.metrics, None)
-    return before.model_copy(update={"eta_seconds": None, "summary": summary})
-
-
-def finished(before: Progress | None, final: Final) -> Progress:
-    """Return the progress of a job that is done; early stopping ends before the last step."""
-    total = before.total_steps if before else 0
-    done = Progress(
-        step=final.step,
-        total_steps=max(total, final.step),
-        percent=100.0,
-        rows_per_second=before.rows_per_second if before else None,
-        metrics=final.metrics or (before.metrics if before else {}),
-        updated_at=before.updated_at if before else None,
-    )
-    return done.model_copy(update={"summary": _summary(done.step, done.percent, done.metrics, None)})
 
 
 def metrics(raw: Any) -> dict[str, float]:
@@ -106,15 +79,6 @@ def url(value: Any) -> str:
     return value
 
 
-def _summary(step: int, percent: float | None, shown: Mapping[str, float], eta: float | None) -> str:
-    """Return such as ``61% eval-rmse 17.93 40s``: one metric, of held-out rows if there is one."""
-    words = [f"round {step}" if percent is None else f"{percent:.0f}%"]
-    held_out = [name for name in shown if not name.startswith("train")]
-    words += [f"{name} {shown[name]:.4g}" for name in (held_out or list(shown))[:1]]
-    words += [] if eta is None else [f"{eta:.0f}s"]
-    return " ".join(words)
-
-
 def _mapping(raw: Any) -> Mapping[Any, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
@@ -125,12 +89,13 @@ def _number(value: Any) -> float | None:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def _positive(value: Any) -> float | None:
+def positive(value: Any) -> float | None:
+    """Return a number that is not below zero, rounded, or None where it is none."""
     number = _number(value)
     return None if number is None or number < 0 else number
 
 
 def count(value: Any) -> int:
     """Return a number of steps as it is, or 0 where it cannot be one."""
-    number = _positive(value)
+    number = positive(value)
     return 0 if number is None or number > 2**53 else int(value)

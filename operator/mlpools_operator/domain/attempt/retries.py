@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from mlpools_operator.domain.reasons import Retry, remedy, rule
+from mlpools_operator.domain.reasons import Retry, remedy
 
 MAX_BACKOFF_SECONDS = 300.0
 #: Whatever waits for the cluster waits up to so much longer, each job differently: two gangs that hold half
@@ -35,6 +35,7 @@ class Next:
 
 def after(
     reason: str,
+    kind: Retry,
     *,
     attempt: int,
     restarts: int,
@@ -47,6 +48,7 @@ def after(
 
     Args:
         reason: of its cause.
+        kind: what that means for the job.
         attempt: that failed, from 1.
         restarts: counted ones so far.
         max_restarts: of the spec.
@@ -54,7 +56,6 @@ def after(
         ran: seconds since the attempt got its nodes; 0 if it never ran on all of them.
         spread: of this attempt, see ``spread``.
     """
-    kind = rule(reason)
     if kind is Retry.NEVER:
         return Next(False, False, 0.0, reason, f"Not retried: {remedy(reason)}.")
     if kind is Retry.COUNTED and restarts >= max_restarts:

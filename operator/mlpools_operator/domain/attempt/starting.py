@@ -17,7 +17,8 @@ from mlpools_operator.domain.observed import JobChild, PodChild
 #: Before this, a hindrance is taken for the ordinary course of a start.
 SHOW_SECONDS = 5.0
 #: Before this, nothing is shown that nobody told: the Job controller and the scheduler may just be busy, and
-#: in a busy cluster a status for each step of each gang would make them busier.
+#: in a busy cluster a status for each step of each gang would make them busier. Nor is counted, later on, how
+#: many pods are left: each one would be another status.
 UNTOLD_SECONDS = 30.0
 #: For all pods to be made. That nothing is seen may also mean that news are late, so this has to be far
 #: longer than they ever are.
@@ -94,7 +95,7 @@ def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Tro
     since = max([job.meta.created, *(pod.meta.created for pod in pods)])
     yield Trouble(
         "PodsRefused",
-        f"Only {len(pods)} of {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
+        f"Not all of its {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
         f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
         since + UNTOLD_SECONDS,
         since + MAKE_SECONDS,
@@ -107,9 +108,10 @@ def _unscheduled(job: JobChild, pods: Sequence[PodChild], search: Search) -> Ite
         return
     worst = min(left, key=lambda pod: (not pod.unschedulable, pod.rank))
     which = f"machine of family {search.family}" if search.family else "machine"
+    whose = f"for {len(left)} of {len(pods)} pods" if worst.unschedulable else "yet for all of its pods"
     yield Trouble(
         "Unschedulable",
-        f"No {which} for {len(left)} of {len(pods)} pods{_why(worst.unschedulable, search.avoided)}",
+        f"No {which} {whose}{_why(worst.unschedulable, search.avoided)}",
         job.meta.created + (SHOW_SECONDS if worst.unschedulable else UNTOLD_SECONDS),
         job.meta.created + search.seconds,
         worst,
@@ -133,7 +135,7 @@ def _waiting(pods: Sequence[PodChild]) -> Iterator[Trouble]:
         if pod.terminal or pod.waiting not in _IMAGE | _CONFIG:
             continue
         since = pod.scheduled or pod.meta.created
-        words = pod.waiting_message or pod.waiting
+        words = _of_init(pod) + (pod.waiting_message or pod.waiting)
         if pod.waiting in _IMAGE:
             reason = "ImagePullFailed"
         else:
@@ -147,11 +149,17 @@ def _slow(pods: Sequence[PodChild], nodes: int, seconds: float) -> Iterator[Trou
         return
     until = max(pod.scheduled for pod in pods) + seconds
     worst = min(late, key=lambda pod: pod.rank)
-    words = f": {worst.waiting_message}" if worst.waiting_message else ""
+    words = _of_init(worst) + (worst.waiting_message or ("it has not ended" if worst.init_container else ""))
     yield Trouble(
         "StartTimeout",
-        f"{len(late)} of {nodes} containers did not start in {seconds:.0f} s (startTimeoutSeconds){words}",
+        f"{len(late)} of {nodes} containers did not start in {seconds:.0f} s (startTimeoutSeconds)"
+        + (f": {words}" if words else ""),
         until,
         until,
         worst,
     )
+
+
+def _of_init(pod: PodChild) -> str:
+    """Return whose words follow, if they are not those of the container that runs the job."""
+    return f"init container {pod.init_container!r}: " if pod.init_container else ""

@@ -12,6 +12,7 @@ from mlpools_operator.api.v1alpha1 import (
     PoolNodes,
     QueueEntry,
 )
+from mlpools_operator.api.v1alpha1.notebookruntime import NOTEBOOK_RUNTIME
 from mlpools_operator.domain import paused, times
 from mlpools_operator.domain.computepool import placeholders, warm_search
 from mlpools_operator.domain.computepool.placeholders import Warm
@@ -147,8 +148,9 @@ def _usable(
     view: _View, spec: ComputePoolSpec, choice: capacity.Choice, warm: Warm, catalogue: families.Catalogue
 ) -> ComputePoolStatus:
     life, before, held = view.life, view.before, view.observed.decision.held
-    jobs, queued = _holders(view.observed), view.observed.decision.waiting
-    changed = (before.jobs, before.queued) != (jobs, queued) or life.waking
+    (jobs, notebooks), queued = _holders(view.observed), view.observed.decision.waiting
+    told = (before.jobs, before.notebooks, before.queued)
+    changed = told != (jobs, notebooks, queued) or life.waking
     wanted = held + warm.target
     running = sum(candidate.pods.running for candidate in view.observed.candidates)
     return ComputePoolStatus(
@@ -164,6 +166,7 @@ def _usable(
             summary=f"{held}/{warm.ready}/{spec.max_nodes}",
         ),
         jobs=jobs,
+        notebooks=notebooks,
         queued=queued,
         queue=_queue(view.observed) if spec.queue.disclose == "Names" else (),
         heads=head.told(view.observed.decision.heads),
@@ -200,7 +203,7 @@ def _conditions(
 
 def _unusable(view: _View, warm: Warm, error: str) -> ComputePoolStatus:
     """Return the status of a pool whose spec is wrong; once that is mended, its life goes on as it was."""
-    jobs, queued = _holders(view.observed), view.observed.decision.waiting
+    (jobs, notebooks), queued = _holders(view.observed), view.observed.decision.waiting
     held = view.observed.decision.held
     conditions = ConditionList(view.before.conditions, view.now)
     conditions.set("Ready", False, "InvalidSpec", error).set("Stalled", True, "InvalidSpec", error)
@@ -213,6 +216,7 @@ def _unusable(view: _View, warm: Warm, error: str) -> ComputePoolStatus:
         "shape": "",
         "nodes": nodes,
         "jobs": jobs,
+        "notebooks": notebooks,
         "queued": queued,
         "queue": (),
         "conditions": conditions.all(),
@@ -221,11 +225,13 @@ def _unusable(view: _View, warm: Warm, error: str) -> ComputePoolStatus:
     return view.before.model_copy(update=changes)
 
 
-def _holders(observed: Observed) -> int:
-    """Return how many hold nodes, or are about to."""
+def _holders(observed: Observed) -> tuple[int, int]:
+    """Return how many jobs and how many notebooks hold nodes, or are about to."""
     verdicts = observed.decision.verdicts
     admitted = {uid for uid, verdict in verdicts.items() if verdict.admit}
-    return sum(bool(it.held) or it.uid in admitted for it in observed.candidates)
+    holders = [it for it in observed.candidates if it.held or it.uid in admitted]
+    notebooks = sum(it.kind == NOTEBOOK_RUNTIME.name for it in holders)
+    return len(holders) - notebooks, notebooks
 
 
 def _queue(observed: Observed) -> tuple[QueueEntry, ...]:

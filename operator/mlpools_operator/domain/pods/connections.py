@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlpools.contract import CONNECTIONS_MOUNT
-from mlpools_operator.api.v1alpha1 import TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import JobSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.plan import Object
 
@@ -16,7 +16,7 @@ from mlpools_operator.domain.plan import Object
 _MODE = 0o440
 
 
-def volumes(spec: TrainingJobSpec) -> list[Object]:
+def volumes(spec: JobSpec) -> list[Object]:
     """Return a volume for each database; data names may be too long for a volume's."""
     return [
         {"name": _volume(at), "secret": {"secretName": secret, "optional": True, "defaultMode": _MODE}}
@@ -24,7 +24,7 @@ def volumes(spec: TrainingJobSpec) -> list[Object]:
     ]
 
 
-def mounts(spec: TrainingJobSpec) -> list[Object]:
+def mounts(spec: JobSpec) -> list[Object]:
     """Return where those volumes appear."""
     return [
         {"name": _volume(at), "mountPath": _path(name), "readOnly": True}
@@ -32,7 +32,7 @@ def mounts(spec: TrainingJobSpec) -> list[Object]:
     ]
 
 
-def required(spec: TrainingJobSpec) -> list[dict[str, Any]]:
+def required(spec: JobSpec) -> list[dict[str, Any]]:
     """Return what has to be at each mount, as ``mounted.required`` does."""
     return [
         {"kind": "Secret", "name": secret, "path": _path(name), "files": []}
@@ -40,11 +40,11 @@ def required(spec: TrainingJobSpec) -> list[dict[str, Any]]:
     ]
 
 
-def _secrets(spec: TrainingJobSpec) -> list[tuple[str, str]]:
+def _secrets(spec: JobSpec) -> list[tuple[str, str]]:
     """Return the names of data and of their Secrets, in one order."""
     return [
         (name, source.sql.connection_secret)
-        for name, source in sorted(spec.data.items())
+        for name, source in sorted(spec.sources.items())
         if source.sql is not None
     ]
 

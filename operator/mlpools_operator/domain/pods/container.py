@@ -17,7 +17,7 @@ from mlpools.contract import (
     TERMINATION_LOG,
     Task,
 )
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, TrainingJobSpec, amount
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, JobSpec, PodsSpec, amount
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.api.v1alpha1.volumes import OWN_MOUNTS, OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities
@@ -25,6 +25,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import code, connections, injection, mounted, packages, restricted
 from mlpools_operator.domain.pods.network_profiles import Wiring
+from mlpools_operator.domain.pods.work import Work
 
 COMMAND = ("python", "-m", "mlpools.supervisor")
 
@@ -36,10 +37,11 @@ _DISK_LIMIT = {"resource": "limits.ephemeral-storage"}
 
 
 def container(
-    spec: TrainingJobSpec,
+    spec: JobSpec,
     pool: ComputePoolSpec,
     instance: InstanceShape,
     wiring: Wiring,
+    work: Work,
     task: Task,
     defaults: Defaults,
 ) -> Object:
@@ -51,8 +53,8 @@ def container(
         "name": MAIN,
         "image": image,
         "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
-        "command": [_literal(word) for word in injection.command(task)] if injected else list(COMMAND),
-        "env": _env(spec, pool, wiring, task),
+        "command": [literal(word) for word in injection.command(work, task)] if injected else list(COMMAND),
+        "env": env(spec, pool, wiring, {TASK_ENV: task.to_json()}),
         "ports": _ports(wiring),
         "resources": {"requests": resources, "limits": resources},
         "terminationMessagePath": TERMINATION_LOG,
@@ -60,7 +62,7 @@ def container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _security(wiring),
         "volumeMounts": [
-            *({"name": name, "mountPath": path} for path, name in _MOUNTS.items()),
+            *own_mounts(),
             *(injection.mounts() if injected else ()),
             *code.mounts(spec.code),
             *packages.mounts(spec, pool),
@@ -73,17 +75,27 @@ def container(
     return built
 
 
-def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring, defaults: Defaults) -> list[Object]:
+def volumes(spec: JobSpec, pool: ComputePoolSpec, wiring: Wiring, defaults: Defaults) -> list[Object]:
     """Return the volumes of a pod: ours, which the container's mounts need, and the job's."""
+    own = own_volumes(pool, wiring)
+    injected = injection.volumes() if injection.is_needed(spec, pool, defaults) else []
+    given = (injected, code.volumes(spec.code), packages.volumes(spec, pool), connections.volumes(spec))
+    return [*own, *itertools.chain(*given), *mounted.volumes(spec)]
+
+
+def own_mounts() -> list[Object]:
+    """Return where the volumes of every pod appear."""
+    return [{"name": name, "mountPath": path} for path, name in _MOUNTS.items()]
+
+
+def own_volumes(pool: ComputePoolSpec, wiring: Wiring) -> list[Object]:
+    """Return the volumes that every pod has: its root file system is read-only."""
     shared = {"medium": "Memory", "sizeLimit": wiring.shared_memory}
     sources: Mapping[str, Object] = {
         "/dev/shm": {"emptyDir": shared},  # noqa: S108 - a mount
         CACHE_MOUNT: _cache(pool),
     }
-    own = [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
-    injected = injection.volumes() if injection.is_needed(spec, pool, defaults) else []
-    given = (injected, code.volumes(spec.code), packages.volumes(spec, pool), connections.volumes(spec))
-    return [*own, *itertools.chain(*given), *mounted.volumes(spec)]
+    return [{"name": name, **sources.get(path, {"emptyDir": {}})} for path, name in _MOUNTS.items()]
 
 
 def _cache(pool: ComputePoolSpec) -> Object:
@@ -92,17 +104,24 @@ def _cache(pool: ComputePoolSpec) -> Object:
     return {"emptyDir": {"sizeLimit": pool.cache.size}}
 
 
-def _env(spec: TrainingJobSpec, pool: ComputePoolSpec, wiring: Wiring, task: Task) -> list[Object]:
-    """Return the variables, the stronger ones later: the pool's, the job's, the contract's."""
+def env(spec: PodsSpec, pool: ComputePoolSpec, wiring: Wiring, told: Mapping[str, str]) -> list[Object]:
+    """Return the variables, the stronger ones later: the pool's, the spec's, the contract's.
+
+    Args:
+        spec: of the pod's owner.
+        pool: that it runs in.
+        wiring: to the pool's network.
+        told: what else its supervisor is told.
+    """
     variables: list[Object] = [
-        *({"name": name, "value": _literal(value)} for name, value in wiring.env.items()),
+        *({"name": name, "value": literal(value)} for name, value in wiring.env.items()),
         *(variable.plain() for variable in spec.env),
         {"name": "PYTHONUNBUFFERED", "value": "1"},
         {"name": POD_IP_ENV, "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": CACHE_ENV, "value": CACHE_MOUNT},
         {"name": CACHE_BYTES_ENV, "value": str(int(amount(pool.cache.size)))},
         {"name": EPHEMERAL_BYTES_ENV, "valueFrom": {"resourceFieldRef": _DISK_LIMIT}},
-        {"name": TASK_ENV, "value": _literal(task.to_json())},
+        *({"name": name, "value": literal(value)} for name, value in told.items()),
     ]
     # One of each name, at the strongest one's place: a value may name only variables before it.
     last = {variable["name"]: at for at, variable in enumerate(variables)}
@@ -128,6 +147,6 @@ def _security(wiring: Wiring) -> Object:
     return security
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
     """Return a value, or a word of a command, that Kubernetes hands over as it is: it expands ``$(NAME)``."""
     return value.replace("$", "$$")

@@ -1,18 +1,17 @@
 """The Indexed Job of one attempt and its pod template.
 
-The Job controller makes the pods and counts them; it never replaces one, since a gang that lost a rank
-is over. Rank 0 exits 0 only after a final barrier and the commit of the result, so its success is the
-attempt's, whatever happens to the others after that.
+The Job controller makes the pods and counts them. Rank 0 exits 0 only after the commit of the result, so its
+success is the attempt's, whatever happens to the others after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from mlpools.contract import Task
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
+from mlpools.contract import Exit, Task
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, JobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
-from mlpools_operator.domain import naming, outputs, overlay
+from mlpools_operator.domain import naming, overlay
 from mlpools_operator.domain.attempt import suspects
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Resource
@@ -32,25 +31,35 @@ from mlpools_operator.domain.pods import (
     scheduling,
     workers,
 )
+from mlpools_operator.domain.pods.work import Work
 from mlpools_operator.domain.pool.families import Family
+
+#: Without it the API says of a container that failed only with which exit code.
+_LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+#: Of a pod that somebody or something else than its own container ended.
+_DISRUPTED = {"type": "DisruptionTarget", "status": "True"}
 
 
 def indexed_job(
     kind: str,
     job: Resource,
-    spec: TrainingJobSpec,
+    spec: JobSpec,
+    work: Work,
+    form: Object,
     pool: ComputePoolSpec,
     family: Family,
     attempt: int,
     defaults: Defaults,
     avoided: Sequence[str] = (),
 ) -> Object:
-    """Return the ``batch/v1`` Job of an attempt. It is created once and never changed.
+    """Return the ``batch/v1`` Job of an attempt.
 
     Args:
         kind: of the owner.
         job: the owner.
         spec: of the owner.
+        work: of the attempt.
+        form: fields that say how many pods there are, and when the Job is over.
         pool: that the attempt runs in.
         family: of its machines.
         attempt: from 1.
@@ -73,38 +82,63 @@ def indexed_job(
             "metadata": metadata,
             "spec": {
                 "completionMode": "Indexed",
-                "completions": spec.nodes,
-                "parallelism": spec.nodes,
-                "backoffLimit": 0,
                 "podReplacementPolicy": "Failed",
-                "podFailurePolicy": {"rules": _failure_rules()},
                 "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+                **form,
                 "template": suspects.keep_away(
-                    _template(job, spec, pool, family, attempt, labels, defaults), avoided
+                    _template(job, spec, work, pool, family, attempt, labels, defaults), avoided
                 ),
             },
         }
     )
 
 
-def _failure_rules() -> list[Object]:
-    """Return the rules by which the Job fails at the first failed pod.
+def gang(nodes: int) -> Object:
+    """Return the form of a Job that never replaces a pod: a gang that lost a rank is over.
 
-    They change nothing about when it fails; they make its condition name the pod and its exit code,
+    The rules change nothing about when it fails; they make its condition name the pod and its exit code,
     which is all that is left of a pod that was evicted and removed.
     """
-    return [
-        {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    rules = [
+        {"action": "FailJob", "onPodConditions": [_DISRUPTED]},
         {
             "action": "FailJob",
             "onExitCodes": {"containerName": MAIN, "operator": "NotIn", "values": [0]},
         },
     ]
+    return {
+        "completions": nodes,
+        "parallelism": nodes,
+        "backoffLimit": 0,
+        "podFailurePolicy": {"rules": rules},
+    }
+
+
+def elastic(nodes: int, replacements: int) -> Object:
+    """Return the form of a Job whose pods are replaced, and whose number of pods may be changed.
+
+    Args:
+        nodes: pods for now.
+        replacements: of each pod, after failures of its own. One that was evicted or told to end, or that
+            lost rank 0, is replaced however often that happens.
+    """
+    codes = [int(Exit.PREEMPTED), int(Exit.PEER_LOST)]
+    rules = [
+        {"action": "Ignore", "onPodConditions": [_DISRUPTED]},
+        {"action": "Ignore", "onExitCodes": {"containerName": MAIN, "operator": "In", "values": codes}},
+    ]
+    return {
+        "completions": nodes,
+        "parallelism": nodes,
+        "backoffLimitPerIndex": replacements,
+        "podFailurePolicy": {"rules": rules},
+    }
 
 
 def _template(
     job: Resource,
-    spec: TrainingJobSpec,
+    spec: JobSpec,
+    work: Work,
     pool: ComputePoolSpec,
     family: Family,
     attempt: int,
@@ -112,9 +146,9 @@ def _template(
     defaults: Defaults,
 ) -> Object:
     """Return the pod template of all ranks, the pool's overlay merged over what we build."""
-    work = task(job, spec, pool, family.instance.gpus, attempt, defaults)
+    told = task(job, spec, work, pool, family.instance.gpus, attempt, defaults)
     wiring = network_profiles.wiring(pool.network, family.instance.memory)
-    main = container.container(spec, pool, family.instance, wiring, work, defaults)
+    main = container.container(spec, pool, family.instance, wiring, work, told, defaults)
     own = {name: labels[name] for name in (naming.JOB_UID, naming.ATTEMPT)}
     pod: Object = {
         "restartPolicy": "Never",
@@ -132,7 +166,9 @@ def _template(
         **overlay.merge(scheduling.fields(pool, family), placement.fields(pool.placement, own)),
     }
     if injection.is_needed(spec, pool, defaults):
-        pod["initContainers"] = injection.init_containers(pool, work, defaults, main["resources"])
+        pod["initContainers"] = injection.init_containers(
+            pool, defaults, main["resources"], git=bool(told.code.get("gitUrl")), uv=bool(told.packages)
+        )
     if wiring.host_network:
         pod |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     if pool.priority_class_name:
@@ -144,30 +180,44 @@ def _template(
     metadata: Object = {"labels": labels}
     if wiring.annotations:
         metadata["annotations"] = dict(wiring.annotations)
-    return overlay.over_template({"metadata": metadata, "spec": pod}, pool.pod_template)
+    return with_last_words(overlay.over_template({"metadata": metadata, "spec": pod}, pool.pod_template))
+
+
+def with_last_words(template: Object) -> Object:
+    """Have init containers tell why they fail, where the pool does not say otherwise of its own."""
+    first = template["spec"].get("initContainers")
+    if not isinstance(first, list):
+        return template
+    told = [{**_LAST_WORDS, **each} if isinstance(each, Mapping) else each for each in first]
+    return {**template, "spec": {**template["spec"], "initContainers": told}}
 
 
 def task(
-    job: Resource, spec: TrainingJobSpec, pool: ComputePoolSpec, gpus: int, attempt: int, defaults: Defaults
+    job: Resource,
+    spec: JobSpec,
+    work: Work,
+    pool: ComputePoolSpec,
+    gpus: int,
+    attempt: int,
+    defaults: Defaults,
 ) -> Task:
     """Return what the attempt has to do, for every rank; ``gpus`` are those of a node."""
-    framework = getattr(spec, spec.framework)
     install, bring = packages.wanted(spec, pool), code.wanted(spec.code)
-    network_check = fabric.wanted(pool, spec.nodes, gpus)
+    network_check = fabric.wanted(pool, spec.nodes, gpus) if work.collective else None
     return Task(
         namespace=job.meta.namespace,
         name=job.meta.name,
         uid=job.meta.uid,
         attempt=attempt,
         nodes=spec.nodes,
-        workers_per_node=workers.per_node(spec, gpus),
+        workers_per_node=workers.per_node(spec, work, gpus),
         gpus_per_node=gpus,
         coordinator=network.address_of_rank_0(job, attempt, defaults),
-        framework=spec.framework,
-        spec=framework.plain(),
-        data={name: source.plain() for name, source in spec.data.items()},
-        output=spec.output.plain(),
-        checkpoint={**spec.checkpoint.plain(), "url": outputs.checkpoint_url(spec)},
+        framework=work.framework,
+        spec=dict(work.section),
+        data=dict(work.data),
+        output=dict(work.output),
+        checkpoint=dict(work.checkpoint),
         hang_timeout_seconds=spec.hang_timeout_seconds,
         grace_period_seconds=spec.termination_grace_period_seconds,
         required=[*mounted.required(spec), *code.required(spec.code), *connections.required(spec)],

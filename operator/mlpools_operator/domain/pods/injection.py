@@ -7,50 +7,50 @@ supervisor; an image without one runs ``script.command`` bare.
 
 from __future__ import annotations
 
-from mlpools.contract import INJECTED_FOLDER, INJECTED_START, Task
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
+from mlpools.contract import INJECTED_FOLDER, INJECTED_START, TERMINATION_LOG, Task
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PodsSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import restricted
+from mlpools_operator.domain.pods.work import Work
 
 _NAME = "mlpools"
 _VOLUME = f"{OWN_VOLUME_PREFIX}injected"
 
 
-def is_needed(spec: TrainingJobSpec, pool: ComputePoolSpec, defaults: Defaults) -> bool:
+def is_needed(spec: PodsSpec, pool: ComputePoolSpec, defaults: Defaults) -> bool:
     """Whether the job names an image of its own."""
     ours = (None, pool.runtime.image, defaults.runtime_image, defaults.runtime_full_image)
     return spec.runtime.image not in ours
 
 
-def command(task: Task) -> list[str]:
-    """Return what the main container runs: Python if there is one, else the script's command itself."""
-    section = task.spec
-    # What comes before a command, and around it, takes Python.
-    alone = not task.code and not task.packages and section.get("launcher", "none") == "none"
-    plain = task.framework == "script" and alone
-    bare = [*(section.get("command") or ()), *(section.get("args") or ())] if plain else []
-    return ["sh", f"{INJECTED_FOLDER}/{INJECTED_START}", str(task.nodes), task.coordinator, *bare]
+def command(work: Work, task: Task) -> list[str]:
+    """Return what the main container runs: Python if there is one, else what runs bare."""
+    return ["sh", f"{INJECTED_FOLDER}/{INJECTED_START}", str(task.nodes), task.coordinator, *work.bare]
 
 
-def init_containers(pool: ComputePoolSpec, task: Task, defaults: Defaults, resources: Object) -> list[Object]:
+def init_containers(
+    pool: ComputePoolSpec, defaults: Defaults, resources: Object, *, git: bool, uv: bool
+) -> list[Object]:
     """Return the container that writes mlpools into the volume.
 
     Args:
         pool: of the job.
-        task: of the job.
         defaults: of the operator.
         resources: of the main container, whose place it has for a moment.
+        git: whether code is fetched from a repository.
+        uv: whether packages are installed.
     """
-    with_git = ["--git"] if task.code.get("gitUrl") else []
+    brought = ["--git"] * git + ["--uv"] * uv
     return [
         {
             "name": _NAME,
             "image": pool.runtime.image or defaults.runtime_image,
             "imagePullPolicy": pool.runtime.image_pull_policy or defaults.image_pull_policy,
-            "command": ["python", "-m", "mlpools.runtime.inject", INJECTED_FOLDER, *with_git],
+            "command": ["python", "-m", "mlpools.runtime.inject", INJECTED_FOLDER, *brought],
             "resources": resources,
+            "terminationMessagePath": TERMINATION_LOG,
             "securityContext": restricted.container(),
             "volumeMounts": [{"name": _VOLUME, "mountPath": INJECTED_FOLDER}],
         }

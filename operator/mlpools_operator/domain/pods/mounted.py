@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlpools_operator.api.v1alpha1 import TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import PodsSpec
 from mlpools_operator.api.v1alpha1.volumes import Volume
 from mlpools_operator.domain.plan import Object
 
 
-def volumes(spec: TrainingJobSpec) -> list[Object]:
+def volumes(spec: PodsSpec) -> list[Object]:
     """Return the volumes of the spec, none of which keeps a pod from starting by being absent."""
     return [_optional(volume) for volume in spec.volumes]
 
 
-def required(spec: TrainingJobSpec) -> list[dict[str, Any]]:
+def required(spec: PodsSpec) -> list[dict[str, Any]]:
     """Return what has to be at each mount: ``{kind, name, path, files}``, ``files`` empty for any file.
 
     Of several sources in one folder only those tell which files are theirs that list their keys.

@@ -41,10 +41,6 @@ def service(kind: str, job: Resource, pool: str) -> Object:
 
 def policy(kind: str, job: Resource, pool: str, defaults: Defaults) -> Object:
     """Return the NetworkPolicy that lets in the job's own pods, and the operator's probe at one port."""
-    operator = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": defaults.operator_namespace}},
-        "podSelector": {"matchLabels": dict(defaults.operator_labels)},
-    }
     return naming.with_hash(
         {
             "apiVersion": "networking.k8s.io/v1",
@@ -55,11 +51,19 @@ def policy(kind: str, job: Resource, pool: str, defaults: Defaults) -> Object:
                 "policyTypes": ["Ingress"],
                 "ingress": [
                     {"from": [{"podSelector": {"matchLabels": _own_pods(job)}}]},
-                    {"from": [operator], "ports": [{"port": STATUS_PORT, "protocol": "TCP"}]},
+                    {"from": [operator(defaults)], "ports": [{"port": STATUS_PORT, "protocol": "TCP"}]},
                 ],
             },
         }
     )
+
+
+def operator(defaults: Defaults) -> Object:
+    """Return the peer of a NetworkPolicy that is the operator."""
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": defaults.operator_namespace}},
+        "podSelector": {"matchLabels": dict(defaults.operator_labels)},
+    }
 
 
 def address_of_rank_0(job: Resource, attempt: int, defaults: Defaults) -> str:

@@ -16,16 +16,9 @@ from mlpools_operator.domain import quantities
 MULTUS = "k8s.v1.cni.cncf.io/networks"
 IPC_LOCK = "IPC_LOCK"
 
-#: What every profile but Custom says. NCCL warns with the cause of an error. PyTorch ends a process whose
-#: watchdog is stuck, as long after as it ends a stuck collective, and keeps its last collectives for the
-#: dump of that moment, on a volume, since the root file system is read-only.
-_SAID = {
-    "NCCL_DEBUG": "WARN",
-    "TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC": "600",
-    "TORCH_NCCL_TRACE_BUFFER_SIZE": "2000",
-    "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
-    "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": "/scratch/nccl-trace-rank-",
-}
+#: What every profile but Custom says: NCCL warns with the cause of an error. PyTorch's own variables depend
+#: on the job's hang time-out, so the worker sets them.
+_SAID = {"NCCL_DEBUG": "WARN"}
 
 #: Adapters begin at 25 Gbit/s, which are 3.1 GB/s.
 _RDMA_GBS = 2.0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from mlpools.contract import PACKAGES_MOUNT, Packages
-from mlpools_operator.api.v1alpha1 import ComputePoolSpec, TrainingJobSpec
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PodsSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.plan import Object
 
 _VOLUME = f"{OWN_VOLUME_PREFIX}packages"
 
 
-def wanted(spec: TrainingJobSpec, pool: ComputePoolSpec) -> Packages | None:
+def wanted(spec: PodsSpec, pool: ComputePoolSpec) -> Packages | None:
     """Return what a job installs by the rules of its pool; None if it installs nothing."""
+    return told(spec, pool) if spec.runtime.packages or spec.runtime.requirements else None
+
+
+def told(spec: PodsSpec, pool: ComputePoolSpec) -> Packages:
+    """Return what is installed, perhaps nothing, and the rules of the pool for that and for more."""
     file, rules = spec.runtime.requirements, pool.packages
-    if not spec.runtime.packages and file is None:
-        return None
     return Packages(
         wanted=spec.runtime.packages,
         requirements=f"key {file.key} of ConfigMap {file.name}" if file else "",
@@ -28,12 +31,17 @@ def wanted(spec: TrainingJobSpec, pool: ComputePoolSpec) -> Packages | None:
     )
 
 
-def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec) -> list[Object]:
+def volumes(spec: PodsSpec, pool: ComputePoolSpec, *, later: bool = False) -> list[Object]:
     """Return the volume with the pool's Secrets and the job's requirements file, if there are any.
 
     All of it is optional: a pod that misses something says what, and where; the kubelet would only wait.
+
+    Args:
+        spec: of the pods.
+        pool: of theirs.
+        later: people install more while the pod runs.
     """
-    if wanted(spec, pool) is None:
+    if wanted(spec, pool) is None and not later:
         return []
     rules, file = pool.packages, spec.runtime.requirements
     sources: list[Object] = []
@@ -47,11 +55,11 @@ def volumes(spec: TrainingJobSpec, pool: ComputePoolSpec) -> list[Object]:
     return [{"name": _VOLUME, "projected": {"sources": sources}}] if sources else []
 
 
-def mounts(spec: TrainingJobSpec, pool: ComputePoolSpec) -> list[Object]:
+def mounts(spec: PodsSpec, pool: ComputePoolSpec, *, later: bool = False) -> list[Object]:
     """Return where that volume appears."""
     return [
         {"name": volume["name"], "mountPath": PACKAGES_MOUNT, "readOnly": True}
-        for volume in volumes(spec, pool)
+        for volume in volumes(spec, pool, later=later)
     ]
 
 

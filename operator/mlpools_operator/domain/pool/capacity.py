@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from mlpools_operator.api.v1alpha1 import (
     ComputePoolSpec,
     ComputePoolStatus,
+    JobStatus,
     LackedCapacity,
-    TrainingJobStatus,
+    NotebookRuntimeStatus,
 )
 from mlpools_operator.domain import times, wording
 from mlpools_operator.domain.conditions import ConditionList, since
@@ -123,12 +124,12 @@ def tell(conditions: ConditionList, choice: Choice) -> None:
         conditions.set(CONDITION, True, "Scheduled", "The last pods that looked for machines all got one.")
 
 
-def begin_with(spec: ComputePoolSpec, job: TrainingJobStatus, in_use: str, now: float) -> str:
+def begin_with(spec: ComputePoolSpec, job: JobStatus | NotebookRuntimeStatus, in_use: str, now: float) -> str:
     """Return the family of a job's next attempt: what its own last one left to try, else the pool's.
 
     Args:
         spec: of the pool, from ``families.read``.
-        job: status of the job.
+        job: status of the job, or the notebook.
         in_use: by the pool, as its status has it.
         now: seconds since the epoch.
     """

@@ -19,7 +19,7 @@ def is_live(job: JobChild, pods: Sequence[PodChild]) -> bool:
         pods: any pods; those of other Jobs are ignored.
     """
     own = _pods_of(job, pods)
-    unmade = 0 if job.ended or job.meta.deleting else max(1, job.parallelism) - len(own)
+    unmade = 0 if job.ended or job.meta.deleting else max(1, job.parallelism) - _made(job, own)
     return unmade > 0 or any(not pod.terminal for pod in own)
 
 
@@ -31,7 +31,7 @@ def nodes_of(jobs: Sequence[JobChild], pods: Sequence[PodChild]) -> int:
     held = sum(not pod.terminal for pod in pods)
     for job in jobs:
         if not job.ended and not job.meta.deleting:
-            held += max(0, job.parallelism - len(_pods_of(job, pods)))
+            held += max(0, job.parallelism - _made(job, _pods_of(job, pods)))
     return held
 
 
@@ -41,6 +41,13 @@ def living(pods: Sequence[PodChild]) -> Pods:
     scheduled = sum(bool(pod.node) for pod in alive)
     running = sum(pod.phase == "Running" for pod in alive)
     return Pods(len(alive) - scheduled, scheduled, running)
+
+
+def _made(job: JobChild, own: Sequence[PodChild]) -> int:
+    """Return how many of its pods a Job will not make any more: they are there, done, or given up."""
+    if not job.replaces:
+        return len(own)
+    return len({pod.rank for pod in own if pod.phase != "Failed"} | job.given_up)
 
 
 def _pods_of(job: JobChild, pods: Sequence[PodChild]) -> list[PodChild]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlpools_operator.api.v1alpha1 import FabricCheck
 from mlpools_operator.domain.pool.capacity import Finding
@@ -57,13 +57,26 @@ class Brings:
     packages: tuple[str, ...] = ()
 
 
+class Ticket(NamedTuple):
+    """What a grant is good for: this resource, attempt and spec, with these nodes, and nothing else."""
+
+    uid: str
+    attempt: int
+    generation: int
+    admitted: bool
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A job (later also a batch inference or a notebook) as admission sees it.
 
     Attributes:
         uid: of the resource.
-        nodes: asked for, all or none.
+        nodes: without which it does not start.
+        most: nodes that it can use; 0: ``nodes`` are all. It grows up to so many as they come free.
+        size: nodes that its status says it has.
+        target: nodes that it was promised or told to keep, and its status does not show yet; 0: as it shows.
         created: its age counts from here, also after a restart or a preemption.
         held: nodes that it holds now: its pods that are neither terminal nor gone, or all that it was
             admitted for while its pods are still being made.
@@ -78,6 +91,7 @@ class Candidate:
         stopping: it is admitted, but its status says that the attempt stops: its nodes are on their way out.
         evicting: it was told to give its nodes back, which its status does not show yet.
         preemptible: one of higher priority may take its nodes.
+        keeps: whatever it grew by is its own, until it gives that back itself.
         shown_ahead: how many its status says are ahead of it in the queue.
         blocked: reason for which it may not be admitted at all, empty if it may (``Suspended``, …).
         freed: when pods of the present attempt ended, in order: a node that came free while nobody looked
@@ -109,11 +123,15 @@ class Candidate:
     stopping: bool = False
     evicting: bool = False
     preemptible: bool = True
+    keeps: bool = False
     shown_ahead: int = 0
     freed: tuple[float, ...] = ()
     brings: Brings = Brings()
     ending: tuple[Stranded, ...] = ()
     half: HalfGang | None = None
+    most: int = 0
+    size: int = 0
+    target: int = 0
 
     @property
     def in_use(self) -> int:
@@ -130,17 +148,52 @@ class Candidate:
         return tuple(sorted(pod.machine for pod in self.ending if pod.since <= now))
 
     @property
-    def ticket(self) -> tuple[str, int, int]:
-        """What a grant is good for: this resource, this attempt, this spec, and nothing else."""
-        return (self.uid, self.attempt, self.generation)
+    def share(self) -> int:
+        """Nodes that its present attempt is to have, from what was said to it."""
+        return self.target or self.size
 
-    def granted(self) -> Candidate:
-        """Return it with the nodes that it asked for; what it still holds is of earlier attempts."""
-        return replace(self, admitted=True, held=self.held + self.nodes)
+    @property
+    def room(self) -> int:
+        """How many nodes more it could use; 0 unless it holds some and keeps them."""
+        return max(0, self.most - self.share) if self._may_be_resized else 0
 
-    def answer(self, admit: bool, reason: str = "", message: str = "", **place: Any) -> Verdict:
-        """Return a verdict on this attempt and spec; ``place`` are further fields of the verdict."""
-        return Verdict(admit, reason, message, attempt=self.attempt, generation=self.generation, **place)
+    @property
+    def lent(self) -> int:
+        """Nodes that it took since nobody waited for them, and goes on without when somebody does."""
+        lends = self.most and self._may_be_resized and not self.keeps
+        return max(0, self.share - self.nodes) if lends else 0
+
+    @property
+    def _may_be_resized(self) -> bool:
+        may = self.preemptible or self.keeps
+        return self.admitted and may and not (self.stopping or self.evicting)
+
+    @property
+    def comes_free(self) -> int:
+        """Nodes that it holds and is about to give back, while it goes on with the others."""
+        return 0 if self.leaving or not self.most else max(0, self.held - self.share)
+
+    @property
+    def ticket(self) -> Ticket:
+        """What a grant is good for."""
+        return Ticket(self.uid, self.attempt, self.generation, self.admitted, self.size)
+
+    def granted(self, nodes: int) -> Candidate:
+        """Return it with so many nodes in all for its attempt; what else it holds is of earlier ones."""
+        return replace(self, admitted=True, target=nodes, held=self.held + nodes - self.size)
+
+    def answer(self, admit: bool, reason: str = "", message: str = "", **more: Any) -> Verdict:
+        """Return a verdict on this attempt and spec; ``more`` are further fields of the verdict."""
+        fields = {"nodes": self.share if admit else 0, **more}
+        return Verdict(
+            admit,
+            reason,
+            message,
+            attempt=self.attempt,
+            generation=self.generation,
+            size=self.size,
+            **fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +224,8 @@ class Verdict:
         attempt: of the candidate: a verdict on an earlier attempt says nothing about the next one.
         generation: of the candidate: a verdict on an earlier spec says nothing about the changed one.
         evict: one that is admitted has to give its nodes back now; the message names who takes them.
+        nodes: that it gets, or may keep; 0 if it gets none.
+        size: nodes that its status told of when this was decided: with others it says nothing of ``nodes``.
     """
 
     admit: bool
@@ -181,6 +236,8 @@ class Verdict:
     attempt: int = 1
     generation: int = 0
     evict: bool = False
+    nodes: int = 0
+    size: int = 0
 
     def holds_for(self, attempt: int, generation: int) -> bool:
         """Whether this verdict is about that attempt of that spec (generation 0: of any spec)."""

@@ -31,12 +31,14 @@ class Life:
         since: when it fell asleep, 0 while it is open.
         waking: it slept until this pass. It takes jobs from the next one on, when its status says so: no job
             ever holds nodes of a pool that is told to be suspended.
+        by_job: a job wakes it.
         look_after: seconds until time alone changes something.
     """
 
     asleep: str = ""
     since: float = 0.0
     waking: bool = False
+    by_job: bool = False
     look_after: float | None = None
 
     @property
@@ -58,27 +60,28 @@ def look(pool: Resource, spec: ComputePoolSpec, *, held: bool, asked: bool, now:
     before = ComputePoolStatus.model_validate(pool.status)
     since = times.seconds(before.suspended_since)
     if spec.suspend:
-        return _sleep("SuspendedByAdministrator", since or now)
-    wanted = asked and spec.auto_resume
+        return Life("SuspendedByAdministrator", since or now)
     if since:
-        return _go_on_sleeping(pool, before, since, now, wanted=wanted)
-    if not before.state and spec.initially_suspended and not wanted:
-        return _sleep("InitiallySuspended", now)
+        return _go_on_sleeping(pool, before, since, now, asked=asked, by_job=spec.auto_resume)
+    if not before.state and spec.initially_suspended and not (asked and spec.auto_resume):
+        return Life("InitiallySuspended", now, by_job=spec.auto_resume)
     if held or asked or not spec.auto_suspend_seconds:
         return Life()
     left = idle_since(before, now) + spec.auto_suspend_seconds - now
-    return _sleep("SuspendedWhenIdle", now) if left <= 0 else Life(look_after=left)
+    if left > 0:
+        return Life(look_after=left)
+    return Life("SuspendedWhenIdle", now, by_job=spec.auto_resume)
 
 
 def _go_on_sleeping(
-    pool: Resource, before: ComputePoolStatus, since: float, now: float, *, wanted: bool
+    pool: Resource, before: ComputePoolStatus, since: float, now: float, *, asked: bool, by_job: bool
 ) -> Life:
     why = reason_of(before.conditions, SUSPENDED)
     requested = start_requested(pool)
     lifted = why == "SuspendedByAdministrator"  # the hold is what kept it, and it is over
-    if lifted or wanted or since < requested <= now:
+    if lifted or (asked and by_job) or since < requested <= now:
         return Life(waking=True, look_after=0.0)
-    return Life(why, since, look_after=requested - now if requested > now else None)
+    return Life(why, since, by_job=by_job, look_after=requested - now if requested > now else None)
 
 
 def start_requested(pool: Resource) -> float:
@@ -139,11 +142,14 @@ def suspended(life: Life, pool: str) -> str:
             f"Pool {pool} has been suspended by its administrator since {since}: jobs that run finish, "
             "others wait until its field suspend is false."
         )
-    why = "sleeps from the start" if life.asleep == "InitiallySuspended" else "fell asleep, as nobody used it"
-    return (
-        f"Pool {pool} {why} ({since}). It wakes with autoResume by a job, otherwise by the annotation "
-        f"{naming.START_REQUESTED} with a later time."
-    )
+    if life.asleep == "InitiallySuspended":
+        why = f"has slept since it was made ({since})"
+    else:
+        why = f"fell asleep at {since}, as nobody used it"
+    by_hand = f"the annotation {naming.START_REQUESTED} with a later time"
+    if life.by_job:
+        return f"Pool {pool} {why}. The next job wakes it, and so does {by_hand}."
+    return f"Pool {pool} {why}. Its autoResume is false, so jobs wait until {by_hand} wakes it."
 
 
 def resuming(pool: str) -> str:
@@ -151,12 +157,8 @@ def resuming(pool: str) -> str:
     return f"Pool {pool} slept and is waking up; it admits jobs in a moment."
 
 
-def _sleep(why: str, since: float) -> Life:
-    return Life(why, since)
-
-
 def idle_since(before: ComputePoolStatus, now: float) -> float:
     """Return since when the status says that nothing happens; what it says may be over by now."""
-    if before.jobs or before.queued or before.last_activity_time is None:
+    if before.jobs or before.notebooks or before.queued or before.last_activity_time is None:
         return now
     return times.seconds(before.last_activity_time)

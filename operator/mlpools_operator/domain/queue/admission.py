@@ -3,8 +3,9 @@
 A gang is admitted whole or not at all, in the order of the ``line``. The first one for which there are too
 few nodes stands at the head and holds back the others; smaller ones may pass it (backfill) until it has
 stood there for ``backfillMaxWaitSeconds``. From then on freed nodes gather for it, so nothing starves and
-nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice,
-and where the pool allows it, those of lower priority give theirs back (``preemption``).
+nobody has to estimate a run time. Nodes that are about to come free are kept for it as soon as they suffice;
+what others took while nobody waited comes back to it, and where the pool allows it, those of lower priority
+stop for it (``preemption``).
 
 Whatever waits for something else than nodes (its back-off, a larger pool, room in the queue, its namespace's
 ``limits``, the pool's ``house_rules``) is passed, and holds nobody back.
@@ -21,13 +22,16 @@ from mlpools_operator.domain import times
 from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.pool.families import NO_FAMILIES, Catalogue
 from mlpools_operator.domain.pool.ledger import Candidate, Decision, Head, Surroundings, Verdict
-from mlpools_operator.domain.queue import gate, head, house_rules, places, preemption
+from mlpools_operator.domain.queue import gate, growth, head, house_rules, places, preemption
 from mlpools_operator.domain.queue.limits import Limits
 from mlpools_operator.domain.queue.line import Line
+from mlpools_operator.domain.queue.preemption import Victim
 from mlpools_operator.domain.queue.words import Outlook, Words, back_off
 
 #: Until the pool's status shows who stands at the head, nobody gives nodes back for it.
 _STATUS_SECONDS = 1.0
+#: Whoever waits for one of these will use free nodes: none of them is given to one that has some already.
+_WANT_NODES = frozenset({"WaitingForNodes", "BehindInQueue", "BackOff"})
 
 
 def decide(
@@ -108,13 +112,14 @@ class _Walk:
         self._words = Words(pool.meta.name, spec.max_nodes, names=spec.queue.disclose == "Names")
         self._candidates = candidates
         self._share, self._limits, self._in_use = in_use, limits, in_use.total()
+        self._in_use_by = Counter(in_use)
         self._free = max(0, self._limit - self._in_use)
-        self._leaving = sum(self._comes_free(candidate) for candidate in candidates if candidate.leaving)
+        self._leaving = sum(self._comes_free(candidate) for candidate in candidates)
         self._holders = [candidate for candidate in candidates if candidate.in_use]
         self._heads = head.remembered(pool)
         self._since = {it.uid: it.since for it in self._heads}
         self._first: Candidate | None = None
-        self._victims: tuple[Candidate, ...] = ()
+        self._victims: tuple[Victim, ...] = ()
         self._waiting = 0
         self._kept = False
 
@@ -127,11 +132,38 @@ class _Walk:
         if self._first:
             present = Head(self._first.uid, self._came(self._first))
             for victim in self._victims:
-                message = self._words.preempted(victim, self._first)
-                verdicts[victim.uid] = victim.answer(False, "Preempted", message, evict=True)
+                verdicts[victim.candidate.uid] = self._take_from(victim, self._first)
         still = {candidate.uid for candidate in asking if not verdicts[candidate.uid].admit}
         heads = head.remember(self._heads, present, still)
+        crowded = any(verdicts[uid].reason in _WANT_NODES for uid in still)
+        if not crowded:
+            self._grow(verdicts)
+        self._say_what_lacks(verdicts, crowded=crowded)
         return Decision(verdicts, self._in_use, heads, self._requeue_after)
+
+    def _take_from(self, victim: Victim, taker: Candidate) -> Verdict:
+        if victim.keeps:
+            return victim.candidate.answer(True, nodes=victim.keeps)
+        message = self._words.preempted(victim.candidate, taker)
+        return victim.candidate.answer(False, "Preempted", message, evict=True)
+
+    def _grow(self, verdicts: dict[str, Verdict]) -> None:
+        """Give what is left to those that can use more than they have."""
+        free = max(0, self._limit - self._in_use)
+        fair = self._rules.fair_share
+        more = growth.share_out(free, self._holders, self._in_use_by, self._limits, fair_share=fair)
+        for uid, nodes in more.items():
+            verdicts[uid] = replace(verdicts[uid], nodes=verdicts[uid].nodes + nodes)
+            self._in_use += nodes
+
+    def _say_what_lacks(self, verdicts: dict[str, Verdict], *, crowded: bool) -> None:
+        """Tell those that grow for good why they have fewer nodes than they ask for."""
+        for holder in self._holders:
+            said = verdicts[holder.uid]
+            if holder.keeps and holder.room and said.nodes < holder.most:
+                limited = self._limits.beyond_one_more(holder)
+                words = limited.message if limited else self._words.not_larger(holder, crowded=crowded)
+                verdicts[holder.uid] = replace(said, message=words)
 
     def _see(self, candidate: Candidate) -> Verdict:
         if candidate.not_before > self._now:
@@ -152,9 +184,10 @@ class _Walk:
     def _admit(self, candidate: Candidate) -> Verdict:
         self._free -= candidate.nodes
         self._in_use += candidate.nodes
+        self._in_use_by[candidate.namespace] += candidate.nodes
         self._limits.take(candidate)
-        self._holders.append(candidate.granted())
-        return candidate.answer(True)
+        self._holders.append(candidate.granted(candidate.nodes))
+        return candidate.answer(True, nodes=candidate.nodes)
 
     def _wait(self, candidate: Candidate) -> Verdict:
         limited = self._limits.wait(candidate)
@@ -181,6 +214,8 @@ class _Walk:
 
         What lies on lost machines is not waited for: others may have to give theirs.
         """
+        if not candidate.leaving:
+            return candidate.comes_free
         for pod in candidate.ending:
             if pod.since > self._now:
                 self._look_again(pod.since)
@@ -190,10 +225,8 @@ class _Walk:
         """See what comes free for the first one that waits, and leave to the others what it does not need."""
         expected = self._limit - self._in_use + self._leaving
         coming = expected >= candidate.nodes
-        taken: tuple[Candidate, ...] = ()
-        if not coming and self._rules.preemption == "LowerPriority":
-            taken = self._find_victims(candidate, candidate.nodes - expected)
-            expected += sum(victim.in_use for victim in taken)
+        taken = () if coming else self._find_victims(candidate, candidate.nodes - expected)
+        expected += sum(victim.gives for victim in taken)
         if expected >= candidate.nodes:
             self._keep(expected - candidate.nodes)
         elif self._gathers(candidate):
@@ -201,17 +234,18 @@ class _Walk:
         free = max(0, self._limit - self._in_use)
         return Outlook(free, self._holders, self._now, coming, taken, self._kept)
 
-    def _find_victims(self, candidate: Candidate, lacking: int) -> tuple[Candidate, ...]:
+    def _find_victims(self, candidate: Candidate, lacking: int) -> tuple[Victim, ...]:
         """Choose who gives nodes back; told to do so only once the pool's status shows for whom.
 
         The place at the head is what keeps the nodes for it, and without a status a restart would forget it.
         """
-        found = preemption.victims(self._candidates, candidate, lacking, self._now)
+        preempt = self._rules.preemption == "LowerPriority"
+        found = preemption.victims(self._candidates, candidate, lacking, self._now, preempt=preempt)
         if found and candidate.uid in self._since:
             self._victims = found
         elif found:
             self._look_again(self._now + _STATUS_SECONDS)
-        else:
+        elif preempt:
             spared = preemption.next_victim_at(self._candidates, candidate, self._now)
             if spared is not None:
                 self._look_again(spared)

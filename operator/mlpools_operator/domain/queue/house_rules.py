@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from mlpools.refusals import package_refusal, required_package
+from mlpools.refusals import package_refusals, required_package
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PoolPackages
 from mlpools_operator.api.v1alpha1.pool_runtime import is_digest
 from mlpools_operator.api.v1alpha1.pool_template import MAIN, PodTemplate, objects
@@ -58,14 +58,13 @@ def _on_image(image: str, pool: str, spec: ComputePoolSpec) -> Iterator[str]:
 
 def _on_packages(packages: tuple[str, ...], pool: str, rules: PoolPackages) -> Iterator[str]:
     """Object to packages that the job names. Those that come with them are known to its pods only."""
-    for requirement in packages:
-        name = required_package(requirement) or requirement
-        why = package_refusal(name, rules.allow, rules.block)
-        if why:
-            yield (
-                f"spec.runtime.packages: pool {pool} does not take the package {name}: its {why}. Do without "
-                "it, or ask the pool's administrator to allow it."
-            )
+    names = ((required_package(requirement) or requirement, "") for requirement in packages)
+    refused = package_refusals(names, rules.allow, rules.block)
+    if refused:
+        yield (
+            f"spec.runtime.packages: pool {pool} does not take {refused}. Leave out what is named, or ask "
+            "the pool's administrator to allow it."
+        )
 
 
 def _on_names(

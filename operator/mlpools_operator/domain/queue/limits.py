@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, NamespaceLimit
 from mlpools_operator.domain import selectors, times
@@ -96,6 +96,18 @@ class Limits:
         before = self._in_use[space] + self._claimed[space]
         self._claimed[space] += candidate.nodes
         return self._beyond(candidate, self._tenant(space), before)
+
+    def may_take_one(self, candidate: Candidate) -> bool:
+        """Take note that a candidate gets one node more, if its namespace may have that."""
+        if self.beyond_one_more(candidate) is not None:
+            return False
+        self.take(replace(candidate, nodes=1))
+        return True
+
+    def beyond_one_more(self, candidate: Candidate) -> Verdict | None:
+        """Return why its namespace may not have one node more, None if it may."""
+        one = replace(candidate, nodes=1)
+        return self.shut_out(one) or self.too_many(one)
 
     def _beyond(self, candidate: Candidate, tenant: _Tenant, others: int) -> Verdict | None:
         if tenant.max_nodes is None or others + candidate.nodes <= tenant.max_nodes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlpools_operator.api.v1alpha1 import QueuePlace
-from mlpools_operator.domain import times
+from mlpools_operator.domain import times, wording
+from mlpools_operator.domain.pool.ledger import Verdict
 
 #: Places told exactly, with the name of the first.
 EXACT = 50
@@ -23,6 +24,16 @@ def ahead(exact: int, shown: int) -> int:
     if exact < EXACT or shown < EXACT:
         return exact
     return shown if shown / 2 < exact < shown * 2 else exact
+
+
+def place(before: QueuePlace | None, reason: str, message: str, verdict: Verdict, now: float) -> QueuePlace:
+    """Return where one stands in the queue; what is said already keeps the time when it was said."""
+    told = QueuePlace(
+        position=verdict.position, ahead=verdict.ahead, reason=reason, message=wording.fit(message)
+    )
+    if before is not None and before.model_copy(update={"updated_at": None}) == told:
+        return before
+    return told.model_copy(update={"updated_at": times.stamp(now)})
 
 
 def stands_for(before: QueuePlace | None, place: QueuePlace, now: float) -> float:

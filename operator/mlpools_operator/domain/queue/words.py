@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.pool.ledger import Candidate
+from mlpools_operator.domain.queue.preemption import Victim
 
 #: Holders that are named.
 _NAMED = 3
@@ -36,7 +37,7 @@ class Outlook:
     holders: Sequence[Candidate]
     now: float
     coming: bool = False
-    victims: Sequence[Candidate] = ()
+    victims: Sequence[Victim] = ()
     kept: bool = False
 
 
@@ -89,12 +90,21 @@ class Words:
             "served first. This one joins by itself when there is room."
         )
 
+    def not_larger(self, holder: Candidate, *, crowded: bool) -> str:
+        """Tell one that grows node by node why it does not."""
+        asked = f"It asks for {wording.count(holder.most, 'node')} of pool {self.pool} in all"
+        if holder.most > self.limit:
+            return f"{asked}, which has at most {self.limit}."
+        if crowded:
+            return f"{asked}; others wait for nodes there, and come first."
+        return f"{asked}, of which none is free now."
+
     def preempted(self, victim: Candidate, taker: Candidate) -> str:
         """Tell a job who takes its nodes."""
         return (
             f"It gives its {wording.count(victim.in_use, 'node')} of pool {self.pool} to "
             f"{self._name(taker, victim)}, which has priority {taker.priority} (this one has "
-            f"{victim.priority}). It queues again with its age, and goes on from its newest checkpoint."
+            f"{victim.priority}). It queues again with its age, and goes on from what it has saved."
         )
 
     def _needs(self, candidate: Candidate) -> str:
@@ -119,14 +129,25 @@ class Words:
 
     def _prospect(self, candidate: Candidate, outlook: Outlook) -> str:
         if outlook.victims:
-            names = wording.listing([self._name(it, candidate) for it in outlook.victims], _NAMED)
-            verb = "gives" if len(outlook.victims) == 1 else "give"
-            back = "its nodes" if len(outlook.victims) == 1 else "their nodes"
-            return f"; it has a higher priority, so {names} {verb} {back} back for it."
+            return f"; {' and '.join(self._gives_back(candidate, outlook.victims))}."
         if outlook.coming:
             return "; it starts when the pods that are ending are gone."
         keeping = ", and freed nodes are kept for it" if outlook.kept else ""
         return f"{keeping}. {_remedy(candidate, outlook)}"
+
+    def _gives_back(self, candidate: Candidate, victims: Sequence[Victim]) -> Iterator[str]:
+        """Yield who stops for a job, and who goes on with less for it."""
+        stop = [self._name(it.candidate, candidate) for it in victims if not it.keeps]
+        if stop:
+            verb, what = ("gives", "its") if len(stop) == 1 else ("give", "their")
+            names = wording.listing(stop, _NAMED)
+            yield f"it has a higher priority, so {names} {verb} {what} nodes back for it"
+        lent = [self._name(it.candidate, candidate) for it in victims if it.keeps]
+        if lent:
+            verb, who = ("gives", "it") if len(lent) == 1 else ("give", "they")
+            nodes = wording.count(sum(it.gives for it in victims if it.keeps), "node")
+            names = wording.listing(lent, _NAMED)
+            yield f"{names} {verb} back {nodes} that {who} took while nobody waited"
 
 
 def _holder(holder: Candidate, now: float) -> str:

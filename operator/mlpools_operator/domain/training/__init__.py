@@ -1,1 +1,1 @@
-"""The kind TrainingJob: from its first place in the queue to its end."""
+"""The kind TrainingJob: what tells it apart from other jobs."""

@@ -6,17 +6,20 @@ XGBoost itself only logs a warning about a parameter that it does not know, and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mlpools.refusals import (
     XGBOOST_BOOSTERS,
     XGBOOST_GROUP_OBJECTIVES,
+    XGBOOST_METRICS,
+    XGBOOST_OBJECTIVES,
     XGBOOST_ONE_RANK_METRICS,
     XGBOOST_REFUSED_OBJECTIVES,
     XGBOOST_REFUSED_PARAMS,
     XGBOOST_TREE_METHODS,
     xgboost_group_refusal,
+    xgboost_metric,
 )
 from mlpools_operator.api.v1alpha1.xgboost import XGBoostSpec
 
@@ -81,16 +84,44 @@ def check_xgboost(spec: XGBoostSpec, nodes: int) -> None:
             f"spec.xgboost.objective: {spec.objective!r} needs bounds of labels or the order of all rows, "
             "which no node has; use an objective of single rows, such as reg:squarederror or binary:logistic."
         )
+    _check_names(spec)
     metrics = spec.eval_metrics or ()
     given = {"group": spec.group_column is not None, "weight": spec.weight is not None}
     if refusal := xgboost_group_refusal(spec.objective, metrics, **given):
         field = "weight" if spec.group_column else "groupColumn"
         raise RefusedParameterError(f"spec.xgboost.{field}: {refusal}")
     for metric in metrics:
-        if nodes > 1 and metric.partition("@")[0] in XGBOOST_ONE_RANK_METRICS:
+        if nodes > 1 and xgboost_metric(metric) in XGBOOST_ONE_RANK_METRICS:
             raise RefusedParameterError(
                 f"spec.xgboost.evalMetrics: {metric!r} depends on the order of all rows, but XGBoost only "
                 "averages the nodes' own values; use logloss, error or rmse, or nodes: 1."
+            )
+
+
+def hint(name: str, known: Collection[str], library: str) -> str:
+    """Return a clause that helps with a misspelt name.
+
+    Args:
+        name: that is not known.
+        known: the names there are.
+        library: whose documentation lists them.
+    """
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"see the lists in {library}'s documentation."
+
+
+def _check_names(spec: XGBoostSpec) -> None:
+    """Check the names of objective and metrics."""
+    if spec.objective not in XGBOOST_OBJECTIVES:
+        raise RefusedParameterError(
+            f"spec.xgboost.objective: XGBoost has no objective {spec.objective!r}; "
+            f"{hint(spec.objective, XGBOOST_OBJECTIVES, 'XGBoost')}"
+        )
+    for metric in spec.eval_metrics or ():
+        if xgboost_metric(metric) not in XGBOOST_METRICS:
+            raise RefusedParameterError(
+                f"spec.xgboost.evalMetrics: XGBoost has no metric {metric!r}; "
+                f"{hint(metric, XGBOOST_METRICS, 'XGBoost')}"
             )
 
 
@@ -99,9 +130,9 @@ def _check_name(name: str) -> None:
         return
     if name in REFUSED:
         raise RefusedParameterError(f"spec.xgboost.params: leave {name!r} out: {REFUSED[name]}.")
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(XGBOOST), n=1)
-    hint = f"did you mean {near[0]}?" if near else "see the list of parameters in XGBoost's documentation."
-    raise RefusedParameterError(f"spec.xgboost.params: XGBoost has no parameter {name!r}; {hint}")
+    raise RefusedParameterError(
+        f"spec.xgboost.params: XGBoost has no parameter {name!r}; {hint(name, XGBOOST, 'XGBoost')}"
+    )
 
 
 def _check_choice(params: Mapping[str, Any], name: str, choice: tuple[str, ...]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
-
 from mlpools.refusals import (
     LIGHTGBM_METRICS,
     LIGHTGBM_OBJECTIVES,
@@ -12,7 +9,7 @@ from mlpools.refusals import (
     lightgbm_refusal,
 )
 from mlpools_operator.api.v1alpha1.lightgbm import LightGBMSpec
-from mlpools_operator.domain.training.hyperparameters import RefusedParameterError
+from mlpools_operator.domain.training.hyperparameters import RefusedParameterError, hint
 
 #: Parameters of LightGBM 4 that a job can use; the other names of each follow its main one.
 _TAKEN = (
@@ -121,18 +118,19 @@ def check_lightgbm(spec: LightGBMSpec, nodes: int) -> None:
             raise RefusedParameterError(f"spec.lightgbm.params: leave {name!r} out: {why}.")
         if name not in LIGHTGBM:
             raise RefusedParameterError(
-                f"spec.lightgbm.params: LightGBM has no parameter {name!r} for a job; {_hint(name, LIGHTGBM)}"
+                f"spec.lightgbm.params: LightGBM has no parameter {name!r} for a job; "
+                f"{hint(name, LIGHTGBM, 'LightGBM')}"
             )
     if spec.objective not in LIGHTGBM_OBJECTIVES:
         raise RefusedParameterError(
             f"spec.lightgbm.objective: LightGBM has no objective {spec.objective!r}; "
-            f"{_hint(spec.objective, LIGHTGBM_OBJECTIVES)}"
+            f"{hint(spec.objective, LIGHTGBM_OBJECTIVES, 'LightGBM')}"
         )
     for metric in spec.eval_metrics or ():
         if metric not in LIGHTGBM_METRICS:
             raise RefusedParameterError(
                 f"spec.lightgbm.evalMetrics: LightGBM has no metric {metric!r}; "
-                f"{_hint(metric, LIGHTGBM_METRICS)}"
+                f"{hint(metric, LIGHTGBM_METRICS, 'LightGBM')}"
             )
     params = {LIGHTGBM[name]: value for name, value in spec.params.items()}
     asked = {
@@ -143,8 +141,3 @@ def check_lightgbm(spec: LightGBMSpec, nodes: int) -> None:
     given = {"grouped": spec.group_column is not None, "margins": spec.base_margin is not None}
     if refusal := lightgbm_refusal({**params, **asked}, nodes, **given):
         raise RefusedParameterError(f"spec.lightgbm: {refusal}")
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else "see the lists in LightGBM's documentation."

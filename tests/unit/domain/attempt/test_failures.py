@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit
+from mlpools.contract import Exit, Final
 from mlpools_operator.domain.attempt import failures
 from mlpools_operator.domain.attempt.failures import Failed, Succeeded, Undecided
 from mlpools_operator.domain.observed import PodChild
@@ -219,6 +219,47 @@ def test_a_cause_is_told_in_words(pod: PodChild, words: str) -> None:
     cause = failures.cause_of(pod, GRACE, NOW)
     assert cause is not None
     assert cause.message == words
+
+
+def _init(code: int, words: str = "", reason: str = "Error") -> PodChild:
+    pod = a_pod(1, phase="Failed", ready=False, started=0.0, exit_code=code, exit_reason=reason)
+    return replace(pod, init_container="mount", termination=words, finished=NOW, memory_limit="64Mi")
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (_init(3, "no such share"), "InitContainerFailed", "ended with exit code 3: no such share"),
+        (_init(137), "InitContainerFailed", "was killed by SIGKILL"),
+        (_init(137, "", "OOMKilled"), "InitContainerFailed", "ran out of memory at its limit of 64Mi"),
+        # It is not one of ours, so its code means nothing here.
+        (_init(Exit.USER_CODE), "InitContainerFailed", "ended with exit code 10"),
+        (
+            _init(128, 'exec: "python": executable file not found in $PATH', "StartError"),
+            "InitContainerFailed",
+            'ended with exit code 128: exec: "python": executable file not found in $PATH',
+        ),
+    ],
+)
+def test_an_init_container_that_failed_is_no_lost_machine(pod: PodChild, reason: str, words: str) -> None:
+    ending = _judge([a_pod(0), pod, a_pod(2), a_pod(3)], now=NOW + 10)
+    assert isinstance(ending, Failed)
+    assert (ending.cause.reason, ending.cause.rank) == (reason, 1)
+    assert ending.cause.message == f"its init container 'mount' {words}"
+
+
+def test_our_own_init_container_says_itself_what_is_wrong() -> None:
+    said = Final(Exit.INVALID_SPEC, rank=1, message="The pool's image has no dulwich.")
+    cause = failures.cause_of(_init(Exit.INVALID_SPEC, said.to_json()), GRACE, NOW)
+    assert cause is not None
+    assert (cause.reason, cause.message) == ("InvalidSpec", "The pool's image has no dulwich.")
+
+
+def test_a_machine_that_evicts_a_pod_before_it_began_is_to_blame_all_the_same() -> None:
+    evicted = replace(_init(137), reason="Evicted", message="The node was low on resource: memory.")
+    cause = failures.cause_of(evicted, GRACE, NOW)
+    assert cause is not None
+    assert cause.reason == "Preempted"
 
 
 @given(st.text(max_size=60), st.integers(0, 255), st.sampled_from(("Error", "OOMKilled", "")))

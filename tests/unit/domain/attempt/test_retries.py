@@ -13,7 +13,7 @@ from mlpools_operator.domain.reasons import Retry
 
 def _after(reason: str, **changes: Any) -> Next:
     given: dict[str, Any] = {"attempt": 1, "restarts": 0, "max_restarts": 3, "base": 10.0, "ran": 60.0}
-    return retries.after(reason, **{**given, **changes})
+    return retries.after(reason, reasons.rule(reason), **{**given, **changes})
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_what_nobody_told_is_shown_later_than_what_the_scheduler_says() -> None:
     assert shown == [starting.SHOW_SECONDS, starting.UNTOLD_SECONDS, starting.UNTOLD_SECONDS]
 
 
+def test_steps_that_nobody_told_of_are_not_counted() -> None:
+    """Each number would be another status, of each gang in a busy cluster."""
+    unmade = [_trouble([a_pod(rank) for rank in range(made)], nodes=4) for made in (1, 2, 3)]
+    homes = [[a_pod(rank) if rank < placed else _homeless(rank) for rank in range(4)] for placed in (1, 2, 3)]
+    homeless = [_trouble(pods, nodes=4) for pods in homes]
+    for found in (unmade, homeless):
+        [_] = {it and it.message for it in found}
+
+
 def test_pods_that_are_not_made_are_refused() -> None:
     found = _trouble([a_pod(0)], nodes=3)
     assert found is not None
@@ -74,6 +83,37 @@ def test_a_container_that_cannot_be_made(waiting: str, words: str, reason: str) 
     assert (found.reason, found.message, found.until) == (reason, words, NOW + starting.HINDRANCE_SECONDS)
     assert found.pod is not None
     assert found.pod.rank == 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words", "reason", "told"),
+    [
+        (
+            "ImagePullBackOff",
+            'Back-off pulling image "x:1"',
+            "ImagePullFailed",
+            "init container 'mount': Back-off pulling image \"x:1\"",
+        ),
+        (
+            "CreateContainerConfigError",
+            'secret "nfs" not found',
+            "SecretMissing",
+            "init container 'mount': secret \"nfs\" not found",
+        ),
+        (
+            "",
+            "",
+            "StartTimeout",
+            "1 of 2 containers did not start in 90 s (startTimeoutSeconds): "
+            "init container 'mount': it has not ended",
+        ),
+    ],
+)
+def test_an_init_container_in_the_way_is_named(waiting: str, words: str, reason: str, told: str) -> None:
+    pod = _pending(1, init_container="mount", waiting=waiting, waiting_message=words)
+    found = _trouble([a_pod(0), pod])
+    assert found is not None
+    assert (found.reason, found.message) == (reason, told)
 
 
 def test_a_container_that_just_does_not_start_is_given_up_at_last() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from mlpools_operator.api.v1alpha1 import ComputePoolSpec
 from tests.support.api_server import condition
 from tests.support.domain_run import NAMESPACE, Run
-from tests.support.manifests import spec
+from tests.support.every_field import POOLS
+from tests.support.manifests import ABSENT, spec
 
 CHANGES: list[dict[str, Any]] = [
     {"instance": {"cpu": 1, "memory": "1Gi"}},
@@ -18,6 +20,19 @@ CHANGES: list[dict[str, Any]] = [
     {"podTemplate": {"spec": {"dnsPolicy": "Default"}}},
     {"affinity": {"nodeAffinity": {}}, "schedulerName": "other", "priorityClassName": "high"},
 ]
+
+#: Every field of a pool, each with a value that would shape, refuse or end a job that comes with it there.
+EVERY: dict[str, Any] = {
+    **POOLS["machines"],
+    "instanceFamily": "small",
+    "backupInstanceFamilies": ["larger"],
+    "namespaces": {"matchLabels": {"nobody": "has"}},
+    "minNodes": 1,
+    "maxNodes": 1,
+    "autoSuspendSeconds": 1,
+    "initiallySuspended": True,
+    "suspend": True,
+}
 
 
 def change(run: Run, **pool: Any) -> None:
@@ -45,6 +60,33 @@ def test_a_running_attempt_keeps_its_pods_and_the_next_one_has_others(changes: d
     (new,) = run.world.list("Job")
     assert (run.status("flights")["phase"], run.status("flights")["attempt"]) == ("Succeeded", 2)
     assert new["spec"]["template"]["spec"] != old["spec"]["template"]["spec"] or policies(run) == []
+
+
+def test_every_field_is_changed_below() -> None:
+    fields = ComputePoolSpec.model_fields.values()
+    assert EVERY.keys() == {field.alias for field in fields}
+
+
+def test_no_change_disturbs_a_job_that_runs() -> None:
+    run = Run(steps=1000)
+    run.submit("flights", nodes=2)
+    run.until("flights", "Running")
+
+    def there() -> list[Any]:
+        return [
+            *(run.world.list(kind) for kind in ("Job", "Service", "NetworkPolicy")),
+            [pod["metadata"]["uid"] for pod in run.pods("flights")],
+        ]
+
+    before = there()
+    for field, value in EVERY.items():
+        family = {"instance": ABSENT, "instanceFamily": "large"} if "amil" in field else {}
+        change(run, **{**family, field: value})
+        run.go(3)
+        assert there() == before, field
+    run.world.steps = 3
+    done = run.until("flights", "Succeeded")
+    assert (done["attempt"], done["restarts"]) == (1, 0)
 
 
 def test_isolation_ends_and_begins_with_an_attempt() -> None:

@@ -79,6 +79,33 @@ def test_who_wakes_a_pool_is_told_so_before_it_is_admitted() -> None:
     assert run.status("flights")["phase"] == "Succeeded"
 
 
+BY_HAND = "the annotation mlpools.dev/start-requested-at with a later time"
+
+
+@pytest.mark.parametrize(
+    ("life", "words"),
+    [
+        (
+            Life("SuspendedWhenIdle", 0.0, by_job=True),
+            "Pool cpu fell asleep at 1970-01-01T00:00:00Z, as nobody used it. The next job wakes it, and so "
+            f"does {BY_HAND}.",
+        ),
+        (
+            Life("InitiallySuspended", 0.0, by_job=False),
+            "Pool cpu has slept since it was made (1970-01-01T00:00:00Z). Its autoResume is false, so jobs "
+            f"wait until {BY_HAND} wakes it.",
+        ),
+        (
+            Life("SuspendedByAdministrator", 0.0, by_job=True),
+            "Pool cpu has been suspended by its administrator since 1970-01-01T00:00:00Z: jobs that run "
+            "finish, others wait until its field suspend is false.",
+        ),
+    ],
+)
+def test_whoever_reads_of_a_pool_that_sleeps_learns_why_and_what_wakes_it(life: Life, words: str) -> None:
+    assert pool_life.suspended(life, "cpu") == words
+
+
 def test_a_job_that_was_there_first_keeps_a_new_pool_awake() -> None:
     run = Run(initiallySuspended=True)
     run.submit("flights")
@@ -93,7 +120,7 @@ def test_without_auto_resume_a_wish_later_than_the_suspension_wakes_the_pool() -
     run.go(20)
     waiting = run.status("flights")
     assert (waiting["phase"], waiting["reason"]) == ("Queued", "PoolSuspended")
-    assert naming.START_REQUESTED in waiting["queue"]["message"]
+    assert waiting["queue"]["message"].endswith(f"so jobs wait until {BY_HAND} wakes it.")
     assert (pool(run)["state"], pool(run)["queued"]) == ("Suspended", 1)
     ask_to_start(run, "soon")  # no time at all
     run.go(5)

@@ -126,6 +126,15 @@ def test_a_node_runs_a_worker_for_each_gpu_unless_told_otherwise(
     assert (task.gpus_per_node, task.workers_per_node, task.world_size) == (gpus, workers, 2 * workers)
 
 
+@pytest.mark.parametrize(("launcher", "workers"), [("none", 1), ("torchrun", 4), ("ray", 1)])
+def test_of_scripts_torchrun_s_use_all_gpus_of_a_node(launcher: str, workers: int) -> None:
+    script = {"file": "train.py", "launcher": launcher, "code": {"configMap": "mine"}}
+    built = build(
+        {"xgboost": ABSENT, "script": script}, {"instance": {"cpu": 8, "memory": "32Gi", "gpus": 4}}
+    )
+    assert Task.from_json(variables(built)["MLPOOLS_TASK"]).workers_per_node == workers
+
+
 def _expand(value: str) -> str:
     """Expand a variable as the kubelet does: ``$$`` is ``$``, ``$(NAME)`` is that variable's value."""
     return re.sub(r"\$\$|\$\((\w+)\)", lambda it: "$" if it[0] == "$$" else "EXPANDED", value)

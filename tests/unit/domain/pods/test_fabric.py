@@ -9,7 +9,7 @@ import pytest
 from mlpools.contract import Fabric, Report, Task
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
 from mlpools_operator.domain.attempt.failures import Cause, Gravity
-from mlpools_operator.domain.training import figures
+from mlpools_operator.domain.training import account
 from tests.support.built import build, variables
 from tests.support.domain_values import NOW
 
@@ -46,21 +46,21 @@ def test_nothing_is_measured_unasked_or_on_one_node() -> None:
 def test_a_job_tells_once_what_each_attempt_found() -> None:
     report = Report("Working", attempt=2, fabric="The slowest link carries 3 GB/s.")
     before = TrainingJobStatus(attempt=2)
-    (found,) = figures.reported(before, report, NOW).values()
+    (found,) = account.reported(before, report, NOW).values()
     assert (found.attempt, found.verified, found.message) == (2, True, report.fabric)
-    assert figures.reported(TrainingJobStatus(attempt=2, fabric=found), report, NOW + 9) == {}
+    assert account.reported(TrainingJobStatus(attempt=2, fabric=found), report, NOW + 9) == {}
 
 
 def test_a_pod_may_say_anything() -> None:
     report = Report("Working", attempt=2, fabric=["no", "text"])  # type: ignore[arg-type]
-    assert figures.reported(TrainingJobStatus(attempt=2), report, NOW) == {}
+    assert account.reported(TrainingJobStatus(attempt=2), report, NOW) == {}
     long = Report("Working", attempt=2, fabric="x" * 5000)
-    assert len(figures.reported(TrainingJobStatus(attempt=2), long, NOW)["fabric"].message) <= 512
+    assert len(account.reported(TrainingJobStatus(attempt=2), long, NOW)["fabric"].message) <= 512
 
 
 def test_an_attempt_that_failed_of_its_network_says_so() -> None:
     before = TrainingJobStatus(attempt=3)
     slow = Cause(Gravity.CRASH, "FabricTooSlow", "It is slow.")
-    found = figures.refused_network(before, slow, NOW)["fabric"]
+    found = account.failed(before, slow, NOW)["fabric"]
     assert (found.attempt, found.verified, found.message) == (3, False, "It is slow.")
-    assert figures.refused_network(before, Cause(Gravity.CRASH, "Hung", "It hangs."), NOW) == {}
+    assert account.failed(before, Cause(Gravity.CRASH, "Hung", "It hangs."), NOW) == {}

@@ -38,6 +38,7 @@ def test_mlpools_is_put_beside_an_image_of_the_jobs_own() -> None:
     assert first["command"] == ["python", "-m", "mlpools.runtime.inject", "/mlpools"]
     assert first["resources"] == main(made)["resources"], "no more than the pod has anyway"
     assert first["securityContext"]["readOnlyRootFilesystem"]
+    assert first["terminationMessagePolicy"] == "FallbackToLogsOnError", "or nobody hears why it failed"
     assert [it["mountPath"] for it in first["volumeMounts"]] == ["/mlpools"]
     assert main(made)["image"] == "python:3.12-slim"
     head, (nodes, coordinator), bare = (
@@ -68,3 +69,8 @@ def test_git_is_brought_along_where_the_code_is_in_a_repository() -> None:
     code = {"git": {"url": "https://git.test/team/code", "revision": "main"}}
     [first] = pod(built({**script(code=code), **OWN}))["initContainers"]
     assert first["command"][-1] == "--git"
+
+
+def test_the_installer_is_brought_along_where_the_job_has_packages() -> None:
+    [first] = pod(built({**script(), **OWN, "runtime.packages": ["polars==1.2"]}))["initContainers"]
+    assert first["command"][-1] == "--uv"

@@ -161,8 +161,17 @@ def test_an_overlay_is_merged_last() -> None:
     volumes = {it["name"]: it for it in pod(built)["volumes"]}
     assert volumes["mlpools-scratch"] == {"name": "mlpools-scratch", "hostPath": {"path": "/nvme"}}
     assert volumes["data"] == {"name": "data", "persistentVolumeClaim": {"claimName": "flights"}}
-    assert pod(built)["initContainers"] == template["spec"]["initContainers"]  # type: ignore[index]
+    [logs] = pod(built)["initContainers"]
+    assert (logs["name"], logs["image"], logs["restartPolicy"]) == ("logs", "logs:1", "Always")
     assert variables(built)["HTTPS_PROXY"] == "proxy:1"
+
+
+def test_init_containers_say_why_they_fail_as_they_wish_or_by_their_log() -> None:
+    wishes = [{}, {"terminationMessagePolicy": "File"}]
+    firsts = [{"name": f"check-{at}", "image": "check:1", **wish} for at, wish in enumerate(wishes)]
+    built = build(pool={"podTemplate": {"spec": {"initContainers": firsts}}})
+    policies = [it["terminationMessagePolicy"] for it in pod(built)["initContainers"]]
+    assert policies == ["FallbackToLogsOnError", "File"]
 
 
 _WORDS = st.sampled_from(

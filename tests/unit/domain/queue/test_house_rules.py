@@ -6,7 +6,7 @@ import pytest
 
 from mlpools_operator.domain.pool.ledger import Brings, Candidate, Surroundings, Verdict
 from mlpools_operator.domain.queue import admission
-from mlpools_operator.domain.training import trainingjob
+from tests.support import trainingjob
 from tests.support.domain_values import NOW, a_candidate, a_job, a_job_child, a_pool
 
 DIGEST = f"registry/ml/train@sha256:{'0a' * 32}"

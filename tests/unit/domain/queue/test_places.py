@@ -13,7 +13,7 @@ from mlpools_operator.domain.observed import Resource
 from mlpools_operator.domain.pool.ledger import Candidate, Surroundings, Verdict
 from mlpools_operator.domain.queue import admission, places
 from mlpools_operator.domain.queue.words import Words
-from mlpools_operator.domain.training import trainingjob
+from tests.support import trainingjob
 from tests.support.domain_values import NOW, a_candidate, a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
 

@@ -109,7 +109,7 @@ def test_both_sides_are_told() -> None:
     assert (verdict.admit, verdict.evict, verdict.reason, verdict.attempt) == (False, True, "Preempted", 1)
     assert verdict.message == (
         "It gives its 4 nodes of pool cpu to urgent (team-b), which has priority 5 (this one has 0). It "
-        "queues again with its age, and goes on from its newest checkpoint."
+        "queues again with its age, and goes on from what it has saved."
     )
     assert decision.verdicts[taker.uid].message == (
         "Needs 3 nodes of pool cpu, 0 of 4 are free: churn (team-a) holds 4. First in the queue; it has a "
@@ -118,6 +118,54 @@ def test_both_sides_are_told() -> None:
     hidden = _decide(taker, _holder("churn", 4), disclose="Counts")
     assert "to a job of another namespace, which has" in hidden.verdicts["uid-churn"].message
     assert "so a job of another namespace gives" in hidden.verdicts[taker.uid].message
+
+
+def _grown(name: str, size: int, **changes: Any) -> Candidate:
+    """Return one that asked for a single node and has more."""
+    return replace(_holder(name, 1, held=size, size=size, most=4), **changes)
+
+
+def _kept(decision: Decision, *candidates: Candidate) -> list[int]:
+    return [decision.verdicts[it.uid].nodes for it in candidates]
+
+
+def test_what_was_lent_comes_back_whatever_the_rules_and_priorities() -> None:
+    taker, score = a_candidate("taker", 2), _grown("score", 4)
+    for rules in ({"preemption": "Never"}, {"preemption": "LowerPriority"}):
+        decision = _decide(taker, score, **rules)
+        assert (_evicted(decision), _kept(decision, score)) == (set(), [2])
+        assert decision.verdicts[taker.uid].message.endswith(
+            "First in the queue; score (team-a) gives back 2 nodes that it took while nobody waited."
+        )
+    for lasting in (replace(score, priority=1), replace(score, preemptible=False), replace(taker, nodes=4)):
+        pair = (taker, lasting) if lasting.uid == score.uid else (lasting, score)
+        decision = _decide(*pair, preemption="Never")
+        assert _kept(decision, pair[1]) == [4], "higher, left alone by its author, or in vain"
+
+
+def test_what_was_lent_comes_back_before_anybody_stops() -> None:
+    taker = a_candidate("taker", 3, priority=5)
+    low, one, two = _holder("low", 1, priority=-1), _grown("one", 2), _grown("two", 1, priority=5)
+    decision = _decide(replace(taker, nodes=1), low, one, two)
+    assert (_evicted(decision), _kept(decision, one)) == (set(), [1])
+    decision = _decide(replace(taker, nodes=2), low, one, two)
+    assert (_evicted(decision), _kept(decision, one)) == ({"low"}, [1])
+    assert decision.verdicts[taker.uid].message.endswith(
+        "First in the queue; it has a higher priority, so low (team-a) gives its nodes back for it and one "
+        "(team-a) gives back 1 node that it took while nobody waited."
+    )
+    decision = _decide(taker, low, one, two)
+    assert _evicted(decision) == {"low", "one"}, "two keeps what it asked for"
+    decision = _decide(replace(taker, nodes=2), _holder("large", 2), _grown("one", 2, priority=5))
+    assert _evicted(decision) == {"large"}, "with two nodes of it, nothing needs to come back"
+    assert _kept(decision, _grown("one", 2)) == [2]
+
+
+def test_nodes_that_are_coming_back_already_are_not_asked_for_again() -> None:
+    taker, score = a_candidate("taker", 2), _grown("score", 2, held=3)
+    decision = _decide(taker, score, preemption="Never")
+    assert _kept(decision, score) == [2], "one is free, and one of its pods is ending"
+    assert _kept(_decide(replace(taker, nodes=3), score, preemption="Never"), score) == [1]
 
 
 _jobs = st.lists(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlpools_operator.domain import naming, times
-from mlpools_operator.domain.training import trainingjob
-from mlpools_operator.domain.training.observed import Observed
+from mlpools_operator.domain.job.observed import Observed
+from tests.support import trainingjob
 from tests.support.api_server import Json, condition
 from tests.support.domain_run import NAMESPACE, Run
 from tests.support.domain_values import NOW, a_job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlpools.contract import Report
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
-from mlpools_operator.domain.training import figures
+from mlpools_operator.domain.training import account
 
 URL = "http://search-1-0.search.team-a.svc.cluster.local:8265"
 
@@ -12,9 +12,9 @@ URL = "http://search-1-0.search.team-a.svc.cluster.local:8265"
 def test_it_is_told_once_and_goes_with_the_cluster() -> None:
     report = Report(phase="Working", attempt=1, dashboard=URL)
     before = TrainingJobStatus(attempt=1)
-    assert figures.reported(before, report, 0.0)["dashboard_url"] == URL
+    assert account.reported(before, report, 0.0)["dashboard_url"] == URL
     shown = TrainingJobStatus(attempt=1, dashboard_url=URL)
-    assert "dashboard_url" not in figures.reported(shown, report, 0.0)
+    assert "dashboard_url" not in account.reported(shown, report, 0.0)
     gone = Report(phase="Finishing", attempt=1)
-    assert figures.reported(shown, gone, 0.0)["dashboard_url"] == ""
-    assert figures.reported(shown, Report(phase="Working", attempt=2), 0.0) == {}
+    assert account.reported(shown, gone, 0.0)["dashboard_url"] == ""
+    assert account.reported(shown, Report(phase="Working", attempt=2), 0.0) == {}

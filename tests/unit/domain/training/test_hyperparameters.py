@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import xgboost
 
 from mlpools.data.columns import Columns
 from mlpools.errors import BadHyperParameter
+from mlpools.refusals import XGBOOST_METRICS, XGBOOST_OBJECTIVES
 from mlpools.train.xgboost.parameters import Parameters, rehearse
 from mlpools_operator.api.v1alpha1.xgboost import RESERVED_PARAMS, XGBoostSpec
 from mlpools_operator.domain.training import hyperparameters
@@ -75,6 +77,23 @@ def test_whatever_xgboost_itself_lists_is_known(kind: dict[str, Any]) -> None:
     assert listed - known - _INTERNAL == set()
 
 
+def _complaint(params: dict[str, Any]) -> str:
+    data = xgboost.DMatrix(np.zeros((4, 2)), label=np.arange(4) % 2)
+    try:
+        xgboost.Booster(params, [data]).eval(data)
+    except xgboost.core.XGBoostError as error:
+        return str(error)
+    return ""
+
+
+def test_the_tables_of_names_are_xgboosts_own() -> None:
+    listed = re.findall(r"Objective candidate: (\S+)", _complaint({"objective": "no:such"}))
+    assert set(listed) == XGBOOST_OBJECTIVES
+    assert "Unknown metric" in _complaint({"eval_metric": "rsme"})
+    for name in sorted(XGBOOST_METRICS):  # some need several classes, or a number behind their name
+        assert "Unknown metric" not in _complaint({"eval_metric": name})
+
+
 def test_each_parameter_stands_in_one_list() -> None:
     lists = (hyperparameters.XGBOOST, hyperparameters.REFUSED.keys(), RESERVED_PARAMS.keys())
     assert len(frozenset().union(*lists)) == sum(map(len, lists))
@@ -117,6 +136,9 @@ def test_what_the_operator_lets_through_a_worker_can_use(name: str) -> None:
             {"objective": "survival:aft"},
             "'survival:aft' needs bounds of labels .*; use an objective of single",
         ),
+        ({"objective": "reg:squarederr"}, "no objective 'reg:squarederr'; did you mean reg:squarederror"),
+        ({"objective": "my:own"}, "no objective 'my:own'; see the lists in XGBoost's documentation"),
+        ({"evalMetrics": ["loglos@0.5"]}, "no metric 'loglos@0.5'; did you mean logloss"),
         ({"evalMetrics": ["rmse", "ndcg@5"]}, "'ndcg@5' ranks within groups: set groupColumn"),
         ({"evalMetrics": ["cox-nloglik"]}, "'cox-nloglik' depends on the order .*; use logloss"),
         ({"groupColumn": "q", "weight": "w"}, "'reg:squarederror' cannot do: leave weight out"),
@@ -128,7 +150,7 @@ def test_what_a_worker_refuses_never_queues(section: dict[str, Any], words: str)
     whole = {"params": {}, **section}
     with pytest.raises(BadHyperParameter):
         _worker(**whole)
-    with pytest.raises(RefusedParameterError, match=rf"^spec\.xgboost\.\w+: .*{words}.*\.$"):
+    with pytest.raises(RefusedParameterError, match=rf"^spec\.xgboost\.\w+: .*{words}.*[.?]$"):
         _operator(**whole)
 
 

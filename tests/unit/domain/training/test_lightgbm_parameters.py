@@ -47,7 +47,6 @@ def test_what_can_be_used_is_let_through(name: str) -> None:
         ({"objective": "ova", "baseMargin": "m"}, "has a margin for each class"),
         ({"evalMetrics": ["rsme"]}, "spec.lightgbm.evalMetrics: .*did you mean rmse?"),
         ({"nodes": 2, "objective": "quantile"}, "use huber or fair, or nodes: 1"),
-        ({"nodes": 2, "evalMetrics": ["r2"]}, "use l2"),
         ({"nodes": 2, "params": {"mc_method": "advanced"}}, "monotone_constraints_method can be basic only"),
     ],
 )

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Report
+from mlpools.contract import Exit, Final, Report
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
 from mlpools_operator.domain import naming, times
 from mlpools_operator.domain.observed import Child, JobChild, Meta, PodChild, Resource
 from mlpools_operator.domain.plan import Plan
 from mlpools_operator.domain.pool.ledger import Verdict
-from mlpools_operator.domain.training import trainingjob
+from tests.support import trainingjob
 from tests.support.domain_values import NOW, UID, a_job, a_job_child, a_pod, a_pool, ended
 from tests.support.operator_sim import DEFAULTS
 
@@ -297,6 +297,20 @@ def test_progress_changes_only_when_the_report_does() -> None:
     assert later.status["progress"]["updatedAt"] == times.stamp(NOW + 20)
 
 
+def test_a_rank_that_holds_up_the_others_is_named_with_its_pod_while_it_does() -> None:
+    there: dict[str, Any] = {"jobs": (a_job_child(),), "children": _own_children(), "pods": RUNNING_PODS}
+    report = Report("Working", step=61, slow_times=3.2, slow_rank=1)
+    job = _after(_running(), _plan(_running(), NOW + 5, report=report, **there))
+    assert _conditions(job)["Slowed"] == ("True", "RankSlow")
+    pod = RUNNING_PODS[1]
+    assert _message(job, "Slowed").startswith(
+        f"Rank 1 (pod {pod.meta.name} on {pod.node}) takes 3.2 times as long as the others"
+    )
+    assert _plan(job, NOW + 20, report=report, **there).status is None
+    for other in (replace(report, slow_times=0.0), replace(report, attempt=2)):
+        assert "Slowed" not in _conditions(_after(job, _plan(job, NOW + 20, report=other, **there)))
+
+
 def test_a_pool_that_was_deleted_lets_running_jobs_finish() -> None:
     assert _plan(_running(), pool=None, jobs=(a_job_child(),), pods=RUNNING_PODS).status is None
     lost = _after(_admitted(), _plan(_admitted(), pool=None))
@@ -352,7 +366,7 @@ def test_a_users_mistake_is_told_with_its_place_and_not_retried() -> None:
     assert _conditions(job)["Failed"] == ("True", "UserCodeError")
     assert _message(job, "Failed") == (
         f"Rank 1 (pod flights-1-1-abcde on node-1): {said} "
-        "Logs: file:///data/model/logs/attempt-1/rank-1.log "
+        "Logs: file:///data/model/logs/attempt-1/rank-1.log. "
         "Not retried: running it again cannot help."
     )
     assert [event.message for event in plan.events] == [_message(job, "Failed")]
@@ -443,7 +457,7 @@ def test_a_new_job_asks_for_its_nodes() -> None:
     candidate = trainingjob.candidate(a_job(nodes=3, priority=2), (), (), NOW)
     assert candidate is not None
     assert (candidate.nodes, candidate.priority, candidate.held, candidate.admitted) == (3, 2, 0, False)
-    assert candidate.ticket == (UID, 1, 1)
+    assert candidate.ticket == (UID, 1, 1, False, 0)
 
 
 @pytest.mark.parametrize(
@@ -470,6 +484,18 @@ def test_a_finished_job_holds_its_nodes_until_its_pods_are_gone() -> None:
     assert holding is not None
     assert (holding.held, holding.admitted, bool(holding.blocked)) == (1, False, True)
     assert trainingjob.candidate(job, (child,), (ended(0, Exit.DONE), ended(1, Exit.DONE)), NOW) is None
+
+
+def test_what_an_ended_job_found_out_about_its_network_is_heard_for_a_while() -> None:
+    slow = replace(ended(1, Exit.FABRIC_TOO_SLOW), termination=Final(18, 1, message="too slow").to_json())
+    job, _ = _end(_running(maxRestarts=0), ended(0, Exit.PEER_LOST), slow)
+    assert job.status["phase"] == "Failed"
+    candidate = trainingjob.candidate(job, (), (), NOW)
+    assert candidate is not None
+    assert candidate.fabric is not None
+    assert (candidate.fabric.verified, candidate.fabric.message) == (False, "too slow")
+    assert (candidate.nodes, candidate.held, bool(candidate.blocked)) == (0, 0, True)
+    assert trainingjob.candidate(job, (), (), NOW + 3600) is None
 
 
 def test_a_restarting_job_asks_for_the_next_attempt_and_counts_what_is_left_of_the_last() -> None:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools_operator.controller import read
-from mlpools_operator.domain.observed import Resource
-from mlpools_operator.domain.training import transitions
-from mlpools_operator.domain.training.transitions import (
+from mlpools_operator.domain.job import transitions
+from mlpools_operator.domain.job.transitions import (
     Admitted,
     Finished,
     Preempted,
@@ -22,6 +21,7 @@ from mlpools_operator.domain.training.transitions import (
     Switched,
     Transition,
 )
+from mlpools_operator.domain.observed import Resource
 from tests.support.domain_run import NAMESPACE, Run
 from tests.support.histories import FAULTS, MODERATE, SHAPES, TURNS, Turn, do
 

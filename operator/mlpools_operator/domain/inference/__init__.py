@@ -1,0 +1,1 @@
+"""The kind BatchInference: what tells it apart from other jobs."""

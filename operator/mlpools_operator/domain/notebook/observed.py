@@ -1,0 +1,43 @@
+"""What a notebook's plan reads besides the notebook itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlpools_operator.domain.notebook.idle import Look
+from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, PodChild, Resource
+from mlpools_operator.domain.pods.egress import Known
+from mlpools_operator.domain.pool.ledger import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world around one notebook.
+
+    Attributes:
+        pool: that it names; None if there is none.
+        verdict: admission's; None while it has not looked.
+        children: Services, NetworkPolicy and rights of the notebook, and others of the same names.
+        sets: its StatefulSet, and others of the same name.
+        nodes: the Jobs of its further nodes, and others of the same name.
+        pods: of all its starts, those of further nodes too.
+        claim: of its workspace, whoever made it.
+        known: the addresses of what it may connect to.
+        look: newest at its pod, None before the first.
+        token_at: when its token's Secret was last known to be there; 0 before.
+        foreign: objects of other owners for which a child was refused.
+        refused: the API server's words when it refused a child.
+    """
+
+    pool: Resource | None
+    verdict: Verdict | None
+    children: tuple[Child, ...] = ()
+    sets: tuple[JobChild, ...] = ()
+    nodes: tuple[JobChild, ...] = ()
+    pods: tuple[PodChild, ...] = ()
+    claim: ClaimChild | None = None
+    known: Known = field(default_factory=Known)
+    look: Look | None = None
+    token_at: float = 0.0
+    foreign: tuple[Child, ...] = ()
+    refused: str = ""

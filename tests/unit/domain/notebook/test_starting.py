@@ -1,0 +1,85 @@
+"""What is said of a notebook that does not come to serve."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlpools.contract import Exit, Final
+from mlpools_operator.domain.notebook.starting import CRASHES, hindrance
+from mlpools_operator.domain.observed import ClaimChild, JobChild, Meta, PodChild
+
+NOW = 1_800_000_000.0
+MADE = JobChild(Meta("nb-alice", "s", "team-a", created=NOW - 100), 1, 1, kind="StatefulSet")
+CLAIM = ClaimChild(Meta("nb-alice-workspace", "c", "team-a"), "10Gi")
+
+
+def pod(**fields: object) -> PodChild:
+    base: dict[str, object] = {"meta": Meta("nb-alice-0", "p", "team-a", created=NOW - 100)}
+    return PodChild(**{**base, "rank": 0, "attempt": 1, "job": "s", **fields})  # type: ignore[arg-type]
+
+
+def crashed(words: str) -> PodChild:
+    return pod(phase="Running", node="a", started=NOW - 90, waiting=CRASHES, last_words=words)
+
+
+def told(
+    at: PodChild | None, claim: ClaimChild | None = CLAIM, made: JobChild | None = MADE
+) -> tuple[str, str]:
+    found = hindrance(made, at, claim, "", NOW)
+    return found.reason, found.message
+
+
+def test_the_ordinary_course_of_a_start_has_no_reason() -> None:
+    assert told(None, made=None)[0] == ""
+    young = hindrance(MADE, pod(phase="Running", node="a", started=NOW - 5), CLAIM, "", NOW)
+    assert (young.reason, young.look_after) == ("", 55)
+
+
+@pytest.mark.parametrize(
+    ("final", "reason", "words"),
+    [
+        (
+            Final(Exit.OUTPUT_NOT_WRITABLE, 0, message="set storage.fsGroup"),
+            "WorkspaceNotWritable",
+            "fsGroup",
+        ),
+        (Final(Exit.SECRET_MISSING, 0, message="Secret a is not there."), "SecretMissing", "Secret a"),
+        (Final(Exit.USER_CODE, 0, message="exit code 7: no licence"), "ServerFailed", "no licence"),
+    ],
+)
+def test_a_program_that_ends_whenever_it_is_started_says_why(final: Final, reason: str, words: str) -> None:
+    found = told(crashed(final.encode().decode()))
+    assert found[0] == reason
+    assert words in found[1]
+
+
+def test_a_foreign_image_leaves_its_last_lines() -> None:
+    reason, message = told(crashed("exec: jupyter: not found"))
+    assert reason == "ServerFailed"
+    assert "exec: jupyter: not found" in message
+    assert "no words" in told(crashed(""))[1]
+
+
+def test_a_port_that_never_opens_is_told_after_a_minute() -> None:
+    reason, message = told(pod(phase="Running", node="a", started=NOW - 60))
+    assert reason == "NotServing"
+    assert "kubectl logs nb-alice-0 -n team-a" in message
+
+
+def test_no_storage_class_and_no_machine_are_told_apart() -> None:
+    waits = pod(unschedulable="pod has unbound immediate PersistentVolumeClaims.")
+    assert told(waits)[0] == "NoStorageClass"
+    bound = ClaimChild(CLAIM.meta, "10Gi", "fast", bound=True)
+    assert told(waits, bound)[0] == "Unschedulable"
+
+
+def test_an_image_that_is_not_there() -> None:
+    waits = pod(node="a", scheduled=NOW - 50, waiting="ErrImagePull", waiting_message="no such image")
+    assert told(waits) == ("ImagePullFailed", "no such image.")
+
+
+def test_a_machine_that_does_not_answer_keeps_the_workspace() -> None:
+    lost = pod(phase="Running", node="a", started=NOW - 900, gone_by=NOW - 60)
+    assert "may still write to the workspace" in told(lost)[1]
+    gone = pod(phase="Running", node="a", gone_by=NOW - 60, disruption="DeletionByPodGC", disrupted=NOW - 9)
+    assert "is gone" in told(gone)[1]
