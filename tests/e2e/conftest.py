@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import tenants
+from tests.support.notebooks import Notebooks
 from tests.support.training import Training
 from tools import images
 from tools.cluster.instance import Instance
+from tools.images.keys import USUAL
 from tools.kubectl import Kubectl
 from tools.quickstart import data, install
 
@@ -19,9 +21,16 @@ NAME = f"e2e-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
-def built() -> dict[str, images.Archive]:
-    """The images of this working tree, by target."""
-    return images.build()
+def built(request: pytest.FixtureRequest) -> dict[str, images.Archive]:
+    """The images of this working tree, by target; the full one, of 8 GB, only if a chosen test needs it."""
+    needed = any("full_image" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    return images.build(*USUAL, *(["runtime-full"] if needed else []))
+
+
+@pytest.fixture(scope="session")
+def full_image(built: dict[str, images.Archive]) -> str:
+    """The full runtime image, which the operator then gives to jobs that need it."""
+    return built["runtime-full"].reference
 
 
 @pytest.fixture(scope="session")
@@ -88,5 +97,13 @@ def guest_room(cluster: Kubectl, volume: Path) -> str:
 def guests(cluster: Kubectl, volume: Path, guest_room: str) -> Iterator[Training]:
     """Makes TrainingJobs in the second namespace, and removes them after the test."""
     maker = Training(cluster, volume, guest_room)
+    yield maker
+    maker.remove()
+
+
+@pytest.fixture
+def notebooks(cluster: Kubectl, volume: Path, instance: Instance) -> Iterator[Notebooks]:
+    """Makes notebooks that see the flights, and removes them with their workspaces after the test."""
+    maker = Notebooks(cluster, volume, instance)
     yield maker
     maker.remove()

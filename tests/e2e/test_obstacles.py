@@ -10,6 +10,7 @@ import pytest
 from tests.support import screen
 from tests.support.training import Training
 from tests.support.waiting import wait_for
+from tools import images
 from tools.kubectl import Kubectl
 from tools.quickstart.follow import condition
 
@@ -18,6 +19,7 @@ ABSENT = "localhost/mlpools-absent:1"
 GREEDY = {"rounds": 20, "label": "arr_delay", "params": {"max_depth": 16, "max_bin": 65536}}
 
 
+@pytest.mark.full
 @pytest.mark.e2e(seconds=75)
 def test_no_memory_no_image_and_no_quota_are_told_each_in_one_sentence(
     training: Training, guests: Training, cluster: Kubectl
@@ -78,3 +80,25 @@ def _no_image(training: Training, cluster: Kubectl) -> None:
     lines = screen.table(cluster, "trainingjob", "imageless")
     assert lines[1] == "imageless unfit Failed 0/1 RestartsExhausted AGE"
     assert screen.events(cluster, "TrainingJob", "imageless") == [f"Warning RestartsExhausted {said}"]
+
+
+@pytest.mark.full
+@pytest.mark.e2e(seconds=45)
+def test_an_init_container_that_fails_and_one_without_an_image_are_named(
+    training: Training, built: dict[str, images.Archive]
+) -> None:
+    check = {"name": "check", "image": ABSENT}
+    training.make_pool("unpulled", podTemplate={"spec": {"initContainers": [check]}})
+    mine = built["runtime"].reference
+    fails = {"name": "check", "image": mine, "command": ["sh", "-c", "echo no such share >&2; exit 3"]}
+    training.make_pool("unchecked", podTemplate={"spec": {"initContainers": [fails]}})
+    training.short("checked", 2, computePool="unchecked", maxRestarts=0)
+    training.short("unpulled", 2, computePool="unpulled", maxRestarts=0)
+    failed = training.failure("checked")
+    said = screen.plain(failed["message"])
+    assert said.startswith("InitContainerFailed: rank 0 (pod checked-1-0-xxxxx on node"), said
+    assert "its init container 'check' ended with exit code 3: no such share" in said
+    waits = training.until("unpulled", phase="Starting", reason="ImagePullFailed")
+    said = condition(waits, "PodsReady")["message"]
+    assert said.startswith("init container 'check': "), said
+    assert ABSENT in said

@@ -52,9 +52,9 @@ def test_a_warm_pool_is_taken_over_falls_asleep_and_is_woken_by_a_job(
     assert placeholders(cluster, "warm") == []
     told = _pool(cluster)["status"]
     sleeps = (
-        "Pool warm fell asleep, as nobody used it (TIME). It wakes with autoResume by a job, otherwise by "
+        "Pool warm fell asleep at TIME, as nobody used it. The next job wakes it, and so does the annotation "
+        "mlpools.dev/start-requested-at with a later time."
     )
-    sleeps += "the annotation mlpools.dev/start-requested-at with a later time."
     assert told["suspendedSince"]
     assert sleeps in screen.description(cluster, "cp", "warm")
 

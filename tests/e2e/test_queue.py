@@ -88,7 +88,7 @@ def test_a_job_gives_way_to_a_higher_priority_and_loses_no_round(
     training.completed("high")
     assert screen.events(cluster, "TrainingJob", "low") == [
         "Normal Preempted It gives its 1 node of pool contended to high (default), which has priority 10 "
-        "(this one has 0). It queues again with its age, and goes on from its newest checkpoint."
+        "(this one has 0). It queues again with its age, and goes on from what it has saved."
     ]
     low = training.completed("low")
     assert (low["attempt"], low["restarts"], low["progress"]["step"]) == (2, 0, 300), low

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mlpools_operator.api.v1alpha1 import KINDS
+from mlpools_operator.domain.kinds import JOB_KINDS
 from tests.support.bench import Bench
 from tests.support.kube import ApiError, Kube, Object
 from tests.support.kubelet import Kubelet
@@ -53,7 +55,7 @@ def _administrator(control: ControlPlane) -> Iterator[Kube]:
 
 def _served(kube: Kube) -> bool:
     try:
-        return all(isinstance(kube.list(kind), list) for kind in ("ComputePool", "TrainingJob"))
+        return all(isinstance(kube.list(kind), list) for kind in KINDS)
     except ApiError:
         return False
 
@@ -127,8 +129,9 @@ def _benches(
         yield bench
         for operator in bench.operators:
             operator.kill()
-        for job in kube.list("TrainingJob", namespace):
-            kube.delete("TrainingJob", job["metadata"]["name"], namespace)
+        for kind in (*JOB_KINDS, "NotebookRuntime"):
+            for job in kube.list(kind, namespace):
+                kube.delete(kind, job["metadata"]["name"], namespace)
         kube.delete("ComputePool", pool)
         kube.delete("Namespace", namespace)
 
@@ -161,6 +164,12 @@ def bench(benches: Benches, tmp_path: Path) -> Iterator[Bench]:
     """A bench of the test's own."""
     with benches(tmp_path) as bench:
         yield bench
+
+
+@pytest.fixture(params=JOB_KINDS)
+def either(bench: Bench, request: pytest.FixtureRequest) -> Bench:
+    """A bench for each kind of job: what a test sees there holds for all of them."""
+    return bench.of(request.param)
 
 
 @pytest.fixture

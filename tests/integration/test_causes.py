@@ -94,3 +94,69 @@ def test_a_rank_out_of_memory_ends_the_job_and_its_limit_is_told(bench: Bench) -
     assert message.startswith(f"Rank 1 (pod {pods[1]['metadata']['name']} on node-1): it ran out of memory")
     assert "at the limit of 4Gi" in message
     assert "use more nodes, or a pool with more memory per node" in message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (
+            {
+                "phase": "Failed",
+                "reason": "Evicted",
+                "message": "Pod ephemeral local storage usage exceeds 1Gi.",
+            },
+            "OutOfDisk",
+            "it was evicted from node-1: Pod ephemeral local storage usage exceeds 1Gi",
+        ),
+        (None, "WorkerCrashed", "its main process was killed by SIGKILL"),
+    ],
+)
+def test_what_a_pod_dies_of_without_a_word_counts_as_a_restart(
+    bench: Bench, status: Object | None, reason: str, words: str
+) -> None:
+    bench.operator().wait_ready()
+    bench.submit("flights", restartBackoffSeconds=300)
+    first, second = run(bench)
+    if status is None:
+        bench.kubelet.finish([second], code=KILLED)
+    else:
+        bench.kube.patch("Pod", second["metadata"]["name"], {"status": status}, bench.namespace, "status")
+    bench.kubelet.finish([first], SAVED, Exit.PREEMPTED)
+    told = bench.phase("flights", "Restarting", seconds=30)["status"]
+    assert (told["reason"], told["restarts"]) == (reason, 1)
+    cause = told["nodes"]["failed"][0]
+    assert (cause["rank"], cause["reason"]) == (1, reason)
+    assert words in cause["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "reason", "told"),
+    [
+        (
+            "mount",
+            "no such share",
+            "InitContainerFailed",
+            "its init container 'mount' ended with exit code 11: no",
+        ),
+        (
+            "mlpools",
+            Final(Exit.INVALID_SPEC, rank=1, message="The pool's image has no dulwich.").to_json(),
+            "InvalidSpec",
+            "The pool's image has no dulwich.",
+        ),
+    ],
+)
+def test_an_init_container_that_fails_is_told_with_its_last_words(
+    bench: Bench, name: str, words: str, reason: str, told: str
+) -> None:
+    bench.operator().wait_ready()
+    bench.submit("flights", maxRestarts=0, runtime={"image": "registry.test/own:1"})
+    _, second = bench.kubelet.pods("flights", 1, 2)
+    bench.kubelet.fail_init(second, name, Exit.INVALID_SPEC, words)
+    status = bench.phase("flights", "Failed", seconds=40)["status"]
+    assert (status["attempt"], status["restarts"]) == (1, 0)
+    message = failed(bench, "Failed")["message"]
+    assert f"Rank 1 (pod {second['metadata']['name']} on node-1): {told}" in message.replace(
+        f"{reason}: r", "R"
+    )
+    assert status["nodes"]["failed"][0]["reason"] == reason

@@ -10,7 +10,8 @@ import pytest
 
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.crdgen.crd import object_schema
-from tests.support.api_rules import CASES, TRANSITIONS, Case, Transition
+from tests.support.all_rules import CASES, TRANSITIONS
+from tests.support.api_rules import Case, Transition
 from tests.support.custom_objects import CustomObjects, RefusedError
 from tests.support.manifests import ABSENT, manifest, spec
 from tools.cluster.controlplane import ControlPlane
@@ -23,7 +24,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 
 @pytest.fixture(scope="module")
 def kubectl(control_plane: ControlPlane) -> Kubectl:
-    """A cluster that serves both kinds, with the schemas that are committed."""
+    """A cluster that serves all kinds, with the schemas that are committed."""
     kubectl = Kubectl(control_plane.kubeconfig)
     kubectl.run("apply", "--server-side", "--force-conflicts", f"--filename={CRDS}")
     kubectl.run("wait", "--for=condition=Established", f"--filename={CRDS}")
@@ -42,12 +43,12 @@ def objects(kubectl: Kubectl, control_plane: ControlPlane) -> CustomObjects:
             return str(refusal)
         return None
 
-    wait_for("the API of both kinds", not_served, seconds=30)
+    wait_for("the API of all kinds", not_served, seconds=30)
     return objects
 
 
 def name(case: Case | Transition) -> str:
-    return f"{case.where or 'object'}: {case.message}"
+    return f"{case.kind} {case.where or 'object'}: {case.message}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
@@ -60,7 +61,7 @@ def test_rule(objects: CustomObjects, case: Case) -> None:
 
 @pytest.fixture
 def stored(objects: CustomObjects, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A TrainingJob that really exists, with the transition's status."""
+    """An object that really exists, with the transition's status."""
     transition: Transition = request.param
     objects.create(manifest(transition.kind, "stored"), keep=True)
     if transition.status:
@@ -222,34 +223,6 @@ def test_a_client_that_prunes_does_not_get_around_a_forbidden_volume(
     changes = {"volumes": [{"name": "data", "emptyDir": {}}, volume]}
     with pytest.raises(RefusedError, match=r"refused\."):
         objects.create(manifest("TrainingJob", "refused", changes), unknown_fields="Ignore")
-
-
-def test_defaults_that_a_user_should_see_are_written(objects: CustomObjects) -> None:
-    job = objects.create(manifest("TrainingJob", "defaults"))["spec"]
-    shown = {
-        "nodes": 1,
-        "priority": 0,
-        "maxRestarts": 3,
-        "restartBackoffSeconds": 10,
-        "hangTimeoutSeconds": 1800,
-        "terminationGracePeriodSeconds": 60,
-        "checkpoint": {"keep": 2},
-    }
-    assert {key: job[key] for key in shown} == shown
-    assert job["xgboost"]["rounds"] == 100
-    assert job["xgboost"]["objective"] == "reg:squarederror"
-    assert job["output"]["mode"] == "Error"
-    assert not {"env", "envFrom", "serviceAccountName"} & set(job)
-    pool = objects.create(manifest("ComputePool", "defaults"))["spec"]
-    assert pool["lostNodeSeconds"] == 30
-    assert pool["capacityTimeoutSeconds"] == 300
-    assert pool["instance"]["gpus"] == 0
-    assert pool["instance"]["gpuResource"] == "nvidia.com/gpu"
-    assert pool["placement"] == {
-        "topologyKey": "kubernetes.io/hostname",
-        "strategy": "Any",
-        "required": False,
-    }
 
 
 def test_params_keep_their_types(objects: CustomObjects) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.bench import Bench
 from tests.support.kube import Object
-from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
 from tests.support.waiting import wait_for
 
@@ -28,7 +27,7 @@ class Tool:
     def sync(self) -> Object:
         """Apply the manifests; a conflict would raise."""
         bench = self.bench
-        job = manifest("TrainingJob", self.name, self.spec)
+        job = manifest(bench.kind, self.name, self.spec)
         bench.kube.apply(self.pool, manager="gitops", force=False)
         return bench.kube.apply(job, bench.namespace, manager="gitops", force=False)
 
@@ -47,68 +46,69 @@ class Tool:
         return {item["metadata"]["uid"] for item in self.bench.kube.list(kind, self.bench.namespace)}
 
 
-def test_the_same_manifest_again_and_again_changes_nothing_in_any_phase(bench: Bench) -> None:
-    bench.kube.delete("ComputePool", bench.pool)
-    tool = Tool(bench, "kept")
+def test_the_same_manifest_again_and_again_changes_nothing_in_any_phase(either: Bench) -> None:
+    either.kube.delete("ComputePool", either.pool)
+    tool = Tool(either, "kept")
     tool.sync()
-    bench.operator().wait_ready()
-    bench.phase("kept", "Starting")
-    pods = bench.kubelet.pods("kept", 1, 2)
+    either.operator().wait_ready()
+    either.phase("kept", "Starting")
+    pods = either.kubelet.pods("kept", 1, 2)
     tool.sync_many()
-    bench.kubelet.run(pods)
-    bench.phase("kept", "Running")
+    either.kubelet.run(pods)
+    either.phase("kept", "Running")
     tool.sync_many()
 
     tool.spec["suspend"] = True
     tool.sync()
-    wait_for("pods that are told to end", lambda: bench.kubelet.there("kept", 1) == [])
+    wait_for("pods that are told to end", lambda: either.kubelet.there("kept", 1) == [])
     tool.sync_many()
-    bench.kubelet.collect()
-    bench.phase("kept", "Suspended")
+    either.kubelet.collect()
+    either.phase("kept", "Suspended")
     tool.sync_many()
 
-    bench.submit("holder", nodes=4)
-    bench.phase("holder", "Starting")
+    holder = either.of("TrainingJob")
+    holder.submit("holder", nodes=4)
+    holder.phase("holder", "Starting")
     tool.spec["suspend"] = False
     tool.sync()
-    bench.phase("kept", "Queued")
+    either.phase("kept", "Queued")
     tool.sync_many()
-    bench.kube.patch("TrainingJob", "holder", {"spec": {"cancel": True}}, bench.namespace)
-    wait_for("pods of the other", lambda: bench.kubelet.there("holder", 1) == [])
-    bench.kubelet.collect()
-    pods = bench.kubelet.pods("kept", 2, 2)
-    bench.kubelet.run(pods)
-    bench.phase("kept", "Running")
-    bench.kubelet.finish(pods, succeeded())
-    status = bench.phase("kept", "Succeeded")["status"]
+    holder.change("holder", cancel=True)
+    wait_for("pods of the other", lambda: either.kubelet.there("holder", 1) == [])
+    either.kubelet.collect()
+    pods = either.kubelet.pods("kept", 2, 2)
+    either.kubelet.run(pods)
+    either.phase("kept", "Running")
+    either.kubelet.finish(pods, either.done())
+    status = either.phase("kept", "Succeeded")["status"]
     tool.sync_many()
     assert (status["attempt"], status["restarts"]) == (2, 0)
 
 
-def test_what_the_operator_owns_is_the_status_alone(bench: Bench) -> None:
-    tool = Tool(bench, "owned")
-    bench.kube.delete("ComputePool", bench.pool)
+def test_what_the_operator_owns_is_the_status_alone(either: Bench) -> None:
+    tool = Tool(either, "owned")
+    either.kube.delete("ComputePool", either.pool)
     tool.sync()
-    bench.operator().wait_ready()
-    bench.phase("owned", "Starting")
-    for found in (bench.job("owned"), bench.kube.get("ComputePool", bench.pool)):
+    either.operator().wait_ready()
+    either.phase("owned", "Starting")
+    for found in (either.job("owned"), either.kube.get("ComputePool", either.pool)):
         owners = {(it["manager"], it.get("subresource", "")) for it in found["metadata"]["managedFields"]}
         assert owners == {("gitops", ""), ("mlpools", "status")}
 
 
-def test_a_hand_made_cancel_that_git_does_not_name_stays(bench: Bench) -> None:
-    tool = Tool(bench, "stopped")
-    bench.kube.delete("ComputePool", bench.pool)
+def test_a_hand_made_cancel_that_git_does_not_name_stays(either: Bench) -> None:
+    tool = Tool(either, "stopped")
+    either.kube.delete("ComputePool", either.pool)
     tool.sync()
-    bench.operator().wait_ready()
-    bench.phase("stopped", "Starting")
-    bench.kubelet.pods("stopped", 1, 2)
-    bench.kube.patch("TrainingJob", "stopped", {"spec": {"cancel": True}}, bench.namespace)
+    either.operator().wait_ready()
+    either.phase("stopped", "Starting")
+    either.kubelet.pods("stopped", 1, 2)
+    either.kube.patch(either.kind, "stopped", {"spec": {"cancel": True}}, either.namespace)
     tool.sync()
 
     def cancelled() -> bool:
-        bench.kubelet.collect()
-        return bool(bench.job("stopped")["status"]["phase"] == "Cancelled")
+        either.kubelet.collect()
+        return bool(either.job("stopped")["status"]["phase"] == "Cancelled")
 
     wait_for("end of the job", cancelled, 40)
     tool.sync_many()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.autoscaler import Autoscaler
 from tests.support.bench import Bench
 from tests.support.instances import CATALOGUE
 from tests.support.kube import Object
@@ -100,6 +101,30 @@ def test_a_gang_without_machines_goes_to_the_backup_when_some_appear(scheduled: 
     assert pool_status(bench)["shape"] == "larger: 4 CPU, 8Gi"
     bench.kubelet.finish(pods, succeeded())
     bench.phase("flights", "Succeeded")
+
+
+def test_an_autoscaler_that_has_no_machines_of_the_first_family_brings_some_of_the_backup(
+    scheduled: Scheduled,
+) -> None:
+    bench, machines = scheduled
+    scaler = Autoscaler(bench.kube, machines, cpu="4", memory="8Gi", machine="larger")
+    start(bench)
+    offer(bench, "large", "larger")
+    submit(bench, nodes=2)
+
+    def phase(wanted: str) -> Object:
+        scaler.until(
+            f"{wanted} of the job", lambda: bench.job("flights").get("status", {}).get("phase") == wanted
+        )
+        status: Object = bench.job("flights")["status"]
+        return status
+
+    running = phase("Running")
+    assert (running["instanceFamily"], running["attempt"], running["restarts"]) == ("larger", 2, 0)
+    assert scaler.most == 2, "one for each pod that asks for such machines, none for those that do not"
+    bench.kubelet.finish(bench.kubelet.pods("flights", 2, 2), succeeded())
+    phase("Succeeded")
+    scaler.until("no machines", lambda: scaler.machines == [])
 
 
 def test_warm_nodes_go_to_the_backup_by_themselves(scheduled: Scheduled) -> None:

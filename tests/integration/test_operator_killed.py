@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.contract import Exit, Final
+from mlpools_operator.api.v1alpha1 import KINDS
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import succeeded
@@ -42,19 +43,25 @@ class Write:
     def __str__(self) -> str:
         return self.name
 
-    def is_it(self, call: Call, namespace: str, job: str) -> bool:
-        part = self.part.format(job=job)
-        return call.method == self.method and f"/namespaces/{namespace}{part}" in call.path
+    def is_it(self, call: Call, bench: Bench, job: str) -> bool:
+        part = self.part.format(job=job, plural=KINDS[bench.kind].plural)
+        return call.method == self.method and f"/namespaces/{bench.namespace}{part}" in call.path
 
 
 WRITES = (
-    Write("admission", "PUT", "/trainingjobs/{job}/status", 1),
+    Write("admission", "PUT", "/{plural}/{job}/status", 1),
     Write("Service", "PATCH", "/services/"),
     Write("policy", "PATCH", "/networkpolicies/"),
     Write("Job", "POST", "/jobs"),
-    Write("running", "PUT", "/trainingjobs/{job}/status", 2),
-    Write("final", "PUT", "/trainingjobs/{job}/status", 3),
+    Write("running", "PUT", "/{plural}/{job}/status", 2),
+    Write("final", "PUT", "/{plural}/{job}/status", 3),
     Write("event", "POST", "/events"),
+)
+#: What all kinds of jobs begin and end with is tried with one of them in each detail. The other one's status
+#: may tell of its pods one by one, so that no number says which of its writes is which.
+CASES = (
+    *(("TrainingJob", write) for write in WRITES),
+    *(("BatchInference", write) for write in WRITES if write.name in ("admission", "Job", "event")),
 )
 #: A status is planned from what is there, so it may be written again; these may not.
 ONCE = tuple(write for write in WRITES if write.method != "PUT")
@@ -102,28 +109,29 @@ def relay(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("write", WRITES, ids=str)
-def test_killed(gate: Proxy, relay: Relay, write: Write, when: str) -> None:
-    bench, name = relay.bench, f"{write.name.lower()}-{when}"
+@pytest.mark.parametrize(("kind", "write"), CASES, ids=str)
+def test_killed(gate: Proxy, relay: Relay, kind: str, write: Write, when: str) -> None:
+    bench, name = relay.bench.of(kind), f"{kind[0].lower()}-{write.name.lower()}-{when}"
     victim = relay.current.wait_ready()
-    kill = _killer(victim, write, bench.namespace, name)
+    kill = _killer(victim, write, bench, name)
     carried_out: Counter[str] = Counter()
 
     def count(call: Call) -> int:
-        carried_out.update(each.name for each in ONCE if each.is_it(call, bench.namespace, name))
+        carried_out.update(each.name for each in ONCE if each.is_it(call, bench, name))
         return kill(call) if when == "after" else GO_ON
 
     gate.after = count
     gate.before = kill if when == "before" else _go_on
     bench.submit(name, nodes=2)
-    _play(relay, name, victim)
+    _play(relay, bench, name, victim)
     relay.current.wait_ready()
     wait_for("idle operator", relay.idle)
     gate.before = gate.after = _go_on
 
     status = bench.phase(name, "Succeeded")["status"]
     assert (status["attempt"], status["restarts"]) == (1, 0)
-    assert status["metrics"] == {"eval-rmse": 17.9}
+    told = status["shards"]["done"] == 8 if "shards" in status else status["metrics"] == {"eval-rmse": 17.9}
+    assert told, status
     mine = f"mlpools.dev/job-name={name}"
     for kind in ("Job", "Service", "NetworkPolicy"):
         assert len(bench.kube.list(kind, bench.namespace, mine)) == 1
@@ -138,7 +146,7 @@ def test_killed(gate: Proxy, relay: Relay, write: Write, when: str) -> None:
 def test_nodes_stay_taken(gate: Proxy, relay: Relay, write: Write) -> None:
     bench, name, rival = relay.bench, f"holds-{write.name.lower()}", f"wants-{write.name.lower()}"
     victim = relay.current.wait_ready()
-    gate.after = _killer(victim, write, bench.namespace, name)
+    gate.after = _killer(victim, write, bench, name)
     bench.submit(name, nodes=2)
     if write.name == "running":
         bench.kubelet.run(bench.kubelet.pods(name, 1, 2))
@@ -149,20 +157,20 @@ def test_nodes_stay_taken(gate: Proxy, relay: Relay, write: Write) -> None:
     wait_for("idle operator", relay.idle)
     assert bench.job(rival)["status"]["phase"] == "Queued"
     bench.kube.delete("TrainingJob", rival, bench.namespace)
-    _play(relay, name, victim)
+    _play(relay, bench, name, victim)
 
 
 def _go_on(_: Call) -> int:
     return GO_ON
 
 
-def _killer(victim: Operator, write: Write, namespace: str, job: str) -> Callable[[Call], int]:
+def _killer(victim: Operator, write: Write, bench: Bench, job: str) -> Callable[[Call], int]:
     """Return a hook of the proxy that kills an operator at a write, which it gets no answer to."""
     seen = 0
 
     def kill(call: Call) -> int:
         nonlocal seen
-        seen += write.is_it(call, namespace, job)
+        seen += write.is_it(call, bench, job)
         if seen != write.number or victim.process.poll() is not None:
             return GO_ON
         victim.kill()
@@ -173,9 +181,9 @@ def _killer(victim: Operator, write: Write, namespace: str, job: str) -> Callabl
 
 #: From the moment at which somebody wants a running job to stop.
 STOPS = (
-    Write("stopping", "PUT", "/trainingjobs/{job}/status", 1),
+    Write("stopping", "PUT", "/{plural}/{job}/status", 1),
     Write("deletion", "DELETE", "/jobs/"),
-    Write("stopped", "PUT", "/trainingjobs/{job}/status", 2),
+    Write("stopped", "PUT", "/{plural}/{job}/status", 2),
 )
 
 
@@ -190,7 +198,7 @@ def test_killed_while_a_job_is_stopped(
     bench.submit(name, nodes=2, maxRestarts=0)
     bench.kubelet.run(bench.kubelet.pods(name, 1, 2))
     bench.phase(name, "Running")
-    setattr(gate, when, _killer(victim, write, bench.namespace, name))
+    setattr(gate, when, _killer(victim, write, bench, name))
     bench.kube.patch("TrainingJob", name, {"spec": {wish: True}}, bench.namespace)
 
     def stopped() -> bool:
@@ -222,7 +230,7 @@ def test_a_wish_that_is_taken_back_while_no_operator_runs_is_no_failure(gate: Pr
     bench.kubelet.run(bench.kubelet.pods(name, 1, 2))
     bench.phase(name, "Running")
     deletion = next(it for it in STOPS if it.name == "deletion")
-    gate.after = _killer(victim, deletion, bench.namespace, name)
+    gate.after = _killer(victim, deletion, bench, name)
     bench.kube.patch("TrainingJob", name, {"spec": {"suspend": True}}, bench.namespace)
     wait_for("end of the operator at that write", lambda: victim.process.poll() is not None)
     gate.after = _go_on
@@ -239,14 +247,85 @@ def test_a_wish_that_is_taken_back_while_no_operator_runs_is_no_failure(gate: Pr
     assert (done["attempt"], done["restarts"]) == (2, 0)
 
 
+#: From the moment at which the number of nodes of a batch inference has to change.
+CHANGES = (
+    Write("size", "PUT", "/{plural}/{job}/status"),
+    Write("pods", "PATCH", "/jobs/"),
+)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", CHANGES, ids=str)
+def test_killed_while_nodes_are_lent_and_come_back(
+    gate: Proxy, relay: Relay, write: Write, when: str
+) -> None:
+    trains, bench = relay.bench, relay.bench.of("BatchInference")
+    name, rival = f"lent-{write.name}-{when}", f"rival-{write.name}-{when}"
+    relay.replace_the_dead()
+    relay.current.wait_ready()
+    trains.submit(rival, nodes=3)
+    held = trains.kubelet.pods(rival, 1, 3)
+    trains.kubelet.run(held)
+    trains.phase(rival, "Running")
+    bench.submit(name, nodes=4)
+    _resized(relay, name, 1)
+
+    victim = relay.current
+    setattr(gate, when, _killer(victim, write, bench, name))
+    trains.kubelet.finish(held, succeeded())
+    _resized(relay, name, 4, victim)
+    victim = relay.current
+    setattr(gate, when, _killer(victim, write, bench, name))
+    trains.submit(f"{rival}-2", nodes=3)
+    _resized(relay, name, 1, victim)
+    gate.before = gate.after = _go_on
+    wait_for(
+        "pods in their place", lambda: _collected(bench) and len(trains.kubelet.there(f"{rival}-2", 1)) == 3
+    )
+    for kind, made in (("TrainingJob", f"{rival}-2"), ("BatchInference", name)):
+        trains.kube.delete(kind, made, trains.namespace)
+    wait_for("free nodes", lambda: _collected(bench) and not any(map(_lives, _pods(bench))))
+
+
+def _resized(relay: Relay, name: str, nodes: int, victim: Operator | None = None) -> None:
+    """Be the cluster until a batch inference has so many pods, and the victim has been replaced."""
+    bench = relay.bench.of("BatchInference")
+
+    def step() -> bool:
+        relay.replace_the_dead()
+        _collected(bench)
+        pods = bench.kubelet.there(name, 1)
+        bench.kubelet.run([pod for pod in pods if pod["status"]["phase"] == "Pending"])
+        assert sum(map(_lives, _pods(bench))) <= 4, "More nodes are held than there are."
+        stands = bench.job(name).get("status", {}).get("nodes", {})
+        there = (len(pods), stands.get("granted"), stands.get("ready")) == (nodes,) * 3
+        return there and relay.current is not victim
+
+    wait_for(f"{nodes} nodes of {name}, and the operator's end", step, 60)
+    status = bench.job(name)["status"]
+    assert (status["phase"], status["attempt"], status["restarts"]) == ("Running", 1, 0)
+
+
+def _collected(bench: Bench) -> bool:
+    bench.kubelet.collect()
+    return True
+
+
+def _pods(bench: Bench) -> list[Object]:
+    return bench.kube.list("Pod", bench.namespace)
+
+
+def _lives(pod: Object) -> bool:
+    return pod["status"]["phase"] in ("Pending", "Running")
+
+
 def _is_about(event: Object, job: str) -> bool:
     involved = event["involvedObject"]
     return (involved["kind"], involved["name"]) == ("TrainingJob", job)
 
 
-def _play(relay: Relay, name: str, victim: Operator) -> None:
+def _play(relay: Relay, bench: Bench, name: str, victim: Operator) -> None:
     """Be the cluster until the job is done and the victim has been replaced."""
-    bench = relay.bench
 
     def step() -> bool:
         relay.replace_the_dead()
@@ -259,7 +338,7 @@ def _play(relay: Relay, name: str, victim: Operator) -> None:
         if phases == {"Pending"}:
             bench.kubelet.run(pods)
         elif phases == {"Running"} and phase == "Running":
-            bench.kubelet.finish(pods, succeeded())
+            bench.kubelet.finish(pods, bench.done())
         return relay.current is not victim and phase == "Succeeded"
 
     wait_for("end of the job, and of the operator at that write", step, 60)

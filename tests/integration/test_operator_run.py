@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from mlpools.contract import STATUS_PORT, Report
+from mlpools.contract import Report
 from tests.support.bench import Bench
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
+from tests.support.rank_0 import rank_0
 from tests.support.waiting import wait_for
 from tools.cluster.controlplane import ControlPlane
 
@@ -100,7 +97,7 @@ def test_progress_of_a_running_job_is_shown(bench: Bench) -> None:
     operator = bench.operator(progress_seconds="0.5", probe_seconds="0.1").wait_ready()
     bench.submit("slow")
     pods = bench.kubelet.pods("slow", 1, 2)
-    with rank_0(bench) as report:
+    with rank_0() as report:
         bench.kubelet.run(pods, report.address)
         seen = []
         for step in (1, 5, 9):
@@ -190,39 +187,3 @@ def _ours(event: dict[str, object]) -> bool:
     involved = event["involvedObject"]
     assert isinstance(involved, dict)
     return bool(involved["kind"] == "TrainingJob")
-
-
-class _Rank0:
-    """What a test's pod answers."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.value = Report("Starting")
-
-
-@contextmanager
-def rank_0(bench: Bench) -> Iterator[_Rank0]:
-    """Answer like a supervisor, on an address of the loopback that belongs to this test's namespace."""
-    number = int(bench.namespace.removeprefix("team-"))
-    rank = _Rank0(f"127.77.{number // 256}.{number % 256}")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = rank.value.to_json().encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Be quiet."""
-
-    server = HTTPServer((rank.address, STATUS_PORT), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield rank
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

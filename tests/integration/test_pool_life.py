@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from mlpools.contract import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import Kubelet, succeeded
+from tests.support.proxy import GO_ON, Call, Proxy
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.integration
@@ -39,12 +42,12 @@ def conditions(found: Object) -> dict[str, tuple[str, str]]:
     return {it["type"]: (it["status"], it["reason"]) for it in found["conditions"]}
 
 
-def finish(bench: Bench, name: str) -> None:
-    """Run a job of two nodes to its end."""
-    pods = bench.kubelet.pods(name, 1, 2)
+def finish(bench: Bench, name: str, nodes: int = 2) -> None:
+    """Run a job of so many nodes to its end."""
+    pods = bench.kubelet.pods(name, 1, nodes)
     bench.kubelet.run(pods)
     bench.phase(name, "Running")
-    bench.kubelet.finish(pods, succeeded())
+    bench.kubelet.finish(pods, bench.done())
     bench.phase(name, "Succeeded")
 
 
@@ -116,32 +119,56 @@ def test_an_administrators_hold_outlives_the_operator(bench: Bench) -> None:
     finish(bench, "waits")
 
 
-def test_a_pool_that_is_made_asleep_is_woken_by_its_first_job(bench: Bench) -> None:
+def test_a_pool_that_is_made_asleep_is_woken_by_its_first_job(either: Bench) -> None:
+    change(either, initiallySuspended=True)
+    either.operator().wait_ready()
+    assert conditions(state(either, "Suspended"))["Suspended"] == ("True", "InitiallySuspended")
+    either.submit("first")
+    finish(either, "first")
+    assert conditions(state(either, "Idle"))["Ready"] == ("True", "Accepted")
+
+
+def test_a_job_that_wakes_a_pool_is_told_so(bench: Bench, proxy: Proxy, through_proxy: Path) -> None:
+    """While the pool's status does not say yet that it is awake, nobody is admitted."""
     change(bench, initiallySuspended=True)
-    bench.operator().wait_ready()
-    assert conditions(state(bench, "Suspended"))["Suspended"] == ("True", "InitiallySuspended")
+    bench.operator(through_proxy).wait_ready()
+    state(bench, "Suspended")
+    awake = threading.Event()
+
+    def hold(call: Call) -> int:
+        if call.method != "GET" and call.path.endswith(f"/computepools/{bench.pool}/status"):
+            awake.wait(20)
+        return GO_ON
+
+    proxy.before = hold
     bench.submit("first")
+    waiting = bench.phase("first", "Queued")["status"]
+    assert (waiting["reason"], waiting["queue"]["message"]) == (
+        "PoolResuming",
+        f"Pool {bench.pool} slept and is waking up; it admits jobs in a moment.",
+    )
+    awake.set()
     finish(bench, "first")
-    assert conditions(state(bench, "Idle"))["Ready"] == ("True", "Accepted")
 
 
-def test_stop_all_cancels_what_started_before_it_and_nothing_else(bench: Bench) -> None:
-    bench.operator().wait_ready()
-    bench.submit("early", nodes=4)
-    pods = bench.kubelet.pods("early", 1, 4)
-    bench.kubelet.run(pods)
-    bench.phase("early", "Running")
-    bench.submit("waits")
-    bench.phase("waits", "Queued")
-    change(bench, stopAll=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1)))
+def test_stop_all_cancels_what_started_before_it_and_nothing_else(either: Bench) -> None:
+    either.operator().wait_ready()
+    either.submit("early", nodes=4)
+    pods = either.kubelet.pods("early", 1, 4)
+    either.kubelet.run(pods)
+    either.phase("early", "Running")
+    trains = either.of("TrainingJob")
+    trains.submit("waits", nodes=4)
+    trains.phase("waits", "Queued")
+    change(either, stopAll=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1)))
 
     def cancelled() -> bool:
-        bench.kubelet.terminate(Final(Exit.PREEMPTED, rank=0))
-        return bool(bench.job("early")["status"]["phase"] == "Cancelled")
+        either.kubelet.terminate(Final(Exit.PREEMPTED, rank=0))
+        return bool(either.job("early")["status"]["phase"] == "Cancelled")
 
     wait_for("the end of what runs", cancelled)
-    assert "stopAll" in str(bench.job("early")["status"]["conditions"])
-    finish(bench, "waits")
+    assert "stopAll" in str(either.job("early")["status"]["conditions"])
+    finish(trains, "waits", nodes=4)
 
 
 def placeholders(bench: Bench) -> list[Object]:
@@ -200,7 +227,7 @@ def test_warm_nodes_that_are_refused_are_told_and_a_deleted_pool_leaves_none(ben
         wait_for("one placeholder", lambda: len(placeholders(bench)) == 1)
 
         def told() -> str:
-            ready = next((it for it in status(bench)["conditions"] if it["type"] == "Ready"), {})
+            ready = next((it for it in status(bench).get("conditions", ()) if it["type"] == "Ready"), {})
             return str(ready["message"]) if ready.get("reason") == "PlaceholdersRefused" else ""
 
         assert "exceeded quota: small" in wait_for("the refusal in the pool's status", told)

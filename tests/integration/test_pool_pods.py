@@ -143,11 +143,13 @@ def test_a_namespace_that_takes_no_host_network_says_so(bench: Bench) -> None:
     assert refused["status"]["reason"] == "PodsRefused"
     assert 'violates PodSecurity "restricted' in words(refused)
     assert "hostNetwork=true" in words(refused)
-    assert "no NetworkPolicy isolates them" in next(
-        it["message"]
-        for it in bench.kube.get("ComputePool", bench.pool)["status"]["conditions"]
-        if it["type"] == "Ready"
-    )
+
+    def told() -> bool:
+        conditions = bench.kube.get("ComputePool", bench.pool)["status"]["conditions"]
+        ready = next(it["message"] for it in conditions if it["type"] == "Ready")
+        return "no NetworkPolicy isolates them" in ready
+
+    wait_for("a word of the pool", told)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from mlpools.data.plan import Selection
 from mlpools.data.reader import read
 from mlpools.data.sql import staging
 from mlpools.data.sql.engines import Database, PostgreSQL, database
-from mlpools.data.sql.partitions import deal
 from mlpools.data.sql.query import Query
 from mlpools.data.sql.session import AdbcSession, Session
 from mlpools.data.sql.staging import Reading, stage
@@ -98,14 +97,14 @@ def _read_while_somebody_writes(postgres: Postgres, source: Database, folder: Pa
     with source.session() as holder:
         order = first.order(holder)
         partitions = len(order.conditions)
-        done = first.read(order, deal(partitions, 0, 2))
+        done = first.read(order, range(0, partitions, 2))
         postgres.execute(
             "DELETE FROM numbers WHERE id % 3 = 0",
             f"UPDATE numbers SET id = {_ROWS} - id WHERE id % 3 = 1",
             f"INSERT INTO numbers SELECT id FROM generate_series(1, {_ROWS}) id",
             "VACUUM numbers",
         )
-        done += second.read(order, deal(partitions, 1, 2))
+        done += second.read(order, range(1, partitions, 2))
     return _ids(locate(folder), first.finish(order, done))
 
 

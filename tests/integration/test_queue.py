@@ -122,7 +122,7 @@ def test_a_head_of_higher_priority_takes_nodes_and_both_are_told(bench: Bench) -
 
     assert wait_for("a word to the holder", stopping) == (
         f"It gives its 3 nodes of pool {bench.pool} to urgent ({bench.namespace}), which has priority 10 "
-        "(this one has 0). It queues again with its age, and goes on from its newest checkpoint."
+        "(this one has 0). It queues again with its age, and goes on from what it has saved."
     )
     wait_for("nobody there", lambda: not bench.kubelet.there("holder", 1))
     assert bench.job("urgent")["status"]["phase"] == "Queued", "nodes are held until their pods are gone"

@@ -35,17 +35,17 @@ def template(bench: Bench, name: str, cron: str, *, nodes: int = 1, **schedule: 
     """Create a template that knows of an hour in which nobody looked at it."""
     made = bench.submit(name, nodes=nodes, schedule={"cron": cron, **schedule})
     told = {"settled": times.stamp(time.time() - 3600), "cron": f"{cron} UTC"}
-    bench.kube.patch("TrainingJob", name, {"status": {"schedule": told}}, bench.namespace, "status")
+    bench.kube.patch(bench.kind, name, {"status": {"schedule": told}}, bench.namespace, "status")
     return made
 
 
 def run_of(bench: Bench, owner: Object, name: str, **spec: Any) -> Object:
     """Create a run as the operator does."""
-    run = manifest("TrainingJob", name, {"computePool": bench.pool, **spec})
+    run = manifest(bench.kind, name, {"computePool": bench.pool, **spec})
     run["metadata"]["ownerReferences"] = [
         {
             "apiVersion": "mlpools.dev/v1alpha1",
-            "kind": "TrainingJob",
+            "kind": bench.kind,
             "name": owner["metadata"]["name"],
             "uid": owner["metadata"]["uid"],
             "controller": True,
@@ -56,7 +56,7 @@ def run_of(bench: Bench, owner: Object, name: str, **spec: Any) -> Object:
 
 def names(bench: Bench, name: str) -> list[str]:
     """Return the runs of a template."""
-    found = bench.kube.list("TrainingJob", bench.namespace)
+    found = bench.kube.list(bench.kind, bench.namespace)
     return [it["metadata"]["name"] for it in found if it["metadata"]["name"].startswith(f"{name}-")]
 
 
@@ -88,45 +88,45 @@ def test_times_are_stamped_once_also_by_an_operator_that_was_killed(bench: Bench
     bench.phase(run, "Starting")
 
 
-def test_ended_runs_beyond_the_limit_go_and_all_go_with_the_template(bench: Bench) -> None:
+def test_ended_runs_beyond_the_limit_go_and_all_go_with_the_template(either: Bench) -> None:
     due = Due.lately()
     new = naming.run("kept", due.time)
-    owner = template(bench, "kept", due.cron, historyLimit=2, concurrencyPolicy="Allow")
+    owner = template(either, "kept", due.cron, historyLimit=2, concurrencyPolicy="Allow")
     for letter in "abcd":
-        run_of(bench, owner, f"kept-{letter}", cancel=True)
-    bench.operator().wait_ready()
-    wait_for("only what is kept", lambda: names(bench, "kept") == [new, "kept-c", "kept-d"])
-    bench.kube.delete("TrainingJob", "kept", bench.namespace)
-    wait_for("runs that went with their template", lambda: names(bench, "kept") == [], 60)
+        run_of(either, owner, f"kept-{letter}", cancel=True)
+    either.operator().wait_ready()
+    wait_for("only what is kept", lambda: names(either, "kept") == [new, "kept-c", "kept-d"])
+    either.kube.delete(either.kind, "kept", either.namespace)
+    wait_for("runs that went with their template", lambda: names(either, "kept") == [], 60)
 
 
 @pytest.mark.parametrize("policy", ["Forbid", "Replace"])
-def test_a_run_that_has_not_ended_is_in_the_way_or_goes(bench: Bench, policy: str) -> None:
+def test_a_run_that_has_not_ended_is_in_the_way_or_goes(either: Bench, policy: str) -> None:
     due = Due.lately()
-    owner = template(bench, "busy", due.cron, concurrencyPolicy=policy)
-    run_of(bench, owner, "busy-before")
-    bench.operator().wait_ready()
-    wait_for("time that is dealt with", lambda: told(bench, "busy").get("settled") == times.stamp(due.time))
+    owner = template(either, "busy", due.cron, concurrencyPolicy=policy)
+    run_of(either, owner, "busy-before")
+    either.operator().wait_ready()
+    wait_for("time that is dealt with", lambda: told(either, "busy").get("settled") == times.stamp(due.time))
     if policy == "Forbid":
-        assert names(bench, "busy") == ["busy-before"]
-        assert "busy-before has not ended yet (concurrencyPolicy Forbid)" in told(bench, "busy")["message"]
-        wait_for("Event", lambda: events(bench, "busy") == ["RunSkipped"])
+        assert names(either, "busy") == ["busy-before"]
+        assert "busy-before has not ended yet (concurrencyPolicy Forbid)" in told(either, "busy")["message"]
+        wait_for("Event", lambda: events(either, "busy") == ["RunSkipped"])
     else:
-        assert names(bench, "busy") == [naming.run("busy", due.time)]
-        assert "Deleted busy-before" in told(bench, "busy")["message"]
+        assert names(either, "busy") == [naming.run("busy", due.time)]
+        assert "Deleted busy-before" in told(either, "busy")["message"]
 
 
-def test_a_taken_name_is_told_and_left_alone(bench: Bench) -> None:
+def test_a_taken_name_is_told_and_left_alone(either: Bench) -> None:
     due = Due.lately()
     name = naming.run("taken", due.time)
-    foreign = bench.submit(name)
-    template(bench, "taken", due.cron)
-    bench.operator().wait_ready()
-    wait_for("reason", lambda: bench.job("taken")["status"].get("reason") == "NameConflict")
-    assert bench.job(name)["metadata"]["uid"] == foreign["metadata"]["uid"]
-    bench.kube.delete("TrainingJob", name, bench.namespace)
-    wait_for("run", lambda: told(bench, "taken").get("active") == [name], 60)
-    wait_for("Events", lambda: sorted(events(bench, "taken")) == ["NameConflict", "RunStarted"])
+    foreign = either.submit(name)
+    template(either, "taken", due.cron)
+    either.operator().wait_ready()
+    wait_for("reason", lambda: either.job("taken")["status"].get("reason") == "NameConflict")
+    assert either.job(name)["metadata"]["uid"] == foreign["metadata"]["uid"]
+    either.kube.delete(either.kind, name, either.namespace)
+    wait_for("run", lambda: told(either, "taken").get("active") == [name], 60)
+    wait_for("Events", lambda: sorted(events(either, "taken")) == ["NameConflict", "RunStarted"])
 
 
 def test_a_wrong_zone_is_said_and_corrected_in_place(bench: Bench) -> None:

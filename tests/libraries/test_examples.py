@@ -14,7 +14,6 @@ from tests.support.manifests import ABSENT, manifest
 
 @pytest.mark.parametrize("name", [name for name, it in EXAMPLES.items() if it.needs])
 def test_the_job_runs(name: str, tmp_path: Path) -> None:
-    pytest.importorskip(EXAMPLES[name].needs)
     run_example(name, tmp_path)
 
 
@@ -29,7 +28,6 @@ if context.get_rank() == 0:
 
 
 def test_a_program_in_a_config_map_of_the_same_file_runs_on_two_nodes(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     keys = {"train.py": PROGRAM, "words.txt": "one"}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "program"}, "data": keys}
     section = {"file": "train.py", "code": {"configMap": "program"}}

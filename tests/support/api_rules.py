@@ -706,7 +706,7 @@ OPERATOR_RULES = (
     ),
 )
 
-_ENDED = [
+ENDED = [
     {
         "type": "Failed",
         "status": "True",
@@ -715,7 +715,7 @@ _ENDED = [
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
 ]
-_PARTS_OF_A_STARTED_JOB = {
+PARTS_OF_A_STARTED_JOB = {
     "nodes": 2,
     "xgboost.rounds": 7,
     "xgboost.params.eta": 0.2,
@@ -734,7 +734,7 @@ _PARTS_OF_A_STARTED_JOB = {
     "schedule": {"cron": "0 2 * * *"},
     "runtime.packages": ["polars==1.2"],
 }
-_ALWAYS = {
+ALWAYS = {
     "suspend": True,
     "cancel": True,
     "activeDeadlineSeconds": 600,
@@ -753,15 +753,15 @@ TRANSITIONS = (
         "computePool cannot be changed",
         {},
         {"computePool": "other"},
-        {**_PARTS_OF_A_STARTED_JOB, **_ALWAYS},
+        {**PARTS_OF_A_STARTED_JOB, **ALWAYS},
     ),
-    Transition("TrainingJob", "", "The job has started", {"attempt": 1}, _PARTS_OF_A_STARTED_JOB, _ALWAYS),
+    Transition("TrainingJob", "", "The job has started", {"attempt": 1}, PARTS_OF_A_STARTED_JOB, ALWAYS),
     Transition(
         "TrainingJob",
         "",
         "The job has ended",
-        {"conditions": _ENDED},
-        {**_PARTS_OF_A_STARTED_JOB, **_ALWAYS},
+        {"conditions": ENDED},
+        {**PARTS_OF_A_STARTED_JOB, **ALWAYS},
         {},
     ),
 )

@@ -124,7 +124,7 @@ class ApiServer:
         if "deletionTimestamp" not in metadata:
             deleted = {**metadata, "deletionTimestamp": times.stamp(self.clock())}
             self._put({**there, "metadata": deleted})
-        at_once = there["spec"].get("terminationGracePeriodSeconds") == 0
+        at_once = there.get("spec", {}).get("terminationGracePeriodSeconds") == 0
         if kind != "Pod" or "nodeName" not in there["spec"] or is_terminal(there) or at_once:
             self.release(kind, namespace, name)
 

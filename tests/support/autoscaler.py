@@ -1,6 +1,6 @@
 """Plays a cluster autoscaler: a machine for each pod that finds no room, and none that stands empty for long.
 
-It knows one size of machine, on which one pod of the tested pool fits. As cluster-autoscaler does, it looks
+It knows one kind of machine, on which one pod of the tested pool fits. As cluster-autoscaler does, it looks
 at pending pods down to a priority of -10, and gives a machine up some time after its last pod has gone.
 """
 
@@ -28,8 +28,8 @@ class Autoscaler:
         most: machines that were there at once.
     """
 
-    def __init__(self, kube: Kube, machines: Machines, cpu: str, memory: str) -> None:
-        self._kube, self._machines, self._size = kube, machines, (cpu, memory)
+    def __init__(self, kube: Kube, machines: Machines, cpu: str, memory: str, **labels: str) -> None:
+        self._kube, self._machines, self._size, self._labels = kube, machines, (cpu, memory), labels
         self._made = 0
         self._used: dict[str, float] = {}
         self.most = 0
@@ -58,7 +58,7 @@ class Autoscaler:
         for name in self._used:
             if name in busy:
                 self._used[name] = now
-        waiting = sum(_lacks_a_machine(pod) for pod in pods)
+        waiting = sum(_lacks_a_machine(pod) and self._suits(pod) for pod in pods)
         free = sum(name not in busy for name in self._used)
         for _ in range(max(0, waiting - free)):
             self._add(now)
@@ -70,9 +70,12 @@ class Autoscaler:
     def _add(self, now: float) -> None:
         self._made += 1
         name = f"auto-{self._made}"
-        self._machines.add(name, *self._size)
+        self._machines.add(name, *self._size, **self._labels)
         self._used[name] = now
         self.most = max(self.most, len(self._used))
+
+    def _suits(self, pod: Object) -> bool:
+        return bool(pod["spec"].get("nodeSelector", {}).items() <= self._labels.items())
 
     def _tend(self, pod: Object) -> None:
         """Start what was bound, and let go what is being deleted."""

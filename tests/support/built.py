@@ -9,6 +9,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.plan import Object
 from mlpools_operator.domain.pods import indexed_job
 from mlpools_operator.domain.pool import families
+from mlpools_operator.domain.training.kind import TRAINING_JOB
 from tests.support.domain_values import a_job, a_pool
 from tests.support.operator_sim import DEFAULTS
 
@@ -24,7 +25,10 @@ def build(
     spec = parse("TrainingJob", resource.spec)
     offer = parse("ComputePool", a_pool(**(pool or {})).spec)
     family = families.find(offer, families.order(offer)[0], defaults.families)
-    return indexed_job.indexed_job("TrainingJob", resource, spec, offer, family, attempt, defaults)
+    work, form = TRAINING_JOB.work(spec), TRAINING_JOB.holding.form(spec, spec.nodes)
+    return indexed_job.indexed_job(
+        "TrainingJob", resource, spec, work, form, offer, family, attempt, defaults
+    )
 
 
 def pod(built: Object) -> Object:

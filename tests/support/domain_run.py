@@ -19,30 +19,36 @@ class Run:
 
     Attributes:
         max_nodes: of the pool.
+        kind: of jobs that are submitted without saying of which.
+        kinds: of the jobs, by name.
     """
 
     def __init__(self, max_nodes: int = 4, steps: int = 3, **pool: Any) -> None:
+        self.kind = "TrainingJob"
+        self.kinds: dict[str, str] = {}
         self.clock = Clock()
         self.max_nodes = max_nodes
         self.world = World(self.clock, {"node-a": 8, "node-b": 8}, steps)
         self.world.create(manifest("ComputePool", "cpu", {"maxNodes": max_nodes, **pool}))
         self.operator = OperatorSim(self.world, self.clock)
 
-    def submit(self, name: str, **changes: Any) -> Json:
-        """Create a TrainingJob; ``changes`` are fields of its spec."""
-        job = manifest("TrainingJob", name, changes)
+    def submit(self, name: str, kind: str = "", **changes: Any) -> Json:
+        """Create a job; ``changes`` are fields of its spec."""
+        kind = self.kinds[name] = kind or self.kind
+        job = manifest(kind, name, changes)
         job["metadata"]["namespace"] = NAMESPACE
         return self.world.create(job)
 
     def change(self, name: str, **changes: Any) -> None:
-        """Change fields of a TrainingJob's spec, as its author does; once it has ended that is refused."""
-        job = self.world.get("TrainingJob", NAMESPACE, name)
+        """Change fields of a job's spec, as its author does; once it has ended that is refused."""
+        kind = self.kinds[name]
+        job = self.world.get(kind, NAMESPACE, name)
         if not condition(job, "Complete") and not condition(job, "Failed"):
-            self.world.replace_spec("TrainingJob", NAMESPACE, name, {**job["spec"], **changes})
+            self.world.replace_spec(kind, NAMESPACE, name, {**job["spec"], **changes})
 
     def annotate(self, name: str, key: str, value: str | None, kind: str = "TrainingJob") -> None:
         """Set an annotation of a job or pool, or take it away."""
-        place = (kind, NAMESPACE if kind == "TrainingJob" else "", name)
+        place = (kind, "" if kind == "ComputePool" else NAMESPACE, name)
 
         def change(item: Json) -> None:
             annotations = {**item["metadata"].get("annotations", {}), key: value}
@@ -52,11 +58,23 @@ class Run:
         self.world.patch(*place, change)
 
     def status(self, name: str) -> Json:
-        status: Json = self.world.get("TrainingJob", NAMESPACE, name).get("status", {})
+        kind = self.kinds.get(name, "TrainingJob")  # a schedule's runs are not known here
+        status: Json = self.world.get(kind, NAMESPACE, name).get("status", {})
         return status
 
+    def use(self, name: str) -> None:
+        """Do something in a notebook."""
+        self.operator.used[self._uid(name)] = self.clock()
+
+    def hide(self, name: str) -> None:
+        """Let nobody see any more whether a notebook is used."""
+        self.operator.used[self._uid(name)] = None
+
+    def _uid(self, name: str) -> str:
+        return str(self.world.get(self.kinds[name], NAMESPACE, name)["metadata"]["uid"])
+
     def delete(self, name: str) -> None:
-        self.world.delete("TrainingJob", NAMESPACE, name)
+        self.world.delete(self.kinds[name], NAMESPACE, name)
 
     def pods(self, name: str) -> list[Json]:
         return self.world.pods(name)
@@ -117,3 +135,9 @@ class Run:
             if not condition(job, "Complete") and not condition(job, "Failed")
         )
         assert not live or max(live.values()) == 1, live
+        served = Counter(
+            pod["metadata"]["labels"][naming.JOB_UID]
+            for pod in living
+            if pod["metadata"]["labels"].get(naming.PART) == naming.SERVER
+        )
+        assert not served or max(served.values()) == 1, served

@@ -20,9 +20,16 @@ History = list[tuple[str, Object]]
 _PLACES: dict[str, tuple[str, str, bool]] = {
     "ComputePool": ("/apis/mlpools.dev/v1alpha1", "computepools", False),
     "TrainingJob": ("/apis/mlpools.dev/v1alpha1", "trainingjobs", True),
+    "BatchInference": ("/apis/mlpools.dev/v1alpha1", "batchinferences", True),
+    "NotebookRuntime": ("/apis/mlpools.dev/v1alpha1", "notebookruntimes", True),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets", True),
+    "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
+    "Secret": ("/api/v1", "secrets", True),
     "Job": ("/apis/batch/v1", "jobs", True),
     "Pod": ("/api/v1", "pods", True),
     "Service": ("/api/v1", "services", True),
+    "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices", True),
+    "Ingress": ("/apis/networking.k8s.io/v1", "ingresses", True),
     "Event": ("/api/v1", "events", True),
     "Node": ("/api/v1", "nodes", False),
     "Namespace": ("/api/v1", "namespaces", False),
@@ -36,6 +43,7 @@ _PLACES: dict[str, tuple[str, str, bool]] = {
     "Lease": ("/apis/coordination.k8s.io/v1", "leases", True),
     "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
+    "RuntimeClass": ("/apis/node.k8s.io/v1", "runtimeclasses", False),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
 }
 _APPLY = "application/apply-patch+yaml"

@@ -60,19 +60,49 @@ class Kubelet:
             words = final.to_json() if final and rank_of(pod) == final.rank else ""
             self._write(pod, ended(_now(), code, words, reason))
 
+    def fail_init(self, pod: Object, name: str, code: int, words: str) -> None:
+        """End one of the pod's init containers in failure: the container that it was for never starts."""
+        terminated = {"exitCode": code, "reason": "Error", "message": words, "finishedAt": _now()}
+        waiting = {"waiting": {"reason": "PodInitializing"}}
+        first = {**_container({"terminated": terminated}, ready=False), "name": name}
+        main = _container(waiting, ready=False)
+        if not pod["spec"].get("nodeName"):
+            self._bind(pod, f"node-{rank_of(pod)}")
+        status = {"phase": "Failed", "initContainerStatuses": [first], "containerStatuses": [main]}
+        self._write(pod, status)
+
+    def crash_init(self, pod: Object, name: str, code: int, words: str) -> None:
+        """End a sidecar in failure, as whose start is tried again and again."""
+        waiting = _container({"waiting": {"reason": "CrashLoopBackOff"}}, ready=False)
+        last = {"terminated": {"exitCode": code, "reason": "Error", "message": words, "finishedAt": _now()}}
+        first = {**waiting, "name": name, "restartCount": 3, "lastState": last}
+        main = _container({"waiting": {"reason": "PodInitializing"}}, ready=False)
+        if not pod["spec"].get("nodeName"):
+            self._bind(pod, f"node-{rank_of(pod)}")
+        status = {"phase": "Pending", "initContainerStatuses": [first], "containerStatuses": [main]}
+        self._write(pod, status)
+
     def terminate(self, final: Final) -> None:
         """End every pod that is being deleted with a last report, and let it go."""
-        for pod in self._kube.list("Pod", self._namespace):
-            if "deletionTimestamp" in pod["metadata"] and pod["status"]["phase"] in ("Pending", "Running"):
+        going = self._going()  # one look: a pod that is told to end after it must not go without last words
+        for pod in going:
+            if pod["status"]["phase"] in ("Pending", "Running"):
                 with contextlib.suppress(ApiError):  # it went by itself
                     self._write(pod, ended(_now(), final.code, final.to_json()))
-        self.collect()
+        self._let_go(going)
 
     def collect(self) -> None:
         """Let every pod that is being deleted go, as a kubelet does once its containers have ended."""
-        for pod in self._kube.list("Pod", self._namespace):
-            if "deletionTimestamp" in pod["metadata"]:
-                self._kube.delete("Pod", pod["metadata"]["name"], self._namespace, grace=0)
+        self._let_go(self._going())
+
+    def _going(self) -> list[Object]:
+        return [
+            pod for pod in self._kube.list("Pod", self._namespace) if "deletionTimestamp" in pod["metadata"]
+        ]
+
+    def _let_go(self, pods: Sequence[Object]) -> None:
+        for pod in pods:
+            self._kube.delete("Pod", pod["metadata"]["name"], self._namespace, grace=0)
 
     def _bind(self, pod: Object, node: str) -> None:
         name = pod["metadata"]["name"]
@@ -87,8 +117,8 @@ class Kubelet:
 
 
 def rank_of(pod: Object) -> int:
-    """Return the node rank of a pod."""
-    return int(pod["metadata"]["annotations"][_RANK])
+    """Return the node rank of a pod; 0 for one that no Job made."""
+    return int(pod["metadata"].get("annotations", {}).get(_RANK, 0))
 
 
 def succeeded(rounds: int = 10) -> Final:
@@ -99,6 +129,21 @@ def succeeded(rounds: int = 10) -> Final:
         step=rounds,
         metrics={"eval-rmse": 17.9},
         outputs={"modelURL": "file:///data/model/model.ubj"},
+    )
+
+
+def predicted(shards: int = 8, rows: int = 1000) -> Final:
+    """Return what rank 0 of a batch inference leaves behind when all went well."""
+    return Final(
+        code=0,
+        rank=0,
+        shards={"total": shards, "done": shards, "failed": 0},
+        rows={"total": rows, "done": rows, "failed": 0},
+        outputs={
+            "outputURL": "file:///data/predictions",
+            "manifestURL": "file:///data/predictions/_SUCCESS",
+            "logsURL": "file:///data/predictions/_logs",
+        },
     )
 
 

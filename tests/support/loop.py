@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -13,23 +13,27 @@ from typing import Any, TypeVar
 from mlpools.contract import Report
 from mlpools_operator.__main__ import policies
 from mlpools_operator.cluster.objects import NEVER, Cluster
+from mlpools_operator.controller.addresses import Addresses
 from mlpools_operator.controller.execute import Executor
 from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.health import Health
 from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.controller.notebooks import Notebooks
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import Reconciler
 from mlpools_operator.controller.store import Store
 from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
-from mlpools_operator.domain.observed import Meta
-from mlpools_operator.domain.plan import Delete, Event, Object
+from mlpools_operator.domain.kinds import JOB_KINDS
+from mlpools_operator.domain.notebook.idle import Look
+from mlpools_operator.domain.observed import Meta, Unheard
+from mlpools_operator.domain.plan import Delete, Event, Object, Scale
 from mlpools_operator.metrics import Metrics
 from mlpools_operator.settings import Settings
 from tests.support.world import World
 
-KINDS = ("ComputePool", "TrainingJob", "Job", "Pod", "Service", "NetworkPolicy")
+KINDS = ("ComputePool", *JOB_KINDS, "Job", "Pod", "Service", "NetworkPolicy")
 T = TypeVar("T")
 
 
@@ -51,6 +55,10 @@ class SlowCluster(Cluster):
 
     async def create(self, manifest: Object) -> Object:
         return await self._soon("create", manifest["kind"], lambda: self.world.create(manifest))
+
+    async def scale(self, target: Scale) -> Object:
+        place = (target.namespace, target.name, target.uid, target.pods)
+        return await self._soon("scale", "Job", lambda: self.world.scale(*place))
 
     async def delete(self, target: Delete) -> Object:
         place = (target.kind, target.namespace, target.name)
@@ -88,9 +96,31 @@ class SlowCluster(Cluster):
             await asyncio.sleep(0)
 
 
+class NoLooks:
+    def newest(self, uid: str) -> Look | None:
+        return None
+
+    async def look_first(self, uid: str) -> None:
+        return
+
+    async def look(self, uid: str) -> None:
+        return
+
+
 class NoReports:
     def report(self, uid: str) -> Report | None:
         return None
+
+    def unheard(self, uid: str) -> Unheard | None:
+        return None
+
+
+async def _nowhere() -> Collection[tuple[str, int]]:
+    return ()
+
+
+async def _unknown(name: str) -> Collection[str]:
+    raise OSError("there is no DNS")
 
 
 class Loop:
@@ -106,17 +136,31 @@ class Loop:
         candidates = {kind: policy.candidate for kind, policy in chosen.jobs.items()}
         self.ledger = Ledger(self.store, candidates, clock)
         self.feed = Feed(self.store, self.ledger, self.queue)
-        obstacles = Obstacles()
+        obstacles, missing_pods = Obstacles(), MissingPods(self.cluster, clock)
+        executor = Executor(self.cluster, self.store, self.feed, obstacles, metrics, clock)
         reconciler = Reconciler(
             policies=chosen,
             store=self.store,
             ledger=self.ledger,
             usage=Usage(self.cluster, self.ledger.candidates, "mlpools-system", metrics.pools, clock),
             queue=self.queue,
-            executor=Executor(self.cluster, self.store, self.feed, obstacles, metrics, clock),
+            executor=executor,
             obstacles=obstacles,
-            missing_pods=MissingPods(self.cluster, clock),
+            missing_pods=missing_pods,
             reports=NoReports(),
+            notebooks=Notebooks(
+                policy=chosen.notebook,
+                store=self.store,
+                ledger=self.ledger,
+                executor=executor,
+                obstacles=obstacles,
+                missing_pods=missing_pods,
+                looks=NoLooks(),
+                addresses=Addresses(
+                    self.store, self.queue, clock, api_server=_nowhere, nameservers=(), lookup=_unknown
+                ),
+                clock=clock,
+            ),
             clock=clock,
         )
         health = Health(lambda: len(self.queue), lambda: 0.0)
@@ -142,6 +186,31 @@ class Loop:
         for raw in now.values():
             self.feed.event(kind, "MODIFIED", raw)
         self._told[kind] = now
+
+    async def settled(self, there: Callable[[], bool], rounds: int = 60) -> None:
+        """Let everybody work in rounds, each with all news of the one before, until something holds.
+
+        Raises:
+            AssertionError: it never does.
+        """
+        for _ in range(rounds):
+            for act in self.world.actors.values():
+                act()
+            for kind in KINDS:
+                self.tell(kind)
+            quiet = 0
+            while quiet < 10:  # a few turns, since what is to be looked at again at once is queued by a timer
+                await asyncio.sleep(0)
+                quiet = 0 if len(self.queue) or self.queue.busy else quiet + 1
+            if there():
+                return
+            self.world.clock.advance(1)
+        raise AssertionError("It never gets there.")
+
+    def passes(self, kind: str) -> float:
+        """Return how often objects of a kind were looked at."""
+        labels = {"kind": kind, "outcome": "done"}
+        return self.metrics.registry.get_sample_value("mlpools_passes_total", labels) or 0.0
 
     async def until(self, there: Callable[[], bool], check: Callable[[], None], turns: int = 20_000) -> None:
         """Let news, actors and workers take turns in any order until something holds.

@@ -18,7 +18,20 @@ _JOB: dict[str, Any] = {
     "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "flights"}}],
     "volumeMounts": [{"name": "data", "mountPath": "/data"}],
 }
-_SPECS = {"ComputePool": _POOL, "TrainingJob": _JOB}
+_INFERENCE: dict[str, Any] = {
+    "computePool": "cpu",
+    "model": {"url": "file:///data/model/model.ubj"},
+    "input": {"parquet": {"url": "file:///data/new/*.parquet"}},
+    "output": {"url": "file:///data/predictions"},
+    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "flights"}}],
+    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+}
+_SPECS = {
+    "ComputePool": _POOL,
+    "TrainingJob": _JOB,
+    "BatchInference": _INFERENCE,
+    "NotebookRuntime": {"computePool": "cpu"},
+}
 
 
 def spec(kind: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

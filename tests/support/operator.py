@@ -37,6 +37,7 @@ class Operator:
             "log_level": "DEBUG",
             "progress_seconds": "1",
             "probe_seconds": "0.2",
+            "look_seconds": "0.2",
             "leader_election": "false",  # a test's operators serve the test's namespace only
             **settings,
         }
@@ -71,10 +72,14 @@ class Operator:
         wait_for("ready operator", lambda: self.get("/readyz")[0] == 200, seconds)
         return self
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Return code and text of its own HTTP port; code 0 while there is none."""
+    def assert_lives(self) -> None:
+        """Raise AssertionError with the end of its log if it has ended."""
         code = self.process.poll()
         assert code is None, f"The operator ended with {code}: {self.log.read_text()[-3000:]}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return code and text of its own HTTP port; code 0 while there is none."""
+        self.assert_lives()
         port = self._port()
         if port is None:
             return 0, ""

@@ -14,17 +14,26 @@ from dataclasses import dataclass
 from mlpools.contract import Report
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflict
-from mlpools_operator.controller import read
-from mlpools_operator.controller.ledger import Ledger
+from mlpools_operator.cluster.kinds import CHILDREN
+from mlpools_operator.controller import notebooks, read
+from mlpools_operator.controller.ledger import CandidateOf, Ledger
 from mlpools_operator.controller.store import Change, Family, Key, Store, root_of
+from mlpools_operator.domain import naming
 from mlpools_operator.domain.computepool import pool
 from mlpools_operator.domain.defaults import Defaults
+from mlpools_operator.domain.job import asking, lifecycle, transitions
+from mlpools_operator.domain.job.observed import Observed
+from mlpools_operator.domain.job.transitions import Transition
+from mlpools_operator.domain.kinds import JOB_KINDS
+from mlpools_operator.domain.notebook import asking as notebook_asking
+from mlpools_operator.domain.notebook import lifecycle as notebook_lifecycle
+from mlpools_operator.domain.notebook.idle import Look
+from mlpools_operator.domain.notebook.transitions import of_notebook
 from mlpools_operator.domain.observed import Child, Resource
 from mlpools_operator.domain.plan import Event, Plan
+from mlpools_operator.domain.pods.egress import Known
 from mlpools_operator.domain.pool.ledger import Candidate, Surroundings
 from mlpools_operator.domain.queue import admission
-from mlpools_operator.domain.training import trainingjob, transitions
-from mlpools_operator.domain.training.transitions import Transition
 from tests.support.api_server import NEVER, Clock, Json
 from tests.support.instances import FAMILIES
 from tests.support.world import World
@@ -36,7 +45,8 @@ DEFAULTS = Defaults(
     families=FAMILIES,
 )
 LATE_SECONDS = 60.0
-WATCHED = (*KINDS, "Job", "Pod", "Service", "NetworkPolicy")
+WATCHED = (*KINDS, *CHILDREN)
+NOTEBOOK = "NotebookRuntime"
 
 
 class Died(Exception):  # noqa: N818 - what a crash is
@@ -68,6 +78,9 @@ class OperatorSim:
         self.told: list[tuple[str, Transition]] = []
         self.plans: list[tuple[Key, Plan]] = []
         self.reports: dict[str, Report] = {}
+        #: When each notebook was really used last, by UID; it is not seen while it is None.
+        self.used: dict[str, float | None] = {}
+        self.tokens: set[str] = set()
         self.decide = admission.decide
         self.fuse = Fuse()
         self.restart()
@@ -75,12 +88,19 @@ class OperatorSim:
     def restart(self) -> None:
         """Start anew: nothing is known but what the API server lists."""
         self.store = Store()
-        self.ledger = Ledger(self.store, {trainingjob.KIND: _candidate}, self.clock)
+        candidates = {**{name: _candidate_of(name) for name in JOB_KINDS}, NOTEBOOK: self._notebook}
+        self.ledger = Ledger(self.store, candidates, self.clock)
+        self.looks: dict[str, Look] = {}
+        self.known = Known()
+        self.token_at: dict[str, float] = {}
         self.store.subscribe(self._touch)
         self.foreign: dict[str, tuple[Child, ...]] = {}
         self.heard: dict[str, float] = {}
         self.fuse = Fuse()
         self.hear(*WATCHED)
+
+    def _notebook(self, resource: Resource, family: Family, now: float) -> Candidate | None:
+        return notebook_asking.candidate(resource, family.jobs, family.pods, now, self.defaults)
 
     def _touch(self, change: Change) -> None:
         for entry in (change.before, change.after):
@@ -128,7 +148,7 @@ class OperatorSim:
         if resource is None:
             return None
         family = self.store.family(resource.meta.uid)
-        observed = trainingjob.Observed(
+        observed = Observed(
             pool=self.store.resource(Key("ComputePool", "", str(resource.spec["computePool"]))),
             verdict=self.ledger.verdict(resource.meta.uid),
             children=family.children,
@@ -139,13 +159,50 @@ class OperatorSim:
             runs=family.runs,
             foreign=self.foreign.pop(resource.meta.uid, ()),
         )
-        return self._execute(key, resource, trainingjob.plan(resource, observed, self.clock(), self.defaults))
+        plan = lifecycle.plan(JOB_KINDS[key.kind], resource, observed, self.clock(), self.defaults)
+        return self._execute(key, resource, plan)
+
+    def look(self, uid: str) -> None:
+        """Look at a notebook, if it has a pod and that answers."""
+        pods = self.store.family(uid).pods
+        attempt = next((it.attempt for it in pods if it.phase == "Running" and not it.gone_by), None)
+        used = self.used.get(uid, 0.0)
+        if attempt is not None and used is not None:
+            self.looks[uid] = Look(self.clock(), attempt, used, used)
+
+    def pass_notebook(self, key: Key) -> float | None:
+        """Look at a notebook once."""
+        notebook = self.store.resource(key)
+        if notebook is None:
+            return None
+        plan = self._plan_notebook(notebook)
+        if plan.look:
+            self.look(notebook.meta.uid)
+            plan = self._plan_notebook(notebook)
+        self.foreign.pop(notebook.meta.uid, None)
+        return self._execute(key, notebook, plan)
+
+    def _plan_notebook(self, notebook: Resource) -> Plan:
+        uid = notebook.meta.uid
+        observed = notebooks.observe(
+            self.store,
+            notebook,
+            verdict=self.ledger.verdict(uid),
+            known=self.known,
+            look=self.looks.get(uid),
+            token_at=self.token_at.get(uid, 0.0),
+            foreign=self.foreign.get(uid, ()),
+        )
+        return notebook_lifecycle.plan(notebook, observed, self.clock(), self.defaults)
 
     def pass_all(self) -> float | None:
         """Hear everything and look at everything once; return when the next look is due."""
         self.hear(*WATCHED)
         due = [self.pass_pool(key.name) for key in self.keys("ComputePool")]
-        due += [self.pass_job(key) for key in self.keys("TrainingJob")]
+        due += [self.pass_job(key) for kind in JOB_KINDS for key in self.keys(kind)]
+        for _, notebook in self.store.all(NOTEBOOK):
+            self.look(notebook.meta.uid)
+        due += [self.pass_notebook(key) for key in self.keys(NOTEBOOK)]
         return min((wait for wait in due if wait is not None), default=None)
 
     def _execute(self, key: Key, resource: Resource, plan: Plan) -> float | None:
@@ -156,8 +213,16 @@ class OperatorSim:
                     self._count("delete", target.kind)
                     self.world.delete(target.kind, target.namespace, target.name, target.uid)
                 self._hear_of(target.kind, target.namespace, target.name, target.uid)
+            for manifest in plan.secrets:
+                self._count("create", "Secret")
+                self.tokens.add(manifest["metadata"]["name"])
+                self.token_at[resource.meta.uid] = self.clock()
             for manifest in plan.apply:
                 self._make("apply", resource, manifest, self._apply)
+            for target in plan.scale:
+                self._count("scale", "Job")
+                answer = self.world.scale(target.namespace, target.name, target.uid, target.pods)
+                self.store.put("Job", read.entry("Job", answer))
             for manifest in plan.create:
                 self._make("create", resource, manifest, self.world.create)
             if plan.status is not None:
@@ -178,7 +243,7 @@ class OperatorSim:
         except (AlreadyExists, Conflict):
             answer = self.world.get(kind, metadata["namespace"], metadata["name"])
             entry = read.entry(kind, answer)
-            if entry.meta.owner != resource.meta.uid:
+            if not naming.belongs(entry.meta, resource.meta):
                 self.foreign[resource.meta.uid] = (Child(kind, entry.meta),)
                 raise Conflict("the name is taken") from None
         self.store.put(kind, read.entry(kind, answer))
@@ -191,6 +256,8 @@ class OperatorSim:
         told = (
             transitions.of_pool(resource, status)
             if key.kind == "ComputePool"
+            else of_notebook(resource, status, self.clock())
+            if key.kind == NOTEBOOK
             else transitions.of_job(resource, status, self.clock())
         )
         self.told += [(resource.meta.uid, transition) for transition in told]
@@ -208,5 +275,8 @@ class OperatorSim:
         self.writes[(verb, kind)] += 1
 
 
-def _candidate(resource: Resource, family: Family, now: float) -> Candidate | None:
-    return trainingjob.candidate(resource, family.jobs, family.pods, now)
+def _candidate_of(kind: str) -> CandidateOf:
+    def candidate(resource: Resource, family: Family, now: float) -> Candidate | None:
+        return asking.candidate(JOB_KINDS[kind], resource, family.jobs, family.pods, now)
+
+    return candidate

@@ -1,35 +1,57 @@
-"""What a PromQL expression names, read off its words: enough to find a metric or label that is not there."""
+"""What PromQL expressions name, to find a metric or label that is not there."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+from promql_parser import AggregateExpr, BinaryExpr, Expr, MatrixSelector, VectorSelector, parse, walk
+
 _SERIES = re.compile(r"\bmlpools_\w+")
-_SELECTOR = re.compile(r"\b(mlpools_\w+)\{([^}]*)\}")
-_GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
-_WORD = re.compile(r"\w+")
+#: Grafana's own variables, with a value that it might give them.
+_OF_GRAFANA = {"$__rate_interval": "5m"}
 
 
-def series_of(expression: str) -> set[str]:
-    """Return the series of this project that an expression names."""
-    return set(_SERIES.findall(_STRING.sub('""', expression)))
+def series_of(text: str) -> set[str]:
+    """Return the series of this project that a page, or an expression, names."""
+    return set(_SERIES.findall(text))
 
 
 def unknown(expression: str, known: Mapping[str, Set[str]], scraped: Set[str]) -> set[str]:
     """Return the series that nobody exports, and the labels that the named series do not have.
 
     Args:
-        expression: in PromQL.
+        expression: in PromQL, with Grafana's variables.
         known: labels by series.
         scraped: labels that every series has.
+
+    Raises:
+        ValueError: it is no PromQL.
     """
-    bare = _STRING.sub('""', expression)
-    strangers = {name for name in series_of(expression) if name not in known}
-    for name, matchers in _SELECTOR.findall(bare):
-        labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
-        strangers |= labels - known.get(name, frozenset()) - scraped
-    named = [known.get(name, frozenset()) for name in series_of(expression)]
-    grouped = {label for group in _GROUPING.findall(bare) for label in _WORD.findall(group)}
-    return strangers | {label for label in grouped - scraped if not any(label in labels for labels in named)}
+    for variable, value in _OF_GRAFANA.items():
+        expression = expression.replace(variable, value)
+    selectors: list[VectorSelector] = []
+    grouped: set[str] = set()
+
+    def look(part: Expr) -> None:
+        match part:
+            case VectorSelector():
+                selectors.append(part)
+            case MatrixSelector():
+                selectors.append(part.vector_selector)
+            case AggregateExpr(modifier=by) if by:
+                grouped.update(by.labels)
+            case BinaryExpr(modifier=how) if how:
+                grouped.update(how.matching.labels if how.matching else (), how.group_labels or ())
+
+    walk(parse(expression), look)
+    strangers: set[str] = set()
+    labels: set[str] = set()
+    for selector in selectors:
+        name = selector.name or ""
+        strangers |= (
+            {matcher.name for matcher in selector.matchers.matchers} - known.get(name, set()) - scraped
+        )
+        strangers |= {name} - known.keys()
+        labels |= known.get(name, set())
+    return strangers | (grouped - labels - scraped)

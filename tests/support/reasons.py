@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mlpools.contract import REASONS
 from mlpools_operator import domain
 from mlpools_operator.domain.reasons import RULES
 
+_TESTS = Path(__file__).parents[1]
 #: Calls that carry the reason why a job waits, stops or fails, and at which place.
 _OF_JOBS = {
     "Closed": 0,
@@ -25,7 +27,17 @@ _OF_JOBS = {
     "queued": 1,
 }
 #: Calls, and a variable, that carry any other reason.
-_OTHERS = {"Event": 1, "Hindrance": 0, "_idle": 1, "_passed_over": 2, "_sleep": 0, "set": 2, "reason": 0}
+_OTHERS = {
+    "Event": 1,
+    "Hindrance": 0,
+    "_idle": 1,
+    "_passed_over": 2,
+    "Life": 0,
+    "_sleep": 0,
+    "set": 2,
+    "reason": 0,
+    "Said": 1,
+}
 
 
 def all_reasons() -> set[str]:
@@ -35,12 +47,26 @@ def all_reasons() -> set[str]:
 
 def job_reasons() -> set[str]:
     """The reasons that the code gives to jobs that wait, stop or fail."""
-    return {*REASONS.values(), *_written(_OF_JOBS)}
+    return {*REASONS.values(), *_written(_OF_JOBS, without="notebook")}
 
 
-def _written(places: Mapping[str, int]) -> Iterator[str]:
-    for path in sorted(Path(domain.__path__[0]).rglob("*.py")):
-        yield from _written_in(ast.parse(path.read_text()), places)
+def words_of_tests(*folders: str) -> set[str]:
+    """The words of all strings in some folders' tests."""
+    paths = [path for folder in folders for path in sorted((_TESTS / folder).glob("test_*.py"))]
+    strings = (
+        node.value
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return {word for text in strings for word in re.findall(r"\w+", text)}
+
+
+def _written(places: Mapping[str, int], without: str = "") -> Iterator[str]:
+    root = Path(domain.__path__[0])
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] != without:
+            yield from _written_in(ast.parse(path.read_text()), places)
 
 
 def _written_in(tree: ast.Module, places: Mapping[str, int]) -> Iterator[str]:

@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlpools.contract import Exit, Final
-from mlpools_operator.cluster.errors import NotFound
+from mlpools_operator.api.v1alpha1 import KINDS
+from mlpools_operator.cluster.errors import Conflict, NotFound
+from mlpools_operator.cluster.kinds import CHILDREN
 from mlpools_operator.domain import naming, times
 from tests.support.api_server import ApiServer, Clock, Json, is_terminal, owner_of, place_of
 from tests.support.job_controller import JobController, index_of
 from tests.support.scheduler import Scheduler
+from tests.support.set_controller import SetController
 
 _KILLED = 137
 
@@ -43,6 +46,7 @@ class World(ApiServer):
         self.images = True
         self._done: dict[str, int] = {}
         self._jobs = JobController(self)
+        self._sets = SetController(self)
         self.scheduler = Scheduler(self)
 
     @property
@@ -50,6 +54,7 @@ class World(ApiServer):
         """The controllers, by name."""
         return {
             "job-controller": self._jobs.act,
+            "set-controller": self._sets.act,
             "scheduler": self.scheduler.act,
             "kubelets": self.run_pods,
             "garbage-collector": self.collect_garbage,
@@ -91,8 +96,13 @@ class World(ApiServer):
             self._set_status(pod, "Pending", {"waiting": waiting})
 
     def _work(self, pod: Json) -> None:
-        """Do one step of a rank: all ranks have to run, and rank 0 ends last."""
+        """Do one step of a rank; in a gang all ranks have to run, and rank 0 ends last."""
         uid = owner_of(pod)
+        if pod["metadata"]["labels"][naming.KIND] == "NotebookRuntime":
+            return  # it serves, whether anybody uses it or not
+        if pod["metadata"]["labels"][naming.KIND] == "BatchInference":
+            self._predict(pod, uid)
+            return
         gang = [it for it in self.list("Pod") if owner_of(it) == uid]
         size = next((it["spec"]["completions"] for it in self.list("Job") if it["metadata"]["uid"] == uid), 0)
         if any(it["status"]["phase"] == "Failed" for it in gang):
@@ -106,10 +116,33 @@ class World(ApiServer):
         elif rank != 0 or all(is_terminal(it) for it in gang if index_of(it) != 0):
             self.kill(pod, Exit.DONE)
 
+    def _predict(self, pod: Json, uid: str) -> None:
+        """Do one shard, if rank 0 is there to hand it out: without it the others end within a moment."""
+        first = [it for it in self.list("Pod") if owner_of(it) == uid and index_of(it) == 0]
+        runs = any(it["status"]["phase"] == "Running" for it in first)
+        job, rank = pod["metadata"]["labels"][naming.JOB_UID], index_of(pod)
+        done = self._done.get(job, 0)
+        if runs and done < self.steps:
+            self._done[job] = done + 1
+        elif runs and rank == 0:
+            shards = {"total": self.steps, "done": done, "failed": 0}
+            self.kill(pod, Exit.DONE, shards=shards, rows=shards)
+        elif runs:
+            self.kill(pod, Exit.DONE)
+        elif any(it["status"]["phase"] == "Failed" for it in first):
+            self.kill(pod, Exit.PEER_LOST)
+
+    def scale(self, namespace: str, name: str, uid: str, pods: int) -> Json:
+        """Give a Job another number of pods."""
+        if self.get("Job", namespace, name)["metadata"]["uid"] != uid:
+            raise Conflict("another Job has that name")
+        spec = {"completions": pods, "parallelism": pods}
+        return self.patch("Job", namespace, name, lambda it: it["spec"].update(spec))
+
     # The garbage collector and the node lifecycle controller.
 
     def collect_garbage(self) -> None:
-        kinds = ("ComputePool", "TrainingJob", "Job", "Service", "NetworkPolicy", "Pod")
+        kinds = (*KINDS, *CHILDREN)
         uids = {item["metadata"]["uid"] for kind in kinds for item in self.list(kind)}
         for item in [item for kind in kinds for item in self.list(kind)]:
             owner = owner_of(item)

@@ -65,7 +65,7 @@ def test_locks_hold_names_versions_and_hashes_only(lock: Path) -> None:
 def test_no_tracked_file_names_a_download_host_or_a_private_path() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     here = [re.escape(f"{folder}/") for folder in (ROOT, Path.home() / ".cache", Path.home() / ".local")]
-    hosts = [r"files\.pythonhosted", r"pypi\.org/simple", r"proxy\.golang", r"deb\.debian\.org"]
+    hosts = [r"files\.pythonhosted\.org/", r"pypi\.org/simple", r"proxy\.golang", r"deb\.debian\.org"]
     pattern = re.compile("|".join([*hosts, *here]))
     allowed = {"tests/unit/project/test_layout.py"}
     for name in set(listed.stdout.split()) - allowed:

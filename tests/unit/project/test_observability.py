@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mlpools_operator.domain.training.transitions import (
+from mlpools_operator.domain.job.transitions import (
     Admitted,
     Finished,
+    Predicted,
     Preempted,
     Restarted,
+    Rested,
     Spent,
     Switched,
 )
@@ -27,11 +29,13 @@ def everything() -> Metrics:
     """Return metrics of which each series is there."""
     metrics = Metrics()
     metrics.process(leader=float, queue_depth=float, workers_busy=float, pass_age=float, watch_age=float)
-    stands = PoolFigures(nodes={"max": 1}, jobs={"queued": 1}, conditions={"Ready": True})
+    stands = PoolFigures(
+        nodes={"max": 1}, jobs={"queued": 1}, notebooks={"queued": 1}, conditions={"Ready": True}
+    )
     metrics.objects(lambda: {"cpu": stands}, lambda: {"Pod": 1})
     metrics.pools.there = lambda: ("cpu",)
-    what = (Admitted(), Spent("Queued", 1), Restarted("X"), Preempted(), Finished("X", "X"), Switched(True))
-    metrics.pools.count("cpu", what)
+    what = (Admitted(), Spent("Queued", 1), Restarted("X"), Preempted(), Finished("X", "X"))
+    metrics.pools.count("cpu", (*what, Rested("X"), Predicted(1, 1, 1), Switched(True)))
     metrics.pools.used("cpu", {"team": 1})
     metrics.pools.usage_written("cpu", "written")
     metrics.passes.labels("X", "X").inc()
@@ -66,7 +70,7 @@ def test_the_document_has_each_metric_with_its_labels_and_no_other() -> None:
 
 
 #: Packages, and what models hold besides trees.
-NO_METRICS = {"mlpools_operator", "mlpools_cli", "mlpools_columns", "mlpools_data"}
+NO_METRICS = {"mlpools_operator", "mlpools_cli", "mlpools_kubectl", "mlpools_columns", "mlpools_data"}
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "charts" / "mlpools" / "README.md"])
 
 
@@ -84,7 +88,17 @@ def test_pages_name_metrics_that_there_are(page: Path) -> None:
         ('mlpools_pool_nodes{pol="x"}', {"pol"}),
         ("sum by (pol) (mlpools_pool_nodes)", {"pol"}),
         ('mlpools_leader{pool="mlpools_nothing"}', {"pool"}),
+        ("rate(mlpools_api_requests_total{verp=~'$v'}[$__rate_interval])", {"verp"}),
+        ("mlpools_pool_nodes / on (pol) group_left (stat) mlpools_pool_jobs", {"pol", "stat"}),
     ],
 )
 def test_what_does_not_exist_is_found(expression: str, strange: set[str]) -> None:
     assert unknown(expression, labels_by_series(), set()) == strange
+
+
+@pytest.mark.parametrize(
+    "expression", ["sum(mlpools_pool_nodes", "rate(mlpools_leader)", "mlpools_leader{pool=}"]
+)
+def test_what_is_no_promql_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"\w+"):
+        unknown(expression, labels_by_series(), set())
