@@ -58,7 +58,7 @@ class Cluster:
     def operator(self) -> Operator:
         """Start an operator as it ships, but for its port and its log's level."""
         kubeconfig = self._control.kubeconfig_for(_ACCOUNT, _SYSTEM)
-        shipped = {"log_level": "INFO", "progress_seconds": "10", "probe_seconds": "2"}
+        shipped = {"log_level": "INFO", "progress_seconds": "10", "probe_seconds": "2", "look_seconds": "15"}
         return Operator(self._folder, kubeconfig, leader_election="true", **shipped)
 
     def each(self, act: Callable[[Kube, Object], object], items: Iterable[Object]) -> None:

@@ -12,6 +12,7 @@ import urllib3
 
 from bench.scale.watch import watch
 from tests.support.kube import Kube, Object
+from tests.support.operator import Operator
 
 _JOBS = "/apis/mlpools.dev/v1alpha1/trainingjobs"
 
@@ -23,16 +24,17 @@ class Follow:
         reached: by phase, when each job was first seen in it.
     """
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, operator: Operator) -> None:
+        """Begin; whoever waits is told at once if the operator ends, since then nothing happens any more."""
         self.reached: dict[str, dict[str, float]] = defaultdict(dict)
-        self._kube = kube
+        self._kube, self._operator = kube, operator
         threading.Thread(target=self._follow, daemon=True).start()
 
     def wait(self, phase: str, names: Collection[str], seconds: float) -> None:
         """Wait until all those jobs were in a phase.
 
         Raises:
-            AssertionError: they were not in time.
+            AssertionError: they were not in time, or the operator has ended.
         """
         self.wait_until(lambda: self.reached[phase].keys() >= set(names), f"{phase} of {len(names)}", seconds)
 
@@ -40,6 +42,7 @@ class Follow:
         """Wait until something is true."""
         deadline = time.monotonic() + seconds
         while not true():
+            self._operator.assert_lives()
             assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
             time.sleep(0.05)
 
