@@ -50,6 +50,18 @@ bench-data: $(VENV)-libraries/ready ## Reading: rows/s, CPU, memory, first batch
 bench-train: $(VENV)-libraries/ready ## Training: XGBoost, LightGBM, PyTorch, beside the bare libraries and Ray Train (10 minutes)
 	@PYTHONPATH=workloads:operator:. $(VENV)-libraries/bin/python -m bench.train
 
+bench-infer: $(VENV)-libraries/ready ## Batch inference: rows/s, CPU, memory, first part, beside the same by hand and Ray Data
+	@PYTHONPATH=workloads:operator:. $(VENV)-libraries/bin/python -m bench.infer
+
+bench-packages: $(VENV)/ready ## Packages: a pod's installation from an index and from the pool's cache, beside pip
+	@$(RUN) -m bench.packages
+
+bench-start: $(VENV)/ready ## Notebooks: manifest to page by stage, on a real kubelet; also on a volume with 200,000 files
+	@$(RUN) -m bench.start
+
+bench-notebooks: $(VENV)/ready ## Notebooks: what 200 that are used cost the operator (some four minutes)
+	@$(RUN) -m bench.notebooks
+
 bench-scale: $(VENV)/ready ## Scale: 1,000 pools, 5,000 pods, 10,000 queued jobs before a real API server (some minutes)
 	@$(RUN) -m bench.scale
 
@@ -70,4 +82,4 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z%_-]+:.*## / {printf "  \033[36mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: run down test test-full generate format lock images images-full bench-launch bench-data bench-train bench-scale venv clean help
+.PHONY: run down test test-full generate format lock images images-full bench-launch bench-data bench-train bench-infer bench-packages bench-start bench-notebooks bench-scale venv clean help
