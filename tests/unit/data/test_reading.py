@@ -135,7 +135,7 @@ import resource
 import numpy, pyarrow.csv, pyarrow.parquet
 from mlpools.data.plan import resolve
 from mlpools.data.reader import read
-from mlpools.data.sources import CsvSource, ParquetSource
+from mlpools.data.sources import CsvSource, JsonSource, ParquetSource
 plan = resolve({source}(({url!r},)))
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 limit = int(status["VmData"].split()[0]) * 1024 + {more}
@@ -147,15 +147,20 @@ print(rows, total)
 """
 
 
-@pytest.mark.parametrize("kind", ["one row group", "csv.gz"])
+@pytest.mark.parametrize("kind", ["one row group", "csv.gz", "jsonl.gz"])
 def test_a_file_far_larger_than_memory_streams(tmp_path: Path, kind: str) -> None:
-    rows, more = 25_000_000, 180 << 20
+    rows, more = (16_000_000, 120 << 20) if kind == "jsonl.gz" else (25_000_000, 180 << 20)
     if kind == "csv.gz":
         source = "CsvSource"
         with pa.CompressedOutputStream(str(tmp_path / "x.csv.gz"), "gzip") as sink:
             sink.write(b"a,b\n")
             for _ in range(25):
                 sink.write(b"1,2.5\n" * 1_000_000)
+    elif kind == "jsonl.gz":
+        source = "JsonSource"
+        with pa.CompressedOutputStream(str(tmp_path / "x.jsonl.gz"), "gzip") as sink:
+            for _ in range(16):
+                sink.write(b'{"a":1,"b":2.5}\n' * 1_000_000)
     else:
         source = "ParquetSource"
         table = pa.table({"a": np.zeros(rows, np.int64), "b": np.ones(rows)})
@@ -163,7 +168,11 @@ def test_a_file_far_larger_than_memory_streams(tmp_path: Path, kind: str) -> Non
         del table
     code = LIMITED.format(more=more, url=str(tmp_path), source=source)
     # One arena, whatever threads there are: what others reserve and do not use would count, too.
-    environ = {"PYTHONPATH": ":".join(sys.path), "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+    environ = {
+        "PYTHONPATH": ":".join(sys.path),
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "MALLOC_ARENA_MAX": "1",
+    }
     program = [sys.executable, "-c", code]
     done = subprocess.run(program, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -19,8 +19,6 @@ from mlpools.errors import at_hand
 _BOM = b"\xef\xbb\xbf"
 _ASCII_LIKE = {"utf8", "utf-8", "ascii", "latin1", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252"}
 _BAD_VALUE = re.compile(r"In CSV column #(\d+): .*CSV conversion error to (.+?): invalid value '(.*)'")
-#: A row has to fit; a unit is parsed by several threads, a block each.
-_LEAST_BLOCK_BYTES = 1 << 20
 _TYPE_REMEDY = "Say its type under options.types, or what stands for no value under options.nullValues"
 _SHAPE_REMEDY = "Check options.delimiter, options.quote and options.header, or mend the file"
 
@@ -200,7 +198,10 @@ class _Reader:
             )
         simple = quotes == 0 or self._options.newlines_in_values is False
         table = pa_csv.read_csv(
-            pa.BufferReader(rows), self._read_options(0), self._options.parse(simple), self._convert()
+            pa.BufferReader(rows),
+            self._read_options(0, self._part_block),
+            self._options.parse(simple),
+            self._convert(),
         )
         yield table.select(self._schema.names)
 
@@ -210,7 +211,9 @@ class _Reader:
         try:
             batches = pa_csv.open_csv(
                 stream,
-                self._read_options(self._options.lines_before_rows),
+                self._read_options(
+                    self._options.lines_before_rows, lines.stream_block(self._options.unit_bytes)
+                ),
                 self._options.parse(simple),
                 self._convert(),
             )
@@ -221,11 +224,16 @@ class _Reader:
         for batch in batches:
             yield pa.Table.from_batches([batch]).select(self._schema.names)
 
-    def _read_options(self, skip_lines: int) -> pa_csv.ReadOptions:
+    @property
+    def _part_block(self) -> int:
+        """A part is parsed by several threads, a block each."""
+        return max(self._options.unit_bytes // 4, lines.LEAST_BLOCK_BYTES)
+
+    def _read_options(self, skip_lines: int, block: int) -> pa_csv.ReadOptions:
         return pa_csv.ReadOptions(
             column_names=self._names,
             skip_rows=skip_lines,
-            block_size=max(self._options.unit_bytes // 4, _LEAST_BLOCK_BYTES),
+            block_size=block,
             encoding=self._options.encoding,
         )
 

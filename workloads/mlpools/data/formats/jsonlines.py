@@ -98,7 +98,8 @@ class _Reader:
         with _explained():
             if self._streamed:
                 stream = lines.stream(self._file, self._streamed)
-                for batch in pa_json.open_json(stream, _blocks(self._unit_bytes), self._parse):
+                blocks = _blocks(lines.stream_block(self._unit_bytes))
+                for batch in pa_json.open_json(stream, blocks, self._parse):
                     yield pa.Table.from_batches([batch]).select(self._schema.names)
                 return
             rows = lines.read_lines(self._file, unit)

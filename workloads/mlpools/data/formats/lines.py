@@ -26,6 +26,8 @@ _COMPRESSIONS: Mapping[str, str] = {
 #: Types are guessed from this much of a file's start.
 HEAD_BYTES = 1 << 20
 _LINE_READ_BYTES = 1 << 16
+#: A row has to fit into what is parsed at once.
+LEAST_BLOCK_BYTES = 1 << 20
 
 
 def with_compressions(*suffixes: str) -> tuple[str, ...]:
@@ -46,6 +48,11 @@ def stream(file: pa.NativeFile, name: str) -> pa.NativeFile:
     raw = file.get_stream(0, file.size())
     codec = compression(name)
     return pa.CompressedInputStream(raw, codec) if codec else raw
+
+
+def stream_block(unit_bytes: int) -> int:
+    """Return the bytes parsed at once in a file without parts: Arrow reads some 32 blocks ahead."""
+    return max(unit_bytes // 16, LEAST_BLOCK_BYTES)
 
 
 def read_head(file: pa.NativeFile, name: str, kind: str, *, zeros: bool = False) -> tuple[bytes, bool]:
