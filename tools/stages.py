@@ -109,7 +109,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage("types", 1, (("mypy",),)),
         Stage("layers", 0.5, (("lint-imports",),)),
         Stage("generated", 0.5, (("python", "-m", "mlpools_operator.crdgen", "--check"),)),
-        Stage("unit", 3, (_pytest("unit", "tests/unit", "-n2", "--dist=loadfile", *chosen),), counts=True),
+        Stage("unit", 4, (_pytest("unit", "tests/unit", "-n2", "--dist=loadfile", *chosen),), counts=True),
         Stage(
             "gangs",
             25 if full else 5,  # with each step at which a batch inference may lose a worker
