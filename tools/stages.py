@@ -112,7 +112,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage("unit", 4, (_pytest("unit", "tests/unit", "-n2", "--dist=loadfile", *chosen),), counts=True),
         Stage(
             "gangs",
-            25 if full else 5,  # with each step at which a batch inference may lose a worker
+            25 if full else 7,  # with each step at which a batch inference may lose a worker
             (_pytest("gangs", "tests/gangs", "-n2", "--dist=worksteal", *chosen),),
             counts=True,
         ),
