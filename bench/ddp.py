@@ -57,7 +57,7 @@ def torchrun() -> Launched:
 
 def ours() -> Launched:
     """Start the program as a TrainingJob's pod does."""
-    from mlpools.contract import Task
+    from mlpools.contract.tasks import Task
     from mlpools.train.launchers.local import run_locally
 
     with tempfile.TemporaryDirectory() as work:

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mlpools.contract import CACHE_ENV, PACKAGES_ENV, TASK_ENV, Packages
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import CACHE_ENV, PACKAGES_ENV, TASK_ENV
 from mlpools.runtime import uv
 from tests.support.package_index import PackageIndex
 from tests.support.pods import task

@@ -111,7 +111,7 @@ def _sum(out: Path) -> tuple[int, float]:
 
 def ours(model: Path, folder: Path, out: Path, workers: int) -> dict[str, float]:
     """Score with a node of some workers, as ``mlpools run`` does."""
-    from mlpools.contract import INFERENCE, Task
+    from mlpools.contract.tasks import INFERENCE, Task
     from mlpools.data.writers import commit
     from mlpools.inference.claim import RUN
     from mlpools.storage import locate

@@ -90,7 +90,7 @@ def run(name: str, framework: str, folder: Path, rounds: int) -> Trained:
 
 def ours(framework: str, folder: Path, rounds: int, ranks: int) -> Trained:
     """Train with ranks of one thread each, as ``mlpools run`` does."""
-    from mlpools.contract import Task
+    from mlpools.contract.tasks import Task
     from mlpools.supervisor.settings import THREAD_NAMES
     from mlpools.train.launchers.local import Watcher, run_locally
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.scale.watch import watch
-from mlpools.contract import STATUS_PORT, Activity, Report
+from mlpools.contract.reports import Activity, Report
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools_operator.domain.naming import KIND, SELECTOR
 from tests.support.kube import ApiError, Kube
 from tests.support.kubelet import running

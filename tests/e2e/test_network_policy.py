@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlpools.contract import STATUS_PORT
+from mlpools.contract.wiring import STATUS_PORT
 from tests.support.policy_engine import enforced
 from tests.support.training import Object, Training
 from tests.support.waiting import wait_for

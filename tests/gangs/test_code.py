@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import CODE_TREE, Code, Exit, Final, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Code
+from mlpools.contract.wiring import CODE_TREE
 from tests.support.archives import served, tar
 from tests.support.pods import Pods, task, wait_for
 from tests.support.web import Web

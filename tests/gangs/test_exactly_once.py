@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV, INFERENCE, Exit, Final, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import INFERENCE, Task
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data.writers import commit
 from mlpools.storage import Location, locate
 from mlpools.train.leader import listens

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost as xgb
 
-from mlpools.contract import Exit, Final, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Task
 from tests.support.flights import CARRIERS, flights, spec, write_flights
 from tests.support.pods import Pods, read_history, read_json, task, wait_for
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import Exit, Task
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import Task
 from mlpools.data.writers import commit
 from mlpools.storage import locate
 from tests.support import scoring

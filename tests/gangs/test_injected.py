@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import INJECTED_ZIP, NOTEBOOK_ENV, Exit, Final, Packages, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Packages, Task
+from mlpools.contract.wiring import INJECTED_ZIP, NOTEBOOK_ENV
 from mlpools.runtime import inject
 from mlpools.supervisor.status import ask
 from tests.support.package_index import PackageIndex

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from tests.support.flights import CARRIERS, flights, write_flights
 from tests.support.pods import Pods, read_json, task, wait_for
 from tests.support.sorted_rows import Order, rows, write

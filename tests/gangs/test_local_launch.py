@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final, Report, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
+from mlpools.contract.tasks import Task
 from mlpools.errors import DataNotReadable, JobError, OutputExists, PeerLost, WorkerCrashed
 from mlpools.train.launchers import local
 from mlpools.train.launchers.local import Watcher, outcome, run_locally
@@ -31,7 +33,7 @@ _ROOT = Path(__file__).parents[2]
 _CALLER = """
 import sys
 from pathlib import Path
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.train.launchers.local import Watcher, run_locally
 class Told(Watcher):
     def report(self, report):

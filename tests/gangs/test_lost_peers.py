@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.supervisor.roll import LOST_SECONDS, Beat, Roll
 from tests.support.pods import Pods, fake_worker, task, wait_for
 

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from mlpools_cli.__main__ import main
 from mlpools_cli.screen import Screen
 from tests.support.flights import write_flights

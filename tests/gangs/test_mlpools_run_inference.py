@@ -16,7 +16,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from mlpools import budgets
-from mlpools.contract import Exit, Report
+from mlpools.contract.ends import Exit
+from mlpools.contract.reports import Report
 from mlpools.data.writers import commit
 from mlpools.storage import locate
 from mlpools_cli.__main__ import main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from tests.support import notebook_pod
 
 

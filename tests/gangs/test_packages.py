@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import CACHE_ENV, Exit, Final, Packages, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import CACHE_ENV
 from tests.support.package_index import PackageIndex
 from tests.support.pods import Pods, task, wait_for
 from tools.cluster.certificates import Authority, Leaf

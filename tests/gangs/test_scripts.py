@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
 from mlpools.supervisor.status import ask
 from mlpools.train.script import program
 from tests.support.pods import Pods, read_json, task, wait_for

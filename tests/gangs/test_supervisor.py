@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit, Phase
+from mlpools.contract.ends import Exit
+from mlpools.contract.reports import Phase
 from mlpools.supervisor.status import ask
 from tests.support.pods import Pods, fake_worker, read_json, task, wait_for
 

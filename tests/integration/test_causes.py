@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import succeeded

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import predicted, rank_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import rank_of, succeeded

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Activity, Exit, Final
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Activity
 from mlpools_operator.domain import times
 from mlpools_operator.domain.notebook import beside
 from tests.support.bench import Bench

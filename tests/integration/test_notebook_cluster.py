@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from mlpools import cluster
-from mlpools.contract import NOTEBOOK_ENV, Activity, Exit, Final, Notebook
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Activity
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV
 from mlpools.errors import InvalidSpec
 from tests.support.bench import Bench
 from tests.support.kube import ApiError, Kube, Object

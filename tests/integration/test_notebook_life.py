@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Activity, Exit, Final
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Activity
 from mlpools_operator.domain import times
 from tests.support.bench import Bench
 from tests.support.kube import ApiError, Object

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Activity
+from mlpools.contract.reports import Activity
 from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.manifests import manifest

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.api.v1alpha1 import KINDS
 from tests.support.bench import Bench
 from tests.support.kube import Object

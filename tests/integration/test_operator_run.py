@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from tests.support.bench import Bench
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from mlpools_operator.domain.times import seconds
 from tests.support.bench import Bench
 from tests.support.kube import Object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpools.contract import REASONS, Exit, Final
+from mlpools.contract.ends import REASONS, Exit, Final
 from mlpools_operator.domain.kinds import JOB_KINDS
 from mlpools_operator.domain.reasons import Retry
 from tests.support.bench import Bench

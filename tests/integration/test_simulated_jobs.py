@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.domain import naming, times
 from tests.support.api_server import is_terminal, place_of
 from tests.support.bench import Bench

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from tests.support.pods import read_json
 from tests.support.torch_programs import run
 

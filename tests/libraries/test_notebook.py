@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from tests.support import notebook_pod
 
 

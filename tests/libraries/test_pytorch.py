@@ -17,7 +17,8 @@ import pytest
 import torch
 import yaml
 
-from mlpools.contract import Exit, Final, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Task
 from tests.support.examples import EXAMPLES, FOLDER
 from tests.support.pods import Pods, read_json, task, wait_for
 from tests.support.torch_programs import program, run

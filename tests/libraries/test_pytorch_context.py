@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.train.pytorch.context import has_gpu
 from tests.support.object_store import ObjectStore
 from tests.support.pods import Pods, task, wait_for

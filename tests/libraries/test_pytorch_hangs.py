@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.train.torch_variables import missing
 from tests.support.torch_programs import run
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit, Task
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import Task
 from tests.support.pods import Pods, task, wait_for
 
 #: The rank that goes is in no collective then, so that the other one waits for it.

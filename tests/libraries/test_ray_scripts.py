@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.supervisor.status import ask
 from mlpools.train.script import ray_cluster
 from tests.support.pods import Pods, free_ports, read_json, task, wait_for

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from tests.support.pods import Pods, task, wait_for
 
 RANKS = 4

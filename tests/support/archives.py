@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
-from mlpools.contract import Code
+from mlpools.contract.tasks import Code
 from tests.support.web import Web
 
 

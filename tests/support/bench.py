@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from tests.support.kube import Kube, Object
 from tests.support.kubelet import Kubelet, predicted, succeeded
 from tests.support.manifests import manifest

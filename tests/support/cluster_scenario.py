@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import LEADER_PORT_ENV, NOTEBOOK_ENV, POD_IP_ENV, Notebook
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import LEADER_PORT_ENV, NOTEBOOK_ENV, POD_IP_ENV
 from mlpools.supervisor.status import ask
 from tests.support.notebook_pod import PORT, STATUS_PORT, Pod
 

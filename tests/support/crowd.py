@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from tests.support.pods import Pods, wait_for
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.domain import naming
 from mlpools_operator.domain.observed import JobChild, Meta, PodChild, Resource
 from mlpools_operator.domain.pool.ledger import Candidate

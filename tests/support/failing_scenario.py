@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Code
+from mlpools.contract.tasks import Code
 from tests.support.notebook_pod import Pod
 
 

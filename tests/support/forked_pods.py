@@ -24,7 +24,10 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 from mlpools import inference
-from mlpools.contract import TASK_ENV, Final, Phase, Report, Task
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Phase, Report
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import TASK_ENV
 from mlpools.errors import JobError
 from mlpools.gang import Gang
 from mlpools.inference import asking, follow, keeper, lead, ledger, predictor

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlpools.contract import INFERENCE, Exit
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import INFERENCE
 from mlpools.data.writers import commit
 from mlpools.storage import Location
 from tests.support.parts import names

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from tests.support.api_server import ApiServer, Json, condition, is_terminal, owner_of, place_of
 
 #: Exit codes after which a pod of an elastic Job is replaced without counting.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from tests.support.kube import ApiError, Kube, Object
 from tests.support.waiting import wait_for
 

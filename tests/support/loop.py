@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.__main__ import policies
 from mlpools_operator.cluster.objects import NEVER, Cluster
 from mlpools_operator.controller.addresses import Addresses

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mlpools.contract import Final, Phase, Report, Task
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Phase, Report
+from mlpools.contract.tasks import Task
 from mlpools.gang import Gang
 from mlpools.runtime.launch import work
 from mlpools.supervisor.status import StatusServer

@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import (
+from mlpools.contract.reports import Activity
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import (
     NOTEBOOK_ENV,
     STATUS_PORT_ENV,
     TERMINATION_LOG_ENV,
     TOKEN_ENV,
     WORKSPACE_ENV,
-    Activity,
-    Notebook,
 )
 
 PORT, STATUS_PORT = 8888, 8470

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.cluster.errors import AlreadyExists, ClusterError, Conflict
 from mlpools_operator.cluster.kinds import CHILDREN

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from mlpools.contract import Packages
+from mlpools.contract.tasks import Packages
 from tests.support.notebook_pod import PORT, TOKEN, Pod
 from tests.support.package_index import PackageIndex
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlpools.contract import INFERENCE, Task
+from mlpools.contract.tasks import INFERENCE, Task
 from mlpools.data.writers import commit
 from mlpools.data.writers.manifest import Manifest
 from mlpools.inference import finish

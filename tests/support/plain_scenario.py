@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Activity
+from mlpools.contract.reports import Activity
 from tests.support.notebook_pod import PORT, Pod
 
 #: Serves, and does what it reads from its clients: computes, or starts a program in a terminal.

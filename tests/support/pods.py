@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Final, Report, Task
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
+from mlpools.contract.tasks import Task
 from mlpools.supervisor.status import ask
 
 _ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from mlpools.contract import STATUS_PORT, Activity, Report
+from mlpools.contract.reports import Activity, Report
+from mlpools.contract.wiring import STATUS_PORT
 
 
 @dataclass

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlpools.contract import REASONS
+from mlpools.contract.ends import REASONS
 from mlpools_operator import domain
 from mlpools_operator.domain.reasons import RULES
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import INFERENCE, Exit, Final, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import INFERENCE, Task
 from tests.support.pods import Pods
 
 _ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.storage import client
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from tests.support.pods import Pods, task
 
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.api.v1alpha1 import KINDS
 from mlpools_operator.cluster.errors import Conflict, NotFound
 from mlpools_operator.cluster.kinds import CHILDREN

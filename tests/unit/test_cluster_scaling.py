@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mlpools import cluster
-from mlpools.contract import NOTEBOOK_ENV, Notebook
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV
 from mlpools.errors import InvalidSpec, StartTimeout
 from mlpools.train.launchers import ray_cluster
 from mlpools.train.launchers.ray_cluster import Node

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
+from mlpools.contract.wiring import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
 from mlpools.supervisor import cgroup
 
 _SHM = Path("/dev/shm")  # noqa: S108 - only looked at

@@ -15,7 +15,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import NOTEBOOK_ENV, STATUS_PORT, STATUS_PORT_ENV, Activity, Notebook
+from mlpools.contract.reports import Activity
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV, STATUS_PORT, STATUS_PORT_ENV
 from mlpools.errors import InvalidSpec, JobError, StartTimeout
 from mlpools.supervisor.status import ask
 from mlpools.train.launchers import ray_cluster

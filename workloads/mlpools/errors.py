@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 
 _SHOWN_NAMES = 20
 #: As XGBoost begins its messages.

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from mlpools import contract
+from mlpools.contract import wiring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Gang:
     world_size: int = 1
     coordinator: str = "127.0.0.1"
     port: int = 0
-    leader_port: int = contract.STATUS_PORT
+    leader_port: int = wiring.STATUS_PORT
     threads: int = 1
     address: str = "127.0.0.1"
 
@@ -45,7 +45,7 @@ class Gang:
             world_size=int(environ.get("WORLD_SIZE", "1")),
             coordinator=environ.get("MASTER_ADDR", "127.0.0.1"),
             port=int(environ.get("MASTER_PORT", "0")),
-            leader_port=int(environ.get(contract.LEADER_PORT_ENV, contract.STATUS_PORT)),
+            leader_port=int(environ.get(wiring.LEADER_PORT_ENV, wiring.STATUS_PORT)),
             threads=int(environ.get("OMP_NUM_THREADS") or cpus),
-            address=environ.get(contract.POD_IP_ENV, "127.0.0.1"),
+            address=environ.get(wiring.POD_IP_ENV, "127.0.0.1"),
         )

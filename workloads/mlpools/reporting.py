@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mlpools.contract import REPORT_PIPE_ENV
+from mlpools.contract.wiring import REPORT_PIPE_ENV
 
 #: Linux writes so much into a pipe at once, so that lines of several processes never mix.
 _LINE_BYTES = 4096

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import BadHyperParameter, InvalidSpec, JobError, SecretMissing
 from mlpools_cli import variables
 from mlpools_cli.manifest import Manifest, check_fields

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import click
 
-from mlpools.contract import CODE_MOUNT_ENV, CONNECTIONS_ENV, INFERENCE, REASONS, Exit, Final, log_name
+from mlpools.contract.ends import REASONS, Exit, Final
+from mlpools.contract.tasks import INFERENCE
+from mlpools.contract.wiring import CODE_MOUNT_ENV, CONNECTIONS_ENV, log_name
 from mlpools.errors import JobError
 from mlpools.locations import child_url
 from mlpools.storage import locate

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Mapping
 from typing import TextIO
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from mlpools.train.launchers.local import Watcher
 from mlpools_operator.domain.inference import progress as inference_progress
 from mlpools_operator.domain.training import progress as training_progress

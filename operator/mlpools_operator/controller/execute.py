@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from mlpools.contract import TOKEN_FILE
+from mlpools.contract.wiring import TOKEN_FILE
 from mlpools_operator import logs
 from mlpools_operator.cluster import errors
 from mlpools_operator.cluster.objects import NEVER, Cluster

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import aiohttp
 
-from mlpools.contract import STATUS_PORT, Activity
+from mlpools.contract.reports import Activity
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools.document import ContractError
 from mlpools_operator.controller import asking
 from mlpools_operator.controller.queue import Queue

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from mlpools.contract import STATUS_PORT, Report
+from mlpools.contract.reports import Report
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools.document import ContractError
 from mlpools_operator.controller import asking
 from mlpools_operator.controller.queue import Queue

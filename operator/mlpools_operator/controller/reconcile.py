@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.controller.execute import Blocked, Executor
 from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import CandidateOf, Ledger

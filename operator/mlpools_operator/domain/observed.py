@@ -136,7 +136,7 @@ class PodChild:
         waiting_message: what the kubelet says about it.
         exit_code: of the terminated container; None before.
         exit_reason: ``OOMKilled``, ``Error``, ``Completed``, …
-        termination: the termination message: a ``contract.Final``, or what a foreign program left.
+        termination: the termination message: a ``Final`` of the contract, or what a foreign program left.
         finished: when that container ended, 0 before.
         scheduled: when a machine was found, 0 before.
         started: when the main container started, 0 before.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpools.contract import log_name
+from mlpools.contract.wiring import log_name
 from mlpools_operator.api.v1alpha1 import JobSpec, TrainingJobSpec
 
 

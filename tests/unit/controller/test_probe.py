@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.controller import unheard
 from mlpools_operator.controller.probe import Probe, checked, interval
 from mlpools_operator.controller.queue import Queue

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data import DataConnector, ShardedDataConnector, mixing, sizes
 from mlpools.data.formats import parquet
 from mlpools.data.sharding import RowRange

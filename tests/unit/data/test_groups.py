@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpools import budgets
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data import DataConnector, ShardedDataConnector, buckets
 from mlpools.data.formats import Bounds
 from mlpools.data.groups import cuts, find_order, runs

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data import DataConnector
 from mlpools.data.plan import common_names
 from mlpools.errors import DataNotReadable

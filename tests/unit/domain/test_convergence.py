@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from tests.support.domain_run import Run
 from tests.support.histories import FAULTS as TROUBLES
 from tests.support.histories import JOBS, MODERATE, REPLACED, SHAPES, TURNS, Turn, do

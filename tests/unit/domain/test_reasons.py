@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import REASONS
+from mlpools.contract.ends import REASONS
 from mlpools_operator.domain.attempt import failures
 from mlpools_operator.domain.job import ends
 from mlpools_operator.domain.job.status import Draft

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.sources import ParquetSource

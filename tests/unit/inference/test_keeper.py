@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import INFERENCE, Task
+from mlpools.contract.tasks import INFERENCE, Task
 from mlpools.errors import OutOfMemory
 from mlpools.inference import errand, keeper
 from mlpools.inference.asking import Dispensary

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlpools import budgets
-from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
+from mlpools.contract.wiring import CACHE_BYTES_ENV, CACHE_ENV, EPHEMERAL_BYTES_ENV, SHARED_BY_ENV
 
 GB = 1 << 30
 

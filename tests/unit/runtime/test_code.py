@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import CODE_TREE, Code
+from mlpools.contract.tasks import Code
+from mlpools.contract.wiring import CODE_TREE
 from mlpools.errors import CodeNotReadable, CodeUnavailable, JobError, SecretMissing
 from mlpools.gang import Gang
 from mlpools.runtime.code import Fetcher

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpools.contract import FINAL_MAX_BYTES, REASONS, Exit, Final, Note, Report, Task
+from mlpools.contract.ends import FINAL_MAX_BYTES, REASONS, Exit, Final
+from mlpools.contract.reports import Note, Report
+from mlpools.contract.tasks import Task
 from mlpools.document import ContractError
 
 texts = st.text(max_size=300) | st.text(alphabet='\\"\n\x00é🙂', min_size=1_000, max_size=9_000)

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Fabric, Final, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Fabric
 from mlpools.gang import Gang
 from mlpools.runtime.fabric.links import Link, Measured, blamed, in_words, too_slow
 from mlpools.runtime.fabric.meeting import SilentRanks, meet

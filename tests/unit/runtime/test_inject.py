@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools.runtime import inject
 
 

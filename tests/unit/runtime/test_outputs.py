@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import OutputExists, OutputNotWritable
 from mlpools.runtime.outputs import Outputs
 from mlpools.train.history import keep

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import INJECTED_ENV, Packages
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import INJECTED_ENV
 from mlpools.errors import JobError, PackageIndexUnavailable, PackagesNotResolved
 from mlpools.runtime import uv
 

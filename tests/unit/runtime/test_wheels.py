@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import CACHE_BYTES_ENV, CACHE_ENV, Packages
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import CACHE_BYTES_ENV, CACHE_ENV
 from mlpools.runtime.index import Index
 from mlpools.runtime.pinned import Pinned, Wheel
 from tests.support.package_index import PackageIndex

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 
 from mlpools import budgets
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.storage.shelf import Shelf
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.supervisor import mounts
 from tests.support.pods import Pods, fake_worker, task
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.errors import PeerLost, WorkerCrashed
 from mlpools.supervisor.nccl import waited
 from mlpools.train.pytorch.failures import of_command

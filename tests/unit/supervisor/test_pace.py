@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.supervisor.pace import SLOW_SECONDS, Pace, Slow, slowest
 from mlpools.supervisor.roll import Beat, Roll
 

@@ -97,7 +97,7 @@ EVERYTHING = [*USUAL, *FULL]
     [
         (None, []),
         ("README.md", []),
-        ("workloads/mlpools/contract.py", ["operator", "runtime", "runtime-full"]),
+        ("workloads/mlpools/contract/tasks.py", ["operator", "runtime", "runtime-full"]),
         ("pyproject.toml", ["operator", "runtime", "runtime-full"]),
         ("requirements/build.txt", ["operator", "runtime", "runtime-full"]),
         ("requirements/runtime.txt", ["runtime-dependencies", "runtime", *FULL]),
@@ -148,7 +148,7 @@ def test_a_file_that_appears_or_moves_changes_the_image(checkout: Path) -> None:
 def test_bytecode_is_not_a_source(checkout: Path, tmp_path: Path) -> None:
     cache = checkout / "workloads" / "mlpools" / "__pycache__"
     cache.mkdir(exist_ok=True)
-    (cache / "contract.cpython-311.pyc").write_bytes(os.urandom(8))
+    (cache / "gang.cpython-311.pyc").write_bytes(os.urandom(8))
     again = tmp_path / "again"
     keys.copy_sources(checkout, again)
     shutil.rmtree(cache)
@@ -225,7 +225,7 @@ def test_old_archives_are_forgotten_and_their_images_with_them(
     checkout: Path, builder: RecordingBuilder, tmp_path: Path
 ) -> None:
     for _ in range(keys.TARGETS["runtime"].archives + 3):
-        append(checkout / "workloads" / "mlpools" / "contract.py")
+        append(checkout / "workloads" / "mlpools" / "contract" / "tasks.py")
         latest = images.build()
     folder = tmp_path / "cache" / "mlpools" / "images"
     archives = {path.stem for path in folder.glob("*.tar")}
@@ -241,7 +241,7 @@ def test_what_is_edited_during_a_build_is_not_taken_for_what_was_there(
     checkout: Path, builder: RecordingBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contexts: list[str] = []
-    contract = Path("workloads/mlpools/contract.py")
+    contract = Path("workloads/mlpools/contract/tasks.py")
     before = (checkout / contract).read_text()
 
     def choose(folder: Path, context: Path) -> RecordingBuilder:

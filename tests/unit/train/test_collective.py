@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpools.contract import Phase, Report
+from mlpools.contract.reports import Phase, Report
 from mlpools.errors import PortTaken, Preempted
 from mlpools.gang import Gang
 from mlpools.supervisor.status import StatusServer

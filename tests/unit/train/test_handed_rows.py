@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools.data import ArrowIngestor, DataConnector, ShardedDataConnector
 from mlpools.data.planned import PlannedSource
 from mlpools.data.sources import from_spec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.errors import InvalidSpec, Preempted, UserCodeError
 from mlpools.train.trees.hooks import Hooks
 from tests.support.flights import spec

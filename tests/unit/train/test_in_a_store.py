@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable, Preempted
 from mlpools.gang import Gang
 from mlpools.runtime import keep

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlpools.train.trees.data as trainer
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools.errors import BadHyperParameter, DataNotReadable, InvalidSpec, Preempted, UserCodeError
 from mlpools.gang import Gang
 from mlpools.refusals import LIGHTGBM_METRICS, LIGHTGBM_OBJECTIVES, lightgbm_refusal

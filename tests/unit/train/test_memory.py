@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpools import budgets
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.errors import OutOfMemory
 from mlpools.train.lightgbm import memory as lightgbm_memory
 from mlpools.train.trees.memory import WORKER_BYTES

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit, Note
+from mlpools.contract.ends import Exit
+from mlpools.contract.reports import Note
 from mlpools.errors import (
     CodeNotReadable,
     DataNotReadable,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost as xgb
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.errors import BadHyperParameter, DataNotReadable
 from mlpools.train.xgboost.parameters import Parameters
 from tests.support.many_ranks import train

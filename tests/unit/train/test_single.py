@@ -15,7 +15,7 @@ import pytest
 import xgboost as xgb
 
 import mlpools.train.trees.data as trainer
-from mlpools.contract import REASONS, Exit
+from mlpools.contract.ends import REASONS, Exit
 from mlpools.errors import (
     BadHyperParameter,
     CheckpointMismatch,

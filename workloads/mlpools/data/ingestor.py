@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from mlpools import budgets
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data import reader
 from mlpools.data.cache.decoded import DecodedCache
 from mlpools.data.cache.files import FileCache

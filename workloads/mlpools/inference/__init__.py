@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlpools import late
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools.inference.settings import Settings
 from mlpools.train.job import Job
 

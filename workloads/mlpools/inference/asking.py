@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.data.plan import packed, unpacked
 from mlpools.errors import DataNotReadable, OutputNotWritable, PeerLost
 from mlpools.inference.ledger import Failure, Grant

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlpools.contract import INFERENCE, Task
+from mlpools.contract.tasks import INFERENCE, Task
 from mlpools.data import DataConnector
 from mlpools.data.packs import PATH
 from mlpools.errors import InvalidSpec

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data.writers import commit
 from mlpools.data.writers.manifest import Manifest
 from mlpools.errors import (

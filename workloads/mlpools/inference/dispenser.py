@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools.errors import JobError, OutputNotWritable, from_final
 from mlpools.inference.asking import Opening
 from mlpools.inference.ledger import Failure, Ledger

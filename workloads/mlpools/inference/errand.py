@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools.document import ContractError
 from mlpools.errors import JobError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data.writers import commit
 from mlpools.data.writers.manifest import Manifest
 from mlpools.errors import JobError, OutputExists

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from mlpools.contract import Exit, Final, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
 from mlpools.errors import ModelUnreadable, Preempted
 from mlpools.inference.asking import Dispensary
 from mlpools.inference.keeper import Keeper

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from mlpools.contract import REPORT_FD_ENV
+from mlpools.contract.wiring import REPORT_FD_ENV
 from mlpools.errors import JobError, ModelUnreadable, OutOfMemory, from_final
 from mlpools.inference.asking import Dispensary
 from mlpools.inference.errand import FOLDER_ENV, Errand, last_words, was_loaded

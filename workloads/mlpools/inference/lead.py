@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlpools.contract import Exit, Final, Note, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Note, Phase
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve, unpacked
 from mlpools.data.progress import reported_to

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from mlpools import budgets
-from mlpools.contract import TASK_ENV, Exit, Task
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import TASK_ENV
 from mlpools.data.plan import Plan
 from mlpools.data.sizes import row_bytes
 from mlpools.errors import JobError, one_line

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data.plan import Plannable
 from mlpools.data.raw_sources import WholeFileSource
 from mlpools.data.sources import check_keys, from_spec, texts

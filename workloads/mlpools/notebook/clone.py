@@ -12,8 +12,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from mlpools import contract
-from mlpools.contract import Code, Exit, Final, Notebook
+from mlpools.contract import wiring
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Code, Notebook
 from mlpools.errors import JobError, one_line
 from mlpools.runtime.repository import Repository
 from mlpools.train.reporter import Reporter, log
@@ -54,9 +55,9 @@ def clone(code: Code, workspace: Path, mount: Path) -> None:
 def main() -> int:
     """Clone what the notebook names and return the exit code; the supervisor is told of a failure."""
     reporter = Reporter.from_environment()
-    told = Notebook.from_json(os.environ[contract.NOTEBOOK_ENV])
-    workspace = Path(os.environ.get(contract.WORKSPACE_ENV, contract.WORKSPACE))
-    mount = Path(os.environ.get(contract.CODE_MOUNT_ENV, contract.CODE_MOUNT))
+    told = Notebook.from_json(os.environ[wiring.NOTEBOOK_ENV])
+    workspace = Path(os.environ.get(wiring.WORKSPACE_ENV, wiring.WORKSPACE))
+    mount = Path(os.environ.get(wiring.CODE_MOUNT_ENV, wiring.CODE_MOUNT))
     try:
         clone(Code.from_dict(told.git), workspace, mount)
     except JobError as error:

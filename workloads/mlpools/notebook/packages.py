@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mlpools import contract
-from mlpools.contract import Exit, Final, Notebook, Packages
+from mlpools.contract import wiring
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Notebook, Packages
 from mlpools.errors import InvalidSpec, JobError, one_line
 from mlpools.notebook import kept
 from mlpools.notebook.kept import Record
@@ -67,15 +68,15 @@ class WorkspacePackages:
         Raises:
             InvalidSpec: this is no notebook.
         """
-        if contract.NOTEBOOK_LIBRARY_ENV not in os.environ:
+        if wiring.NOTEBOOK_LIBRARY_ENV not in os.environ:
             raise InvalidSpec("This works in a notebook only, in its kernels and terminals.")
-        told = Notebook.from_json(os.environ[contract.NOTEBOOK_ENV])
+        told = Notebook.from_json(os.environ[wiring.NOTEBOOK_ENV])
         return cls(
             Packages.from_dict(told.packages),
             told.namespace,
-            Path(os.environ.get(contract.WORKSPACE_ENV, contract.WORKSPACE)),
-            Path(os.environ.get(installing.MOUNT_ENV, contract.PACKAGES_MOUNT)),
-            Path(os.environ[contract.NOTEBOOK_LIBRARY_ENV]).name,
+            Path(os.environ.get(wiring.WORKSPACE_ENV, wiring.WORKSPACE)),
+            Path(os.environ.get(installing.MOUNT_ENV, wiring.PACKAGES_MOUNT)),
+            Path(os.environ[wiring.NOTEBOOK_LIBRARY_ENV]).name,
         )
 
     @property

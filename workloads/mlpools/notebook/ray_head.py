@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from mlpools.contract import ClusterNote, Note
+from mlpools.contract.reports import ClusterNote, Note
 from mlpools.gang import Gang
 from mlpools.supervisor.notebook.settings import Settings
 from mlpools.train.reporter import Reporter, log

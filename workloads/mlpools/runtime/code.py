@@ -18,7 +18,10 @@ import traceback
 from pathlib import Path
 
 from mlpools import budgets
-from mlpools.contract import (
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Code, Task
+from mlpools.contract.wiring import (
     CODE_ENV,
     CODE_FOLDER,
     CODE_LOCK,
@@ -26,11 +29,6 @@ from mlpools.contract import (
     CODE_MOUNT_ENV,
     CODE_TREE,
     TASK_ENV,
-    Code,
-    Exit,
-    Final,
-    Phase,
-    Task,
 )
 from mlpools.document import ContractError, Document
 from mlpools.errors import CodeNotReadable, JobError, one_line

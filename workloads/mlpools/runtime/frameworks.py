@@ -6,7 +6,8 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 
-from mlpools.contract import INFERENCE, Final
+from mlpools.contract.ends import Final
+from mlpools.contract.tasks import INFERENCE
 from mlpools.errors import InvalidSpec, at_hand
 from mlpools.lean import import_lean
 from mlpools.train.job import Job, Outcome

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mlpools.contract import Packages
+from mlpools.contract.tasks import Packages
 from mlpools.errors import PackagesNotResolved, SecretMissing
 from mlpools.refusals import package_name, required_package
 from mlpools.runtime import held, pinned

@@ -14,14 +14,13 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlpools.contract import (
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.wiring import (
     INJECTED_START,
     INJECTED_ZIP,
     RANK_ENV,
     TERMINATION_LOG,
     TERMINATION_LOG_ENV,
-    Exit,
-    Final,
 )
 from mlpools.errors import InvalidSpec
 from mlpools.runtime import uv

@@ -12,7 +12,9 @@ import traceback
 from typing import Any, NoReturn
 
 from mlpools import __version__
-from mlpools.contract import STAGE_ENV, TASK_ENV, Exit, Final, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import STAGE_ENV, TASK_ENV
 from mlpools.errors import JobError, one_line
 from mlpools.gang import Gang
 from mlpools.runtime import staged

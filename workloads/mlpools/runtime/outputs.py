@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
 from mlpools.locations import child_url
 from mlpools.runtime.curve import CURVE

@@ -23,18 +23,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import (
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Packages, Task
+from mlpools.contract.wiring import (
     PACKAGES_ENV,
     PACKAGES_FOLDER,
     PACKAGES_LIBRARY,
     PACKAGES_LOCK,
     PACKAGES_MOUNT,
     TASK_ENV,
-    Exit,
-    Final,
-    Packages,
-    Phase,
-    Task,
 )
 from mlpools.document import ContractError, Document
 from mlpools.errors import JobError, PackageNotAllowed, PackagesNotResolved, SecretMissing, one_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import JobError
 from mlpools.locations import child_url
 from mlpools.train.reporter import log

@@ -17,7 +17,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlpools.contract import INJECTED_ENV, Packages
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import INJECTED_ENV
 from mlpools.errors import PackageIndexUnavailable, PackagesNotResolved, one_line
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

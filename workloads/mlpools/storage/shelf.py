@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlpools import budgets
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.errors import one_line
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mlpools.contract import NOTEBOOK_ENV, TASK_ENV, TERMINATION_LOG, TERMINATION_LOG_ENV, Exit, Final
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.wiring import NOTEBOOK_ENV, TASK_ENV, TERMINATION_LOG, TERMINATION_LOG_ENV
 from mlpools.supervisor import caches, mounts
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say

@@ -8,7 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-from mlpools.contract import Exit, Final, Report, dump_name, log_name
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
+from mlpools.contract.wiring import dump_name, log_name
 from mlpools.locations import child_url, local_path
 from mlpools.supervisor import nccl
 from mlpools.supervisor.logs import say

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlpools.contract import Notebook, Task
+from mlpools.contract.tasks import Notebook, Task
 
 
 def absent(task: Task | Notebook) -> str:

@@ -12,7 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mlpools.contract import REPORT_FD_ENV, Final, Note
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Note
+from mlpools.contract.wiring import REPORT_FD_ENV
 from mlpools.document import ContractError
 from mlpools.supervisor.logs import Tail, pump, say
 

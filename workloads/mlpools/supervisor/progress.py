@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from mlpools.contract import Note, Phase, Report
+from mlpools.contract.reports import Note, Phase, Report
 
 #: The key of ``Report.seconds`` that counts from the supervisor's start to the first finished step.
 FIRST_STEP = "FirstStep"

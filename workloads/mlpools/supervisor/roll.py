@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools.document import Document
 from mlpools.supervisor.pace import Pace, Slow
 

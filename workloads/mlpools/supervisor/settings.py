@@ -6,7 +6,8 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from mlpools import contract
+from mlpools.contract import wiring
+from mlpools.contract.tasks import INFERENCE, Task
 from mlpools.document import ContractError
 
 
@@ -36,15 +37,15 @@ class Settings:
     The ports and the paths differ from the contract's only where several supervisors share one host.
     """
 
-    task: contract.Task
+    task: Task
     rank: int
     dumps_folder: str
-    status_port: int = contract.STATUS_PORT
-    leader_port: int = contract.STATUS_PORT
-    coordinator_port: int = contract.COORDINATOR_PORT
-    termination_log: str = contract.TERMINATION_LOG
-    packages_folder: str = contract.PACKAGES_FOLDER
-    code_folder: str = contract.CODE_FOLDER
+    status_port: int = wiring.STATUS_PORT
+    leader_port: int = wiring.STATUS_PORT
+    coordinator_port: int = wiring.COORDINATOR_PORT
+    termination_log: str = wiring.TERMINATION_LOG
+    packages_folder: str = wiring.PACKAGES_FOLDER
+    code_folder: str = wiring.CODE_FOLDER
     neighbours: tuple[str, ...] = ()
     lifeline: int | None = None
 
@@ -60,30 +61,30 @@ class Settings:
         Raises:
             SettingsError: something is absent or makes no sense.
         """
-        text = environ.get(contract.TASK_ENV)
+        text = environ.get(wiring.TASK_ENV)
         if not text:
-            raise SettingsError(f"{contract.TASK_ENV} is not set: only the operator starts this program.")
+            raise SettingsError(f"{wiring.TASK_ENV} is not set: only the operator starts this program.")
         try:
-            task = contract.Task.from_json(text)
+            task = Task.from_json(text)
         except ContractError as error:
-            raise SettingsError(f"{contract.TASK_ENV}: {error}") from error
-        rank = _number(environ, contract.RANK_ENV, 0)
+            raise SettingsError(f"{wiring.TASK_ENV}: {error}") from error
+        rank = _number(environ, wiring.RANK_ENV, 0)
         if rank >= task.nodes:
-            raise SettingsError(f"{contract.RANK_ENV} is {rank}, but the task has {task.nodes} node(s).")
-        status_port = _number(environ, contract.STATUS_PORT_ENV, contract.STATUS_PORT)
+            raise SettingsError(f"{wiring.RANK_ENV} is {rank}, but the task has {task.nodes} node(s).")
+        status_port = _number(environ, wiring.STATUS_PORT_ENV, wiring.STATUS_PORT)
         return cls(
             task=task,
             rank=rank,
             # By the process, since several supervisors may share one machine.
             dumps_folder=f"{environ.get('TMPDIR') or '/tmp'}/mlpools-dumps-{os.getpid()}",  # noqa: S108
             status_port=status_port,
-            leader_port=_number(environ, contract.LEADER_PORT_ENV, status_port),
-            coordinator_port=_number(environ, contract.COORDINATOR_PORT_ENV, contract.COORDINATOR_PORT),
-            packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
-            code_folder=environ.get(contract.CODE_ENV, contract.CODE_FOLDER),
-            termination_log=environ.get(contract.TERMINATION_LOG_ENV, contract.TERMINATION_LOG),
-            neighbours=tuple(environ.get(contract.NEIGHBOURS_ENV, "").split()),
-            lifeline=_number(environ, contract.LIFELINE_FD_ENV, 0) or None,
+            leader_port=_number(environ, wiring.LEADER_PORT_ENV, status_port),
+            coordinator_port=_number(environ, wiring.COORDINATOR_PORT_ENV, wiring.COORDINATOR_PORT),
+            packages_folder=environ.get(wiring.PACKAGES_ENV, wiring.PACKAGES_FOLDER),
+            code_folder=environ.get(wiring.CODE_ENV, wiring.CODE_FOLDER),
+            termination_log=environ.get(wiring.TERMINATION_LOG_ENV, wiring.TERMINATION_LOG),
+            neighbours=tuple(environ.get(wiring.NEIGHBOURS_ENV, "").split()),
+            lifeline=_number(environ, wiring.LIFELINE_FD_ENV, 0) or None,
         )
 
     def worker_environment(self, local_rank: int, threads: int) -> dict[str, str]:
@@ -99,9 +100,9 @@ class Settings:
         environ = {name: str(threads) for name in THREAD_NAMES}
         environ.update(_ALLOCATION.get(task.framework, {}))
         environ.update(os.environ)
-        environ.pop(contract.NEIGHBOURS_ENV, None)  # what a worker starts has other neighbours
-        library = f"{self.packages_folder}/{contract.PACKAGES_LIBRARY}" if task.packages else ""
-        paths = (library, environ.get("PYTHONPATH"), environ.get(contract.INJECTED_ENV))
+        environ.pop(wiring.NEIGHBOURS_ENV, None)  # what a worker starts has other neighbours
+        library = f"{self.packages_folder}/{wiring.PACKAGES_LIBRARY}" if task.packages else ""
+        paths = (library, environ.get("PYTHONPATH"), environ.get(wiring.INJECTED_ENV))
         if any(paths):
             environ["PYTHONPATH"] = ":".join(path for path in paths if path)
         environ.update(
@@ -113,9 +114,9 @@ class Settings:
                 "GROUP_RANK": node_rank,
                 "MASTER_ADDR": task.coordinator,
                 "MASTER_PORT": str(self.coordinator_port),
-                contract.LEADER_PORT_ENV: str(self.leader_port),
-                contract.CODE_ENV: self.code_folder,
-                contract.DUMPS_ENV: self.dumps_folder,
+                wiring.LEADER_PORT_ENV: str(self.leader_port),
+                wiring.CODE_ENV: self.code_folder,
+                wiring.DUMPS_ENV: self.dumps_folder,
             }
         )
         if task.gpus_per_node and task.framework in _ONE_GPU_EACH:
@@ -135,7 +136,7 @@ _ARROW = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 _PIECES = {"MALLOC_MMAP_THRESHOLD_": str(256 << 10)}
 _ALLOCATION = {"xgboost": {**_ARROW, **_PIECES}, "lightgbm": _ARROW}
 #: These take the first GPU that they see. A PyTorch program chooses by itself, by its local rank.
-_ONE_GPU_EACH = ("xgboost", "lightgbm", contract.INFERENCE)
+_ONE_GPU_EACH = ("xgboost", "lightgbm", INFERENCE)
 _VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import CODE_LOCK, INFERENCE, PACKAGES_LOCK, Exit, Final, Phase
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import INFERENCE
+from mlpools.contract.wiring import CODE_LOCK, PACKAGES_LOCK
 from mlpools.locations import child_url
 from mlpools.supervisor import cgroup, gang
 from mlpools.supervisor.final import (

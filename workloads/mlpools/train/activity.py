@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools.document import ContractError
 from mlpools.supervisor.status import ask
 from mlpools.train.job import Job

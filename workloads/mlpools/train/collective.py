@@ -13,7 +13,7 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
-from mlpools.contract import Phase
+from mlpools.contract.reports import Phase
 from mlpools.errors import PeerLost
 from mlpools.train.job import Job
 from mlpools.train.leader import wait_for_leader, wait_for_port

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import OutputNotWritable
 from mlpools.storage import locate
 from mlpools.train.documents import lines

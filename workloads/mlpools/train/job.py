@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mlpools.contract import Final, Task
+from mlpools.contract.ends import Final
+from mlpools.contract.tasks import Task
 from mlpools.errors import JobError
 from mlpools.gang import Gang
 from mlpools.train.history import Row

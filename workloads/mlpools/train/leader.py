@@ -7,7 +7,7 @@ import json
 import socket
 import time
 
-from mlpools.contract import Phase, Report
+from mlpools.contract.reports import Phase, Report
 from mlpools.document import ContractError
 from mlpools.errors import PortTaken
 from mlpools.gang import Gang

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.storage import Location
 from mlpools.train.documents import pretty, read
 

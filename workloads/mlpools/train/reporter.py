@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlpools.contract import REPORT_FD_ENV, Final, Note, Phase
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Note, Phase
+from mlpools.contract.wiring import REPORT_FD_ENV
 
 #: Steps may be much faster than anybody reads about them.
 _SECONDS_BETWEEN = 0.25

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools.contract import DUMPS_ENV
+from mlpools.contract.wiring import DUMPS_ENV
 
 #: The collectives that a rank remembers, for the dump that tells which rank lags behind which.
 _REMEMBERED = 2000

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools.contract import CODE_ENV, CODE_FOLDER, CODE_TREE, Task
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import CODE_ENV, CODE_FOLDER, CODE_TREE
 from mlpools.errors import CodeNotReadable, at_hand
 
 #: What stands for no code of the user's.

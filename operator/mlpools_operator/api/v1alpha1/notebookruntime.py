@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from mlpools.contract import STATUS_PORT, TOKEN_MOUNT, WORKSPACE
+from mlpools.contract.wiring import STATUS_PORT, TOKEN_MOUNT, WORKSPACE
 from mlpools_operator.api.v1alpha1.code import GitCode, Revision
 from mlpools_operator.api.v1alpha1.common import ObjectName
 from mlpools_operator.api.v1alpha1.egress import Egress

@@ -10,7 +10,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from mlpools.contract import CACHE_MOUNT, CODE_MOUNT, CONNECTIONS_MOUNT, INJECTED_FOLDER, PACKAGES_MOUNT
+from mlpools.contract.wiring import (
+    CACHE_MOUNT,
+    CODE_MOUNT,
+    CONNECTIONS_MOUNT,
+    INJECTED_FOLDER,
+    PACKAGES_MOUNT,
+)
 from mlpools_operator.api.v1alpha1.common import EntryName, KeyName, ObjectName, SecretName
 from mlpools_operator.api.v1alpha1.meta import Model, Rule, exactly_one
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mlpools.contract import REASONS, Exit, Final
+from mlpools.contract.ends import REASONS, Exit, Final
 from mlpools_operator.domain.attempt import reports
 from mlpools_operator.domain.observed import JobChild, PodChild
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlpools.contract import Final, Report
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
 from mlpools.document import ContractError
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.observed import PodChild

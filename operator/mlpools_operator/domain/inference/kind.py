@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import INFERENCE
+from mlpools.contract.tasks import INFERENCE
 from mlpools_operator.api.v1alpha1 import BatchInferenceSpec, BatchInferenceStatus
 from mlpools_operator.api.v1alpha1.batchinference import ALL, INPUT
 from mlpools_operator.domain.inference import account, preflight, words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools_operator.api.v1alpha1 import BatchInferenceSpec, BatchInferenceStatus
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.inference import account

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools_operator.api.v1alpha1 import JobSpec, JobStatus
 from mlpools_operator.domain import times
 from mlpools_operator.domain.attempt.failures import Cause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.attempt import outcome_words, retries, stopping, suspects
 from mlpools_operator.domain.attempt.failures import Cause, Gravity, Succeeded

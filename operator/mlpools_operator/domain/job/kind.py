@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from mlpools.contract import Final, Report
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import FabricCheck, JobNodes, JobSpec, JobStatus
 from mlpools_operator.domain.attempt.failures import Cause, Ending
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.domain.observed import Child, JobChild, PodChild, Resource, Unheard
 from mlpools_operator.domain.pool.half_gangs import HalfGang
 from mlpools_operator.domain.pool.ledger import Verdict

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlpools.contract import STATUS_PORT, Report
+from mlpools.contract.reports import Report
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools_operator.domain.conditions import ConditionList
 from mlpools_operator.domain.observed import Unheard
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlpools.contract import Final, Report
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import JobSpec, JobStatus, QueuePlace, ScheduleStatus
 from mlpools_operator.domain import paused, times, wording
 from mlpools_operator.domain.attempt import suspects

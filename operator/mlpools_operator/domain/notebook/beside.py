@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlpools.contract import NOTEBOOK_ENV, STATUS_PORT, TERMINATION_LOG, WORKSPACE, Notebook
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV, STATUS_PORT, TERMINATION_LOG, WORKSPACE
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, NotebookRuntimeSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain import quantities

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mlpools.contract import STATUS_PORT
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, NotebookRuntimeSpec, amount
 from mlpools_operator.domain import naming
 from mlpools_operator.domain.defaults import Defaults

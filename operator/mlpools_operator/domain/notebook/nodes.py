@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlpools.contract import INJECTED_FOLDER, INJECTED_START, NOTEBOOK_ENV, STATUS_PORT
+from mlpools.contract.wiring import INJECTED_FOLDER, INJECTED_START, NOTEBOOK_ENV, STATUS_PORT
 from mlpools_operator.api.v1alpha1 import GROUP, ComputePoolSpec, NotebookRuntimeSpec
 from mlpools_operator.domain import naming, overlay
 from mlpools_operator.domain.defaults import Defaults

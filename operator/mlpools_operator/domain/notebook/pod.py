@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlpools.contract import (
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import (
     INJECTED_FOLDER,
     INJECTED_START,
     NOTEBOOK_ENV,
@@ -13,7 +14,6 @@ from mlpools.contract import (
     TOKEN_FILE,
     TOKEN_MOUNT,
     WORKSPACE,
-    Notebook,
 )
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, NotebookRuntimeSpec
 from mlpools_operator.api.v1alpha1.code import CodeSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mlpools.contract import REASONS, Exit
+from mlpools.contract.ends import REASONS, Exit
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.attempt import reports, scheduler_words, starting
 from mlpools_operator.domain.attempt.failures import is_machine_gone

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import CODE_MOUNT, Code
+from mlpools.contract.tasks import Code
+from mlpools.contract.wiring import CODE_MOUNT
 from mlpools_operator.api.v1alpha1.code import CodeSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.plan import Object

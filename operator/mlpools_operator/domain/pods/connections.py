@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import CONNECTIONS_MOUNT
+from mlpools.contract.wiring import CONNECTIONS_MOUNT
 from mlpools_operator.api.v1alpha1 import JobSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.plan import Object

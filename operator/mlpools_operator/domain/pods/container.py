@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from mlpools.contract import (
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import (
     CACHE_BYTES_ENV,
     CACHE_ENV,
     CACHE_MOUNT,
@@ -15,7 +16,6 @@ from mlpools.contract import (
     STATUS_PORT,
     TASK_ENV,
     TERMINATION_LOG,
-    Task,
 )
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, InstanceShape, JobSpec, PodsSpec, amount
 from mlpools_operator.api.v1alpha1.pool_template import MAIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpools.contract import Fabric
+from mlpools.contract.tasks import Fabric
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec
 from mlpools_operator.domain.pods.network_profiles import PROFILES
 

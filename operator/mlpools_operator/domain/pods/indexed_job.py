@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlpools.contract import Exit, Task
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import Task
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, JobSpec
 from mlpools_operator.api.v1alpha1.pool_template import MAIN
 from mlpools_operator.domain import naming, overlay

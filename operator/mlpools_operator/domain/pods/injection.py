@@ -7,7 +7,8 @@ supervisor; an image without one runs ``script.command`` bare.
 
 from __future__ import annotations
 
-from mlpools.contract import INJECTED_FOLDER, INJECTED_START, TERMINATION_LOG, Task
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import INJECTED_FOLDER, INJECTED_START, TERMINATION_LOG
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PodsSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.defaults import Defaults

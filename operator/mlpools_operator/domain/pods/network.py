@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlpools.contract import STATUS_PORT
+from mlpools.contract.wiring import STATUS_PORT
 from mlpools_operator.domain import naming
 from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.observed import Resource

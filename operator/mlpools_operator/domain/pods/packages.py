@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlpools.contract import PACKAGES_MOUNT, Packages
+from mlpools.contract.tasks import Packages
+from mlpools.contract.wiring import PACKAGES_MOUNT
 from mlpools_operator.api.v1alpha1 import ComputePoolSpec, PodsSpec
 from mlpools_operator.api.v1alpha1.volumes import OWN_VOLUME_PREFIX
 from mlpools_operator.domain.plan import Object

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Work:
-    """The parts of a ``contract.Task`` that depend on the kind of job.
+    """The parts of a ``Task`` that depend on the kind of job.
 
     Attributes:
         framework: what runs.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlpools.contract import Final, Report
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import (
     FabricCheck,
     JobOutput,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlpools.contract import Final, Report
+from mlpools.contract.ends import Final
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import Progress
 from mlpools_operator.domain.attempt import reports
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools_operator.api.v1alpha1 import TrainingJobSpec, TrainingJobStatus
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.job.kind import Said

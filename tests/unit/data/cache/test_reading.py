@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data import DataConnector, reader
 from mlpools.data.formats import parquet
 from mlpools.data.ingestor import ArrowIngestor

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.domain.attempt import failures
 from mlpools_operator.domain.attempt.failures import Failed, Succeeded, Undecided
 from mlpools_operator.domain.observed import PodChild

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import REASONS
+from mlpools.contract.ends import REASONS
 from mlpools_operator.domain import reasons
 from mlpools_operator.domain.attempt import retries
 from mlpools_operator.domain.attempt.retries import Next

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools_operator.api.v1alpha1 import parse
 from mlpools_operator.domain import times
 from mlpools_operator.domain.attempt import stopping

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools_operator.api.v1alpha1 import SuspectNode
 from mlpools_operator.domain.attempt import suspects
 from mlpools_operator.domain.attempt.failures import Cause, Gravity

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import TASK_ENV, Exit
+from mlpools.contract.ends import Exit
+from mlpools.contract.wiring import TASK_ENV
 from mlpools_operator.domain import times
 from mlpools_operator.domain.job import elastic
 from mlpools_operator.domain.job.transitions import Predicted

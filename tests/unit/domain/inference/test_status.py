@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Report
+from mlpools.contract.ends import Exit
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import BatchInferenceStatus
 from mlpools_operator.domain import times
 from mlpools_operator.domain.inference.kind import BATCH_INFERENCE

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools_operator.domain import times
 from mlpools_operator.domain.kinds import JOB_KINDS
 from tests.support.api_server import Json

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import NOTEBOOK_ENV, STATUS_PORT, Notebook
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV, STATUS_PORT
 from mlpools_operator.api.v1alpha1 import NotebookRuntimeSpec, amount, parse
 from mlpools_operator.domain.notebook import beside, pod
 from mlpools_operator.domain.observed import Meta, Resource

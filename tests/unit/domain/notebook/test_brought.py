@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpools.contract import NOTEBOOK_ENV, Code, Notebook, Packages
+from mlpools.contract.tasks import Code, Notebook, Packages
+from mlpools.contract.wiring import NOTEBOOK_ENV
 from tests.support.api_server import Json
 from tests.support.domain_run import Run
 

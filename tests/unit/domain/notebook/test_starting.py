@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpools.contract import Exit, Final
+from mlpools.contract.ends import Exit, Final
 from mlpools_operator.domain.notebook.starting import CRASHES, hindrance
 from mlpools_operator.domain.observed import ClaimChild, JobChild, Meta, PodChild
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools_operator.domain.pods import network
 from tests.support.built import build, main, pod, variables
 from tests.support.domain_values import UID, a_job

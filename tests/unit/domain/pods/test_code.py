@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Code
+from mlpools.contract.tasks import Code
 from mlpools_operator.api.v1alpha1.code import CodeSpec
 from mlpools_operator.domain import reasons
 from mlpools_operator.domain.pods import code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data.sources import from_spec
 from mlpools.data.sql.source import SqlSource
 from tests.support.built import build, main, pod, variables

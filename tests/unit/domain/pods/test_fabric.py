@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Fabric, Report, Task
+from mlpools.contract.reports import Report
+from mlpools.contract.tasks import Fabric, Task
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
 from mlpools_operator.domain.attempt.failures import Cause, Gravity
 from mlpools_operator.domain.training import account

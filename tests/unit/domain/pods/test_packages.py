@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Packages, Task
+from mlpools.contract.tasks import Packages, Task
 from mlpools_operator.domain import reasons
 from mlpools_operator.domain.pool.ledger import Brings, Surroundings, Verdict
 from mlpools_operator.domain.queue import admission

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
 from mlpools_operator.domain.training import account
 

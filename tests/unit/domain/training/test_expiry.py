@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpools.contract import Exit
+from mlpools.contract.ends import Exit
 from mlpools_operator.domain import paused, tracking
 from mlpools_operator.domain.paused import ANNOTATION
 from tests.support.api_server import Json

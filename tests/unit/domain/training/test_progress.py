@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from mlpools_operator.domain.training import progress
 from tests.support.junk import JUNK
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools_operator.domain.observed import Resource, Unheard
 from mlpools_operator.domain.pool.ledger import Verdict
 from tests.support import trainingjob

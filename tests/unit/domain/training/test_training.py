@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlpools.contract import Exit, Final, Report
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
 from mlpools_operator.api.v1alpha1 import TrainingJobStatus
 from mlpools_operator.domain import naming, times
 from mlpools_operator.domain.observed import Child, JobChild, Meta, PodChild, Resource

@@ -11,7 +11,7 @@ import pytest
 from dulwich import porcelain
 from dulwich.repo import Repo
 
-from mlpools.contract import Code
+from mlpools.contract.tasks import Code
 from mlpools.errors import CodeNotReadable, CodeUnavailable, JobError
 from mlpools.notebook.clone import clone, folder
 from tests.support.web import Web

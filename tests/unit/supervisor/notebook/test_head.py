@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from mlpools.contract import NOTEBOOK_ENV, ClusterNote, Note, Notebook
+from mlpools.contract.reports import ClusterNote, Note
+from mlpools.contract.tasks import Notebook
+from mlpools.contract.wiring import NOTEBOOK_ENV
 from mlpools.notebook import ray_head
 from mlpools.supervisor.notebook import head as heads
 from mlpools.supervisor.notebook.head import Head

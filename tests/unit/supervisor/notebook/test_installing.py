@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import NOTEBOOK_ENV, NOTEBOOK_LIBRARY_ENV, Exit, Notebook, Packages
+from mlpools.contract.ends import Exit
+from mlpools.contract.tasks import Notebook, Packages
+from mlpools.contract.wiring import NOTEBOOK_ENV, NOTEBOOK_LIBRARY_ENV
 from mlpools.notebook import commands, kept
 from mlpools.notebook import packages as restoring
 from mlpools.supervisor.notebook.surroundings import Surroundings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlpools.contract import NOTEBOOK_ENV, TASK_ENV, TERMINATION_LOG_ENV
+from mlpools.contract.wiring import NOTEBOOK_ENV, TASK_ENV, TERMINATION_LOG_ENV
 from mlpools.supervisor.__main__ import main
 
 

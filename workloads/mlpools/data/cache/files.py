@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpools import budgets
-from mlpools.contract import CACHE_ENV
+from mlpools.contract.wiring import CACHE_ENV
 from mlpools.data.cache import entry
 from mlpools.data.cache.entry import DamagedError, Entry
 from mlpools.errors import InvalidSpec, at_hand, one_line

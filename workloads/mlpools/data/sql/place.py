@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 
-from mlpools.contract import STAGE_ENV
+from mlpools.contract.wiring import STAGE_ENV
 from mlpools.data import scratch
 from mlpools.storage import Location, locate
 

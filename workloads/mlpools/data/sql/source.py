@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from mlpools.contract import CONNECTIONS_ENV, CONNECTIONS_MOUNT
+from mlpools.contract.wiring import CONNECTIONS_ENV, CONNECTIONS_MOUNT
 from mlpools.data.parts import plan_parts
 from mlpools.data.plan import Plan, Selection
 from mlpools.data.sources import check_keys

@@ -9,7 +9,10 @@ import sys
 import threading
 import traceback
 
-from mlpools.contract import TASK_ENV, Exit, Fabric, Final, Phase, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Phase
+from mlpools.contract.tasks import Fabric, Task
+from mlpools.contract.wiring import TASK_ENV
 from mlpools.errors import FabricTooSlow, JobError, PeerLost, one_line
 from mlpools.gang import Gang
 from mlpools.runtime.fabric import collective, links, tcp

@@ -11,7 +11,9 @@ import signal
 import threading
 from pathlib import Path
 
-from mlpools.contract import Activity, Exit, Final, Notebook
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Activity
+from mlpools.contract.tasks import Notebook
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.notebook import processes, sockets, workspace

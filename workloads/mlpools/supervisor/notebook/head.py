@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from mlpools.contract import ClusterNote, Note
+from mlpools.contract.reports import ClusterNote, Note
 from mlpools.supervisor import cgroup
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.notebook.settings import Settings

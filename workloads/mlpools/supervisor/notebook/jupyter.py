@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlpools.contract import Notebook
+from mlpools.contract.tasks import Notebook
 
 _TIMEOUT_SECONDS = 2.0
 #: A look at a kernel is none of its use: without this Jupyter would count it.

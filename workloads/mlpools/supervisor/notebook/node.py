@@ -16,7 +16,9 @@ import sys
 import time
 from typing import Any
 
-from mlpools.contract import ClusterNote, Exit, Final, Packages
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import ClusterNote
+from mlpools.contract.tasks import Packages
 from mlpools.supervisor import cgroup, mounts
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.notebook import pod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from mlpools.contract import Final
+from mlpools.contract.ends import Final
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.notebook.settings import Settings

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools import contract
-from mlpools.contract import Activity, Exit, Final, Packages
+from mlpools.contract import wiring
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Activity
+from mlpools.contract.tasks import Packages
 from mlpools.document import ContractError
 from mlpools.notebook import kept
 from mlpools.supervisor import mounts
@@ -86,7 +88,7 @@ class NotebookSupervisor:
         if self._head is not None:
             routes["POST", "/token"] = self._head.give_token
             routes["GET", "/nodes"] = self._head.tell_nodes
-            routes["GET", "/packages"] = taken(Path(self._settings.packages_folder, contract.PACKAGES_LOCK))
+            routes["GET", "/packages"] = taken(Path(self._settings.packages_folder, wiring.PACKAGES_LOCK))
         return routes
 
     def _begin_to_watch(self) -> Watch:
@@ -202,7 +204,7 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.from_environment(environ)
     except ContractError as error:
-        say(f"{contract.NOTEBOOK_ENV}: {error}")
+        say(f"{wiring.NOTEBOOK_ENV}: {error}")
         return int(Exit.INTERNAL)
     try:
         if settings.task.beside:

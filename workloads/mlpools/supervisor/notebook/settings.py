@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mlpools import contract
-from mlpools.contract import Notebook
+from mlpools.contract import wiring
+from mlpools.contract.tasks import Notebook
 
 
 class Settings(NamedTuple):
@@ -45,14 +45,14 @@ class Settings(NamedTuple):
             ContractError: what the operator told cannot be read.
         """
         return cls(
-            address=environ.get(contract.POD_IP_ENV, "127.0.0.1"),
-            task=Notebook.from_json(environ[contract.NOTEBOOK_ENV]),
-            workspace=Path(environ.get(contract.WORKSPACE_ENV, contract.WORKSPACE)),
-            token_file=Path(environ.get(contract.TOKEN_ENV, contract.TOKEN_MOUNT), contract.TOKEN_FILE),
-            status_port=int(environ.get(contract.STATUS_PORT_ENV, contract.STATUS_PORT)),
-            termination_log=environ.get(contract.TERMINATION_LOG_ENV, contract.TERMINATION_LOG),
-            packages_folder=environ.get(contract.PACKAGES_ENV, contract.PACKAGES_FOLDER),
-            ray_port=int(environ.get(contract.COORDINATOR_PORT_ENV, contract.COORDINATOR_PORT)),
-            dashboard_port=int(environ.get(contract.DASHBOARD_PORT_ENV, contract.DASHBOARD_PORT)),
-            head_port=int(environ.get(contract.LEADER_PORT_ENV, contract.STATUS_PORT)),
+            address=environ.get(wiring.POD_IP_ENV, "127.0.0.1"),
+            task=Notebook.from_json(environ[wiring.NOTEBOOK_ENV]),
+            workspace=Path(environ.get(wiring.WORKSPACE_ENV, wiring.WORKSPACE)),
+            token_file=Path(environ.get(wiring.TOKEN_ENV, wiring.TOKEN_MOUNT), wiring.TOKEN_FILE),
+            status_port=int(environ.get(wiring.STATUS_PORT_ENV, wiring.STATUS_PORT)),
+            termination_log=environ.get(wiring.TERMINATION_LOG_ENV, wiring.TERMINATION_LOG),
+            packages_folder=environ.get(wiring.PACKAGES_ENV, wiring.PACKAGES_FOLDER),
+            ray_port=int(environ.get(wiring.COORDINATOR_PORT_ENV, wiring.COORDINATOR_PORT)),
+            dashboard_port=int(environ.get(wiring.DASHBOARD_PORT_ENV, wiring.DASHBOARD_PORT)),
+            head_port=int(environ.get(wiring.LEADER_PORT_ENV, wiring.STATUS_PORT)),
         )

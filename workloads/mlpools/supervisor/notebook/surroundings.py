@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlpools import contract
-from mlpools.contract import Notebook, Packages
+from mlpools.contract import wiring
+from mlpools.contract.tasks import Notebook, Packages, Task
 from mlpools.notebook import kept
 
 _COMMANDS = ("pip", "pip3", "uv")
@@ -45,8 +45,8 @@ class Surroundings:
         """
         self._task, self._workspace, self._environ = task, workspace, environ
         self._temporary = Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108
-        own = f"{packages_folder}/{contract.PACKAGES_LIBRARY}"
-        paths = (own, environ.get("PYTHONPATH"), environ.get(contract.INJECTED_ENV))
+        own = f"{packages_folder}/{wiring.PACKAGES_LIBRARY}"
+        paths = (own, environ.get("PYTHONPATH"), environ.get(wiring.INJECTED_ENV))
         self._paths = [path for path in paths if path]
         self._spec_library = own
         self.library = Path()
@@ -57,7 +57,7 @@ class Surroundings:
         The further nodes of a cluster take exactly what its head took.
         """
         task = self._task
-        told = contract.Task(
+        told = Task(
             namespace=task.namespace,
             name=task.name,
             uid=task.uid,
@@ -72,7 +72,7 @@ class Surroundings:
             packages=dict(task.packages),
         )
         place = {**_FURTHER, "MASTER_ADDR": task.head} if task.head else _ALONE
-        return {**self._environ, contract.TASK_ENV: told.to_json(), **place}
+        return {**self._environ, wiring.TASK_ENV: told.to_json(), **place}
 
     def of_node(self) -> dict[str, str]:
         """Return the environment of Ray on a further node, which has the packages of the spec only."""
@@ -88,8 +88,8 @@ class Surroundings:
             **self._environ,
             "PYTHONPATH": ":".join(self._paths),
             "PYTHONSAFEPATH": "1",
-            contract.WORKSPACE_ENV: str(self._workspace),
-            contract.NOTEBOOK_LIBRARY_ENV: str(self.library),
+            wiring.WORKSPACE_ENV: str(self._workspace),
+            wiring.NOTEBOOK_LIBRARY_ENV: str(self.library),
         }
 
     def of_program(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlpools import budgets
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data import DataConnector
 from mlpools.errors import InvalidSpec, OutOfMemory
 from mlpools.supervisor import cgroup

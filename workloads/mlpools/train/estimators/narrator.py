@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Self
 
-from mlpools.contract import Report
+from mlpools.contract.reports import Report
 from mlpools.data import progress
 from mlpools.errors import WorkerCrashed
 from mlpools.train.launchers.local import Watcher

@@ -13,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from mlpools.contract import NEIGHBOURS_ENV, SHARED_BY_ENV, Exit, Report
+from mlpools.contract.ends import Exit
+from mlpools.contract.reports import Report
+from mlpools.contract.wiring import NEIGHBOURS_ENV, SHARED_BY_ENV
 from mlpools.data import DataConnector
 from mlpools.data.plan import Plan, PlannedFile
 from mlpools.document import ContractError

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlpools import budgets
-from mlpools.contract import INFERENCE, SHARED_BY_ENV, Exit, Final, Report, Task
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
+from mlpools.contract.tasks import INFERENCE, Task
+from mlpools.contract.wiring import SHARED_BY_ENV
 from mlpools.errors import PortTaken, from_final
 from mlpools.supervisor import cgroup
 from mlpools.supervisor.roll import LOST_SECONDS

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mlpools import contract
-from mlpools.contract import Exit, Final, Report, Task
+from mlpools.contract import wiring
+from mlpools.contract.ends import Exit, Final
+from mlpools.contract.reports import Report
+from mlpools.contract.tasks import Task
 from mlpools.document import ContractError
 from mlpools.supervisor.status import ask
 
@@ -48,13 +50,13 @@ class Seat:
     def environment(self, task: Task, termination: Path) -> dict[str, str]:
         """Return what the operator would set in this pod."""
         return {
-            contract.TASK_ENV: task.to_json(),
-            contract.RANK_ENV: str(self.rank),
-            contract.POD_IP_ENV: self.address,
-            contract.STATUS_PORT_ENV: str(self.status_port),
-            contract.LEADER_PORT_ENV: str(self.leader_port),
-            contract.COORDINATOR_PORT_ENV: str(self.coordinator_port),
-            contract.TERMINATION_LOG_ENV: str(termination),
+            wiring.TASK_ENV: task.to_json(),
+            wiring.RANK_ENV: str(self.rank),
+            wiring.POD_IP_ENV: self.address,
+            wiring.STATUS_PORT_ENV: str(self.status_port),
+            wiring.LEADER_PORT_ENV: str(self.leader_port),
+            wiring.COORDINATOR_PORT_ENV: str(self.coordinator_port),
+            wiring.TERMINATION_LOG_ENV: str(termination),
             # A worker imports what its caller could: functions travel by the names of their modules.
             "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         }
@@ -82,9 +84,9 @@ class Pod:
         variables = {
             **os.environ,
             **seat.environment(task, self._termination),
-            contract.CODE_ENV: str(folder / f"code-{seat.rank}"),
+            wiring.CODE_ENV: str(folder / f"code-{seat.rank}"),
             **environ,
-            contract.LIFELINE_FD_ENV: str(held),
+            wiring.LIFELINE_FD_ENV: str(held),
         }
         with os.fdopen(held, "rb"):
             self._process = subprocess.Popen(

@@ -8,7 +8,7 @@ import lightgbm as lgb
 import numpy as np
 
 from mlpools import budgets
-from mlpools.contract import Phase
+from mlpools.contract.reports import Phase
 from mlpools.train import lightgbm_text
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job, Outcome

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import TASK_ENV, Task
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import TASK_ENV
 from mlpools.data.ingestor import ArrowIngestor
 from mlpools.data.plan import Plan
 from mlpools.data.sharded import Dealing, ShardedDataConnector

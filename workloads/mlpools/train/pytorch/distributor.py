@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.data.connector import DataConnector
 from mlpools.data.sharded import ShardedDataConnector
 from mlpools.errors import InvalidSpec, JobError

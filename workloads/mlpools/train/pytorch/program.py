@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlpools.contract import REPORT_FD_ENV, Task
+from mlpools.contract.tasks import Task
+from mlpools.contract.wiring import REPORT_FD_ENV
 from mlpools.errors import InvalidSpec, Preempted
 from mlpools.supervisor.logs import Tail, pump
 from mlpools.train import user_code

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from mlpools.contract import Phase
+from mlpools.contract.reports import Phase
 from mlpools.errors import PeerLost, one_line
 from mlpools.gang import Gang
 from mlpools.train.job import Job

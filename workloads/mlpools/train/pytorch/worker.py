@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from mlpools.contract import Phase
+from mlpools.contract.reports import Phase
 from mlpools.data.counting import count
 from mlpools.data.plan import Plan, resolve
 from mlpools.data.progress import reported_to

@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from mlpools.contract import DASHBOARD_PORT, DASHBOARD_PORT_ENV, Note, Phase, Report
+from mlpools.contract.reports import Note, Phase, Report
+from mlpools.contract.wiring import DASHBOARD_PORT, DASHBOARD_PORT_ENV
 from mlpools.document import ContractError
 from mlpools.errors import JobError, PeerLost, StartTimeout
 from mlpools.supervisor.status import ask

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from mlpools.contract import Task
+from mlpools.contract.tasks import Task
 from mlpools.errors import InvalidSpec
 from mlpools.train import user_code
 

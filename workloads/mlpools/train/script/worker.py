@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlpools.contract import (
+from mlpools.contract.reports import Phase
+from mlpools.contract.wiring import (
     ATTEMPT_ENV,
     CHECKPOINT_URL_ENV,
     JOB_ENV,
@@ -19,7 +20,6 @@ from mlpools.contract import (
     REPORT_FD_ENV,
     REPORT_PIPE_ENV,
     TASK_ENV,
-    Phase,
 )
 from mlpools.errors import Preempted
 from mlpools.locations import child_url

@@ -11,7 +11,7 @@ from pathlib import Path
 import xgboost as xgb
 
 from mlpools import budgets
-from mlpools.contract import Phase
+from mlpools.contract.reports import Phase
 from mlpools.train.collective import Collective, meet
 from mlpools.train.job import Job, Outcome
 from mlpools.train.reporter import log
