@@ -22,9 +22,16 @@ def test_what_a_plain_process_does_is_use_and_waiting_is_not(tmp_path: Path) -> 
 def test_a_program_that_ends_leaves_its_last_words(tmp_path: Path) -> None:
     found = notebook_pod.run("tests.support.failing_scenario", tmp_path)
     assert found["program"]["code"] == found["program"]["exitCode"] == Exit.USER_CODE
-    assert "exit code 7: no such licence" in found["program"]["message"]
+    assert found["program"]["message"].endswith("ended with exit code 7; its last lines: no such licence")
     assert found["absent"]["code"] == Exit.INVALID_SPEC
     assert "no such program in the image" in found["absent"]["message"]
+    assert found["no_jupyter"]["code"] == Exit.INVALID_SPEC
+    assert found["no_jupyter"]["message"].startswith("The image has no JupyterLab: ")
+    assert found["silent"] == {"serving": False, "said": "loads keys / …"}
+    before, then, end = found["full"]
+    assert before == ""
+    assert then.startswith("The workspace is nearly full: 0 MiB are left.")
+    assert end.startswith(f"{then} The notebook's program ended with exit code 7")
     assert found["git"]["code"] == found["git"]["exitCode"] == Exit.CODE_UNAVAILABLE
     assert found["git"]["message"].startswith("git: http://127.0.0.1:9/team/work does not answer")
     assert found["workspace"]["code"] == Exit.OUTPUT_NOT_WRITABLE

@@ -160,6 +160,7 @@ def checked(activity: Activity, at: float) -> Look:
         trouble=wording.fit(str(activity.trouble), _WORDS_BYTES),
         gpu_unseen=activity.gpu_unseen is True,
         dashboard=wording.fit(str(activity.dashboard), _WORDS_BYTES),
+        said=wording.ending(str(activity.said), _WORDS_BYTES),
     )
 
 

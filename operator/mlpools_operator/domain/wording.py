@@ -16,10 +16,23 @@ def fit(text: str, limit: int = SENTENCE_BYTES) -> str:
     The API server's limit is on the JSON of the whole object, where a quotation mark takes two bytes and
     a control character six; so those are counted, not characters.
     """
+    line = _in_one_line(text)
+    return line if _size(line) <= limit else line[: _room(line, limit)] + _ELLIPSIS
+
+
+def ending(text: str, limit: int) -> str:
+    """Return the same, but the end of the text: where a program says why it ended."""
+    line = _in_one_line(text)
+    return line if _size(line) <= limit else _ELLIPSIS + line[len(line) - _room(line[::-1], limit) :]
+
+
+def _in_one_line(text: str) -> str:
     line = " ".join(text.split())
-    line = "".join(character if character.isprintable() else "?" for character in line)
-    if _size(line) <= limit:
-        return line
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def _room(line: str, limit: int) -> int:
+    """Return how many of a line's first characters fit beside the ellipsis."""
     low, high = 0, len(line)
     while low < high:
         middle = (low + high + 1) // 2
@@ -27,7 +40,7 @@ def fit(text: str, limit: int = SENTENCE_BYTES) -> str:
             low = middle
         else:
             high = middle - 1
-    return line[:low] + _ELLIPSIS
+    return low
 
 
 def _size(text: str) -> int:

@@ -90,6 +90,8 @@ class Activity(Document):
         trouble: what is in its way now or soon, such as a disk that is nearly full; empty if nothing is.
         gpu_unseen: it has GPUs, and nobody can see here whether they work.
         dashboard: URL of its Ray cluster's dashboard, from inside; empty if there is none.
+        said: the last lines of its program, or of what comes before, while it does not serve; empty if nobody
+            here hears them.
     """
 
     attempt: int
@@ -100,6 +102,7 @@ class Activity(Document):
     trouble: str = ""
     gpu_unseen: bool = False
     dashboard: str = ""
+    said: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

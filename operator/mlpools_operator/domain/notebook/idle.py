@@ -35,6 +35,7 @@ class Look:
         trouble: what is in its way.
         gpu_unseen: nobody can see whether its GPUs work.
         dashboard: URL of its Ray cluster's dashboard, empty without one.
+        said: the last lines of its program, while it does not serve.
     """
 
     at: float
@@ -44,6 +45,7 @@ class Look:
     trouble: str = ""
     gpu_unseen: bool = False
     dashboard: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

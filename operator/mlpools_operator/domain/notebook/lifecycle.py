@@ -174,15 +174,13 @@ def _is_over(step: Step, stopped_for: float) -> bool:
 
 
 def _idleness(step: Step) -> Idleness:
-    draft, attempt = step.draft, step.draft.before.attempt
-    seen = step.observed.look
-    look = seen if seen and seen.attempt == attempt else None
+    draft = step.draft
     if draft.serving:
         began = draft.serving_since
     else:
         began = step.now if step.pod is not None and step.pod.ready else draft.admitted_at
     told = times.seconds(draft.before.last_activity_time)
-    return idle.decide(step.spec, look, started=began, told=told, now=step.now)
+    return idle.decide(step.spec, step.look, started=began, told=told, now=step.now)
 
 
 def _serve(step: Step, idleness: Idleness, defaults: Defaults) -> Plan:
@@ -232,7 +230,7 @@ def _start(step: Step, idleness: Idleness | None, defaults: Defaults) -> Plan:
     if steps.conflict:
         return steps.plan
     observed, family = step.observed, step.draft.before.instance_family
-    found = starting.hindrance(step.made, step.pod, observed.claim, family, step.now)
+    found = starting.hindrance(step.made, step.pod, observed.claim, step.look, family, step.now)
     if observed.refused:
         found = starting.Hindrance("PodsRefused", observed.refused, upkeep.REFUSED_SECONDS)
     status = _drafted(step).starting(found.reason, found.message, steps.outward, idleness)
@@ -272,7 +270,6 @@ def _give_up(step: Step, defaults: Defaults) -> Plan | None:
 def _drafted(step: Step) -> Draft:
     """Return the draft of the next status, with what is known of its cluster now."""
     draft, observed = step.draft, step.observed
-    seen = observed.look if observed.look and observed.look.attempt == draft.before.attempt else None
     said = observed.verdict
     current = said and said.holds_for(draft.before.attempt, step.notebook.meta.generation)
     return draft.with_cluster(
@@ -283,7 +280,7 @@ def _drafted(step: Step) -> Draft:
             step.job,
             step.further,
             said if current else None,
-            seen,
+            step.look,
             step.now,
         )
     )

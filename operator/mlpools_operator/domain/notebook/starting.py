@@ -9,6 +9,7 @@ from mlpools.contract.ends import REASONS, Exit
 from mlpools_operator.domain import wording
 from mlpools_operator.domain.attempt import reports, scheduler_words, starting
 from mlpools_operator.domain.attempt.failures import is_machine_gone
+from mlpools_operator.domain.notebook.idle import Look
 from mlpools_operator.domain.observed import ClaimChild, JobChild, PodChild
 from mlpools_operator.domain.pool.holding import KILL_SECONDS
 
@@ -17,6 +18,7 @@ from mlpools_operator.domain.pool.holding import KILL_SECONDS
 _CAUSES = {code: reason for code, reason in REASONS.items() if code != Exit.USER_CODE}
 #: The kubelet's word for a container that ends whenever it is started.
 CRASHES = "CrashLoopBackOff"
+_WORDS_BYTES = 512
 #: From the start of the container to the first answer; JupyterLab takes some seconds.
 _ANSWER_SECONDS = 60.0
 
@@ -34,7 +36,12 @@ class Hindrance(NamedTuple):
 
 
 def hindrance(
-    made: JobChild | None, pod: PodChild | None, claim: ClaimChild | None, family: str, now: float
+    made: JobChild | None,
+    pod: PodChild | None,
+    claim: ClaimChild | None,
+    look: Look | None,
+    family: str,
+    now: float,
 ) -> Hindrance:
     """Return what is in the way of a notebook that is admitted.
 
@@ -42,6 +49,7 @@ def hindrance(
         made: its StatefulSet.
         pod: of the present start.
         claim: of its workspace.
+        look: the newest one at that pod.
         family: of the machines, empty if they have no name.
         now: seconds since the epoch.
     """
@@ -52,7 +60,7 @@ def hindrance(
     if pod is not None and pod.waiting == CRASHES:
         return _ended(pod)
     if pod is not None and pod.started:
-        return _silent(pod, now)
+        return _silent(pod, look, now)
     search = starting.Search(math.inf, family)
     found = starting.trouble(made, [pod] if pod else [], 1, search, math.inf)
     if found is None or math.isinf(found.shown):
@@ -87,28 +95,34 @@ def _ended(pod: PodChild) -> Hindrance:
     """Say why a program ends whenever it is started: the supervisor's cause, or the program's last words."""
     final = next(iter(reports.finals([pod.last_words])), None)
     if final is None or final.code not in _CAUSES:
-        words = _words(pod) or "it left no words."
-        return Hindrance("ServerFailed", f"Its program ends whenever it is started: {words}")
+        words = _words(pod) or f"It left no words: see to its image, or to its command. {_log(pod)}"
+        return Hindrance("ServerFailed", f"It ends whenever it is started. {words}")
     if final.code == Exit.OUTPUT_NOT_WRITABLE:
         return Hindrance("WorkspaceNotWritable", final.message)
     return Hindrance(_CAUSES[final.code], final.message)
 
 
 def _words(pod: PodChild) -> str:
+    """Return the last words of the container before: of a program's own output the end says why."""
     final = next(iter(reports.finals([pod.last_words])), None)
-    return (final.message if final else pod.last_words).strip()
+    return final.message if final else wording.ending(pod.last_words, _WORDS_BYTES)
 
 
-def _silent(pod: PodChild, now: float) -> Hindrance:
+def _log(pod: PodChild) -> str:
+    return f"`kubectl logs {pod.meta.name} -n {pod.meta.namespace}` shows what it says."
+
+
+def _silent(pod: PodChild, look: Look | None, now: float) -> Hindrance:
     left = pod.started + _ANSWER_SECONDS - now
+    before = f" Before, it ended: {_words(pod)}" if pod.last_words else ""
     if left > 0:
-        return Hindrance("", "Its program is starting.", left)
-    last = f" Before, it ended: {_words(pod)}" if pod.last_words else ""
+        return Hindrance("", f"Its program is starting.{before}", left)
     seconds = wording.duration(now - pod.started)
+    trouble = f" {look.trouble}" if look and look.trouble else ""
+    said = f"Its last lines: {look.said}" if look and look.said else _log(pod)
     return Hindrance(
         "NotServing",
-        f"Its program has run for {seconds} and does not answer at its port. `kubectl logs {pod.meta.name} "
-        f"-n {pod.meta.namespace}` shows what it says.{last}",
+        f"It has run for {seconds} and does not answer at its port (port).{trouble} {said}{before}",
     )
 
 

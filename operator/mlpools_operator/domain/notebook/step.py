@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mlpools_operator.api.v1alpha1 import NotebookRuntimeSpec
 from mlpools_operator.domain import naming
+from mlpools_operator.domain.notebook.idle import Look
 from mlpools_operator.domain.notebook.observed import Observed
 from mlpools_operator.domain.notebook.status import Draft
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
@@ -57,6 +58,12 @@ class Step:
     def pod(self) -> PodChild | None:
         """The one that serves, or is to."""
         return max(self.own, key=lambda it: it.meta.created, default=None)
+
+    @property
+    def look(self) -> Look | None:
+        """The newest look at it."""
+        seen = self.observed.look
+        return seen if seen is not None and seen.attempt == self.draft.before.attempt else None
 
 
 def _is_node(pod: PodChild) -> bool:

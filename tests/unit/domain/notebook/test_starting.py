@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlpools.contract.ends import Exit, Final
+from mlpools_operator.domain import wording
+from mlpools_operator.domain.notebook.idle import Look
 from mlpools_operator.domain.notebook.starting import CRASHES, hindrance
 from mlpools_operator.domain.observed import ClaimChild, JobChild, Meta, PodChild
 
@@ -23,15 +25,18 @@ def crashed(words: str) -> PodChild:
 
 
 def told(
-    at: PodChild | None, claim: ClaimChild | None = CLAIM, made: JobChild | None = MADE
+    at: PodChild | None,
+    claim: ClaimChild | None = CLAIM,
+    made: JobChild | None = MADE,
+    look: Look | None = None,
 ) -> tuple[str, str]:
-    found = hindrance(made, at, claim, "", NOW)
+    found = hindrance(made, at, claim, look, "", NOW)
     return found.reason, found.message
 
 
 def test_the_ordinary_course_of_a_start_has_no_reason() -> None:
     assert told(None, made=None)[0] == ""
-    young = hindrance(MADE, pod(phase="Running", node="a", started=NOW - 5), CLAIM, "", NOW)
+    young = hindrance(MADE, pod(phase="Running", node="a", started=NOW - 5), CLAIM, None, "", NOW)
     assert (young.reason, young.look_after) == ("", 55)
 
 
@@ -58,12 +63,32 @@ def test_a_foreign_image_leaves_its_last_lines() -> None:
     assert reason == "ServerFailed"
     assert "exec: jupyter: not found" in message
     assert "no words" in told(crashed(""))[1]
+    assert "kubectl logs nb-alice-0 -n team-a" in told(crashed(""))[1]
+
+
+def test_of_many_last_lines_the_last_ones_are_told() -> None:
+    message = told(crashed("\n".join(f"frame {number}" for number in range(300)) + "\nNo licence."))[1]
+    assert message.endswith("frame 299 No licence.")
+    assert wording.fit(message) == message
+
+
+def test_while_it_is_started_again_it_says_how_it_ended() -> None:
+    again = pod(phase="Running", node="a", started=NOW - 5, last_words="exec: jupyter: not found")
+    assert told(again) == ("", "Its program is starting. Before, it ended: exec: jupyter: not found")
 
 
 def test_a_port_that_never_opens_is_told_after_a_minute() -> None:
     reason, message = told(pod(phase="Running", node="a", started=NOW - 60))
     assert reason == "NotServing"
     assert "kubectl logs nb-alice-0 -n team-a" in message
+
+
+def test_a_port_that_never_opens_is_told_with_the_last_lines_of_the_program() -> None:
+    seen = Look(NOW, 1, NOW, NOW, trouble="The workspace is nearly full.", said="loading / waiting for keys")
+    _, message = told(pod(phase="Running", node="a", started=NOW - 90), look=seen)
+    assert message.endswith(
+        "(port). The workspace is nearly full. Its last lines: loading / waiting for keys"
+    )
 
 
 def test_no_storage_class_and_no_machine_are_told_apart() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.supervisor.notebook import processes, sockets, workspace
+from mlpools.supervisor.notebook.said import last_lines
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -104,9 +105,34 @@ def test_a_workspace_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_workspace_that_is_nearly_full_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    usage = type("Usage", (), {"total": 100 * 2**20, "used": 96 * 2**20, "free": 4 * 2**20})
-    monkeypatch.setattr(workspace.shutil, "disk_usage", lambda _: usage)
-    assert "nearly full: 4 MiB" in workspace.trouble(tmp_path)
-    usage.used = 90 * 2**20
-    assert workspace.trouble(tmp_path) == ""
+def disk(*, free: int, kept: int = 0, files: int = 1000, free_files: int = 1000) -> os.statvfs_result:
+    """A file system of 100 MiB, of which so many are free, and root keeps some of those."""
+    return os.statvfs_result((2**20, 2**20, 100, free, free - kept, files, free_files, free_files, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (disk(free=10), ""),
+        (disk(free=4), "nearly full: 4 MiB are left"),
+        # ext4 keeps five of a hundred for root: nobody else can write any more once 95 are used.
+        (disk(free=9, kept=5), "nearly full: 4 MiB are left"),
+        (disk(free=90, free_files=20), "can take only 20 more files"),
+        (disk(free=90, files=0, free_files=0), ""),
+    ],
+)
+def test_a_workspace_that_is_nearly_full_is_told_of(
+    found: os.statvfs_result, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(workspace.os, "statvfs", lambda _: found)
+    assert said in (workspace.trouble(tmp_path) or "nothing")
+    assert bool(workspace.trouble(tmp_path)) == bool(said)
+
+
+def test_the_last_lines_of_a_program_without_what_opens_the_notebook() -> None:
+    output = b"\n".join([b"first", b"", b"http://host/?token=sesame", b"waits \xff", b""])
+    assert last_lines(output, ["sesame", ""]) == "first / http://host/?token=… / waits \ufffd"
+    assert last_lines(b"", ["sesame"]) == ""
+    long = last_lines(b"x" * 1000 + b" the end", [])
+    assert long.startswith("…x")
+    assert long.endswith(" the end")

@@ -21,7 +21,7 @@ from mlpools.notebook import kept
 from mlpools.supervisor import mounts
 from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
-from mlpools.supervisor.notebook import beside, gpu, jupyter, pod, processes, sockets, workspace
+from mlpools.supervisor.notebook import beside, gpu, jupyter, pod, processes, said, sockets, workspace
 from mlpools.supervisor.notebook.head import Head
 from mlpools.supervisor.notebook.node import Node
 from mlpools.supervisor.notebook.settings import Settings
@@ -32,9 +32,12 @@ from mlpools.supervisor.status import PortTakenError, Routes, StatusServer, take
 
 #: Kernels get so long to end after SIGTERM; the pod's grace is 30 s.
 _GRACE_SECONDS = 25.0
-_LAST_WORDS_BYTES = 2_000
 _TOLD_TO_STOP = "The pod was told to stop."
 _NO_TOKEN = "no token"  # noqa: S105 - opens nothing
+_NO_JUPYTER = (
+    "The image has no JupyterLab: use one that has it, add jupyterlab to runtime.packages, or name in "
+    "command what the notebook is to run."
+)
 
 
 class NotebookSupervisor:
@@ -49,6 +52,7 @@ class NotebookSupervisor:
         self._head = Head(settings, self._events) if self._task.cluster else None
         self._watch = self._begin_to_watch()
         self._around = Surroundings(task, settings.workspace, settings.packages_folder, os.environ)
+        self._at_work: Worker | None = None
         self._stopping = False
 
     def run(self) -> int:
@@ -66,6 +70,8 @@ class NotebookSupervisor:
         ended = self._clone() or self._install()
         if ended is not None:
             return ended
+        if self._own_jupyter and not self._around.has("jupyterlab"):
+            return pod.end(settings, Exit.INVALID_SPEC, _NO_JUPYTER)
         threading.Thread(target=self._keep_looking, daemon=True).start()
         command = list(self._task.command) or jupyter.command(
             self._task, settings.workspace, settings.token_file
@@ -103,13 +109,14 @@ class NotebookSupervisor:
         return Watch(sources, task.port, (settings.status_port,), task.cpu_percent, task.gpu_percent)
 
     def _account(self) -> jupyter.Account:
-        return jupyter.account(self._task.port, self._token(), self._settings.workspace)
+        token = self._token() or _NO_TOKEN
+        return jupyter.account(self._task.port, token, self._settings.workspace)
 
     def _token(self) -> str:
         try:
-            return self._settings.token_file.read_text(encoding="utf-8").strip() or _NO_TOKEN
+            return self._settings.token_file.read_text(encoding="utf-8").strip()
         except OSError:
-            return _NO_TOKEN
+            return ""
 
     def _keep_looking(self) -> None:
         while True:
@@ -119,16 +126,22 @@ class NotebookSupervisor:
     def _status(self) -> Activity:
         used = self._watch.look()
         has_gpus = Path("/dev/nvidia0").exists()
+        serving = sockets.listens(self._task.port)
         return Activity(
             attempt=self._task.attempt,
-            serving=sockets.listens(self._task.port),
+            serving=serving,
             unused_seconds=round(used.unused_seconds, 3),
             untouched_seconds=round(used.untouched_seconds, 3),
             used_by=used.by,
             trouble=" ".join(filter(None, (kept.notice(), workspace.trouble(self._settings.workspace)))),
             gpu_unseen=has_gpus and self._gpu() is None,
             dashboard=self._head.dashboard if self._head else "",
+            said="" if serving or self._at_work is None else self._last_lines(self._at_work),
         )
+
+    def _last_lines(self, worker: Worker) -> str:
+        secrets = (self._token(), self._head.variables["RAY_AUTH_TOKEN"] if self._head else "")
+        return said.last_lines(worker.tail.bytes(), secrets)
 
     def _clone(self) -> int | None:
         """Clone the spec's repository; return the exit code of a failure."""
@@ -171,6 +184,7 @@ class NotebookSupervisor:
 
     def _attend(self, worker: Worker) -> Worker:
         """Take what comes until the process has ended."""
+        self._at_work = worker
         kill_at = None
         while worker.running:
             with contextlib.suppress(queue.Empty):
@@ -195,8 +209,11 @@ class NotebookSupervisor:
         if self._stopping:
             return pod.end(self._settings, Exit.PREEMPTED, _TOLD_TO_STOP)
         how = f"signal {program.signal_name}" if program.signal_name else f"exit code {program.exit_code}"
-        words = program.tail.bytes()[-_LAST_WORDS_BYTES:].decode(errors="replace")
-        return pod.end(self._settings, Exit.USER_CODE, f"The notebook's program ended with {how}: {words}")
+        lines = self._last_lines(program)
+        words = f"; its last lines: {lines}" if lines else " and said nothing."
+        full = workspace.trouble(self._settings.workspace)
+        told = f"The notebook's program ended with {how}{words}"
+        return pod.end(self._settings, Exit.USER_CODE, f"{full} {told}" if full else told)
 
 
 def main(environ: Mapping[str, str]) -> int:

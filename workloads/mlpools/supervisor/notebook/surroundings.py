@@ -6,6 +6,7 @@ outlive the pod, whose root file system is read-only.
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import json
 import shlex
@@ -73,6 +74,12 @@ class Surroundings:
         )
         place = {**_FURTHER, "MASTER_ADDR": task.head} if task.head else _ALONE
         return {**self._environ, wiring.TASK_ENV: told.to_json(), **place}
+
+    def has(self, module: str) -> bool:
+        """Whether the program would find a module: in the image, or among what was installed."""
+        paths = [*self._paths, *sys.path, str(self.library)]
+        found = importlib.machinery.PathFinder.find_spec(module, paths)
+        return found is not None and found.origin is not None
 
     def of_node(self) -> dict[str, str]:
         """Return the environment of Ray on a further node, which has the packages of the spec only."""
