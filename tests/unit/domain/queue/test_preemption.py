@@ -143,6 +143,13 @@ def test_what_was_lent_comes_back_whatever_the_rules_and_priorities() -> None:
         assert _kept(decision, pair[1]) == [4], "higher, left alone by its author, or in vain"
 
 
+def test_what_one_keeps_is_not_called_in() -> None:
+    taker, alice = a_candidate("taker", 2), _grown("alice", 4, keeps=True)
+    for preemptible in (True, False):
+        decision = _decide(taker, replace(alice, preemptible=preemptible))
+        assert (_evicted(decision), _kept(decision, alice)) == (set(), [4])
+
+
 def test_what_was_lent_comes_back_before_anybody_stops() -> None:
     taker = a_candidate("taker", 3, priority=5)
     low, one, two = _holder("low", 1, priority=-1), _grown("one", 2), _grown("two", 1, priority=5)
