@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +80,31 @@ def test_behind_an_ingress_other_pages_can_do_nothing_in_it(outside: dict[str, A
 
 def test_behind_an_ingress_output_comes_while_the_cell_runs(outside: dict[str, Any]) -> None:
     assert outside["output"] == ["first", "second"]
+
+
+#: Prints which formats of texts Jupyter's schemas can be checked for, and what is loaded that it never uses.
+LOADED = """
+import json, sys
+before = len(sys.argv) > 1
+if not before:
+    from mlpools.notebook import lab
+    lab.load()
+import jupyterlab.labapp, jsonschema
+unused = {"rfc3987_syntax", "lark", "rich", "click"} & sys.modules.keys()
+print(json.dumps([sorted(jsonschema.Draft7Validator.FORMAT_CHECKER.checkers), sorted(unused)]))
+"""
+
+
+def loaded(*arguments: str) -> tuple[set[str], list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True
+    )
+    formats, unused = json.loads(done.stdout)
+    return set(formats), unused
+
+
+def test_what_it_loads_for_nothing_at_each_start_stays_away_and_nothing_else_does() -> None:
+    ours, unused = loaded()
+    by_hand, _ = loaded("by hand")
+    assert unused == []
+    assert by_hand - ours == {"iri", "iri-reference"}

@@ -58,7 +58,7 @@ def command(task: Notebook, workspace: Path, token_file: Path) -> list[str]:
         "FileContentsManager.delete_to_trash": False,
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
-    return [sys.executable, "-m", "jupyterlab", *options, *task.args]
+    return [sys.executable, "-m", "mlpools.notebook.lab", *options, *task.args]
 
 
 def account(port: int, token: str, workspace: Path) -> Account:
