@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from mlpools_operator.controller.ledger import Ledger
@@ -77,6 +78,8 @@ class Feed:
                 self._queue.add(key)
 
     def _resource_changed(self, change: Change, resource: Resource) -> None:
+        if _only_use(change):
+            return
         self._ledger.touch(resource.meta.uid)
         ends = change.after is None or change.after.meta.deleting
         if not ends:
@@ -176,6 +179,22 @@ def _only_told(change: Change) -> bool:
     return _decisive(before.status) == _decisive(after.status)
 
 
+def _only_use(change: Change) -> bool:
+    """Whether nothing changed but when a notebook was used last, and so when it stops.
+
+    The pass that wrote it goes by what its pod said, and comes again when the time is over. Each notebook
+    that is used has such a write every minute: passes after it, over the notebook and over its pool, would
+    plan nothing.
+    """
+    before, after = change.before, change.after
+    if not isinstance(before, Resource) or not isinstance(after, Resource):
+        return False
+    meta = replace(after.meta, resource_version=before.meta.resource_version)
+    same = replace(after, meta=meta, status=before.status) == before
+    told = ({**it.status, **dict.fromkeys(_USE)} for it in (before, after))
+    return same and next(told) == next(told)
+
+
 def _decisive(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return what admission may decide by."""
     kept = {key: value for key, value in status.items() if key not in _TOLD}
@@ -184,3 +203,4 @@ def _decisive(status: Mapping[str, Any]) -> dict[str, Any]:
 
 #: With each shard that is done there is less to grow for, never more, so nobody has to look for that alone.
 _TOLD = ("progress", "nodeSeconds", "queue", "reason", "observedGeneration", "shards", "rows")
+_USE = ("lastActivityTime", "idleAt")

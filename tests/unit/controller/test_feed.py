@@ -73,6 +73,25 @@ def test_what_a_job_is_told_of_its_place_wakes_no_pool(net: Net) -> None:
     assert net.see("TrainingJob", queued(1, admitted="True", attempt=2)) == [JOB, POOL]
 
 
+def test_when_a_notebook_was_used_wakes_nobody(net: Net) -> None:
+    def used(at: str, phase: str = "Running", **meta: Any) -> dict[str, Any]:
+        status = {"phase": phase, "lastActivityTime": at, "idleAt": at, "conditions": []}
+        return make.job(status=status, **meta)
+
+    notebook = Key("NotebookRuntime", "team", "job")
+    assert net.see("NotebookRuntime", used("9:00")) == [notebook, POOL]
+    assert net.see("NotebookRuntime", used("9:01")) == []
+    assert net.see("NotebookRuntime", used("9:02", "Idle")) == [notebook, POOL]
+    assert net.see("NotebookRuntime", used("9:03", "Idle", generation=2)) == [notebook, POOL]
+    wish = {"mlpools.dev/start": "9:04"}
+    assert net.see("NotebookRuntime", used("9:04", "Idle", generation=2, annotations=wish)) == [
+        notebook,
+        POOL,
+    ]
+    gone = used("9:05", "Idle", generation=2, annotations=wish, deletionTimestamp=make.CREATED)
+    assert net.see("NotebookRuntime", gone) == [POOL]
+
+
 def _run(**rest: Any) -> dict[str, Any]:
     owner = {"apiVersion": "v", "kind": "TrainingJob", "name": "job", "uid": "job", "controller": True}
     return make.job("run", "run", ownerReferences=[owner], **rest)
