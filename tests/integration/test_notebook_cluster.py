@@ -14,7 +14,9 @@ from mlpools.contract.ends import Exit, Final
 from mlpools.contract.reports import Activity
 from mlpools.contract.tasks import Notebook
 from mlpools.contract.wiring import NOTEBOOK_ENV
-from mlpools.errors import InvalidSpec
+from mlpools.errors import InvalidSpec, StartTimeout
+from mlpools.train.launchers import ray_cluster
+from mlpools.train.launchers.ray_cluster import Node
 from tests.support.bench import Bench
 from tests.support.kube import ApiError, Kube, Object
 from tests.support.manifests import manifest
@@ -144,20 +146,50 @@ def test_from_inside_it_may_scale_itself_and_nothing_else(
             call()
         assert refused.value.code == 403
 
+    stands_inside(bench, own, tmp_path, monkeypatch)
+    assert cluster.scale_cluster(2, is_async=True)
+    has(bench, 1)
+    with pytest.raises(InvalidSpec) as above:
+        cluster.scale_cluster(3)
+    assert str(above.value).startswith("The cluster was not scaled: ")
+    assert str(above.value).endswith("raise maxNodes first.")
+    assert bench.job("alice")["spec"]["cluster"]["nodes"] == 1
+    other = Notebook(bench.namespace, "bob", "u", 1, 8888, 5, 5, cluster=True)
+    monkeypatch.setenv(NOTEBOOK_ENV, other.to_json())
+    with pytest.raises(InvalidSpec, match="forbidden"):
+        cluster.scale_cluster(2)
+    own.close()
+
+
+def stands_inside(bench: Bench, own: Kube, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``mlpools.cluster`` find what it finds in the pod of the notebook."""
     place = urlsplit(own.server)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(place.hostname))
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(place.port))
     task = Notebook(bench.namespace, "alice", "u", 1, 8888, 5, 5, cluster=True)
     monkeypatch.setenv(NOTEBOOK_ENV, task.to_json())
-    monkeypatch.setattr(cluster, "_ACCOUNT", tmp_path)
-    (tmp_path / "token").write_text(own.token)
-    (tmp_path / "ca.crt").write_bytes(own.ca.read_bytes())
-    assert cluster.scale_cluster(2, is_async=True)
+    monkeypatch.setattr(cluster, "_ACCOUNT", folder)
+    (folder / "token").write_text(own.token)
+    (folder / "ca.crt").write_bytes(own.ca.read_bytes())
+
+
+def test_nodes_that_do_not_join_in_time_are_given_back(
+    notebooks: Bench, pod: Rank0, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = notebooks
+    started(bench, pod, nodes=1, most=3)
     has(bench, 1)
-    with pytest.raises(InvalidSpec, match="nodes is above cluster"):
-        cluster.scale_cluster(3)
-    other = Notebook(bench.namespace, "bob", "u", 1, 8888, 5, 5, cluster=True)
-    monkeypatch.setenv(NOTEBOOK_ENV, other.to_json())
-    with pytest.raises(InvalidSpec, match="forbidden"):
-        cluster.scale_cluster(2)
+    own = inside(bench)
+    stands_inside(bench, own, tmp_path, monkeypatch)
+
+    def joined() -> list[Node]:
+        """Tell of the nodes that run; a further one is made meanwhile, and never runs."""
+        wait_for("a node that does not come", lambda: len(parts(bench, "node")) == 2)
+        return [Node(str(number), f"10.0.0.{number}", {"CPU": 2.0}) for number in range(2)]
+
+    monkeypatch.setattr(ray_cluster, "nodes", joined)
+    with pytest.raises(StartTimeout, match="Of 3 nodes 2 were there after 0 s, so 2 are asked for again"):
+        cluster.scale_cluster(3, rollback_after_seconds=0)
+    assert bench.job("alice")["spec"]["cluster"]["nodes"] == 1
+    has(bench, 1)
     own.close()
