@@ -30,7 +30,7 @@ from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.looks import Looks
 from mlpools_operator.controller.namespaces import NamespaceReader
 from mlpools_operator.controller.notebooks import NotebookPolicy, Notebooks
-from mlpools_operator.controller.obstacles import MissingPods, Obstacles
+from mlpools_operator.controller.obstacles import MissingPods, Obstacles, Volumes
 from mlpools_operator.controller.probe import Probe
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import JobPolicy, Policies, Reconciler
@@ -170,6 +170,7 @@ class Operator:
                 executor=executor,
                 obstacles=obstacles,
                 missing_pods=missing_pods,
+                volumes=Volumes(self.cluster, time.time),
                 looks=self.looks,
                 addresses=self.addresses,
                 clock=time.time,

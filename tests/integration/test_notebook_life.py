@@ -186,3 +186,60 @@ def test_scaling_what_names_no_cluster_is_refused_in_words(notebooks: Bench) -> 
         notebooks.kube.patch(
             "NotebookRuntime", "alice", {"spec": {"replicas": 3}}, notebooks.namespace, "scale"
         )
+
+
+def sentence(bench: Bench, reason: str) -> str:
+    """Wait until the notebook says why it is not ready, and return the sentence."""
+
+    def look() -> str:
+        conditions = bench.job("alice").get("status", {}).get("conditions", ())
+        return next(
+            (it["message"] for it in conditions if (it["type"], it["reason"]) == ("Ready", reason)), ""
+        )
+
+    return wait_for(f"reason {reason}", look, 60)
+
+
+def test_a_storage_class_that_there_is_not_is_told_in_the_clusters_words(notebooks: Bench) -> None:
+    bench = notebooks
+    bench.operator().wait_ready()
+    submit(bench, storage={"storageClassName": "no-such-class"})
+    words = sentence(bench, "VolumeUnavailable")
+    assert f"claim {CLAIM}, gets no volume of storage class no-such-class" in words
+    assert '"no-such-class" not found' in words
+
+
+def test_a_volume_that_cannot_attach_is_told_in_the_kubelets_words(notebooks: Bench) -> None:
+    bench = notebooks
+    bench.operator().wait_ready()
+    submit(bench)
+    (pod,) = bench.kubelet.pods("alice", 1, 1)
+    bench.kubelet.place([pod])
+    about = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "nb-alice-0.1"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", **about},
+        "type": "Warning",
+        "reason": "FailedAttachVolume",
+        "message": "Multi-Attach error for volume pvc-1: it is used by another machine.",
+        "lastTimestamp": times.stamp(time.time()),
+    }
+    bench.kube.create(event, bench.namespace)
+    assert "Multi-Attach error for volume pvc-1" in sentence(bench, "VolumeUnavailable")
+
+
+def test_a_workspace_that_a_quota_refuses_is_told_and_made_once_it_may_be(notebooks: Bench) -> None:
+    bench = notebooks
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    bench.kube.create({**quota, "spec": {"hard": {"persistentvolumeclaims": "0"}}}, bench.namespace)
+    wait_for(
+        "quota in force",
+        lambda: bench.kube.get("ResourceQuota", "none", bench.namespace).get("status", {}).get("hard"),
+    )
+    bench.operator().wait_ready()
+    submit(bench)
+    assert "exceeded quota: none" in sentence(bench, "PodsRefused")
+    bench.kube.delete("ResourceQuota", "none", bench.namespace)
+    wait_for("a workspace", lambda: there(bench, "PersistentVolumeClaim", CLAIM), 60)

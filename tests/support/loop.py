@@ -19,7 +19,7 @@ from mlpools_operator.controller.feed import Feed
 from mlpools_operator.controller.health import Health
 from mlpools_operator.controller.ledger import Ledger
 from mlpools_operator.controller.notebooks import Notebooks
-from mlpools_operator.controller.obstacles import MissingPods, Obstacles
+from mlpools_operator.controller.obstacles import MissingPods, Obstacles, Volumes
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import Reconciler
 from mlpools_operator.controller.store import Store
@@ -27,7 +27,7 @@ from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.domain.kinds import JOB_KINDS
 from mlpools_operator.domain.notebook.idle import Look
-from mlpools_operator.domain.observed import Meta, Unheard
+from mlpools_operator.domain.observed import Meta, Told, Unheard
 from mlpools_operator.domain.plan import Delete, Event, Object, Scale
 from mlpools_operator.metrics import Metrics
 from mlpools_operator.settings import Settings
@@ -81,6 +81,9 @@ class SlowCluster(Cluster):
         await self._soon("event", kind, lambda: None)
 
     async def refusals(self, namespace: str, job_uid: str) -> list[str]:
+        return []
+
+    async def events(self, about: Meta) -> list[Told]:
         return []
 
     async def _soon(self, verb: str, kind: str, act: Callable[[], T]) -> T:
@@ -155,6 +158,7 @@ class Loop:
                 executor=executor,
                 obstacles=obstacles,
                 missing_pods=missing_pods,
+                volumes=Volumes(self.cluster, clock),
                 looks=NoLooks(),
                 addresses=Addresses(
                     self.store, self.queue, clock, api_server=_nowhere, nameservers=(), lookup=_unknown

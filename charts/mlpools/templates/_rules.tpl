@@ -89,7 +89,7 @@ in it counts any more.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# List: why the Job controller could not create pods is told in an Event only.
+# List: why pods could not be created, and why a notebook's volume is not there, is told in Events only.
 - apiGroups: [""]
   resources: [events]
   verbs: [create, list]

@@ -21,9 +21,9 @@ from mlpools_operator.cluster.kinds import (
 )
 from mlpools_operator.cluster.transport import APPLY, MERGE, Request, Transport
 from mlpools_operator.domain.naming import FIELD_MANAGER, POOL, SELECTOR
-from mlpools_operator.domain.observed import Meta
+from mlpools_operator.domain.observed import Meta, Told
 from mlpools_operator.domain.plan import Delete, Event, Object, Scale
-from mlpools_operator.domain.times import stamp
+from mlpools_operator.domain.times import seconds, stamp
 
 #: A resourceVersion that no object ever has (etcd's first write gets 2): whatever is there, conflicts.
 NEVER = "1"
@@ -260,6 +260,12 @@ class Cluster:
         )
         return [str(item.get("message", "")) for item in answer["items"]]
 
+    async def events(self, about: Meta) -> list[Told]:
+        """Return what Events say about an object of another owner."""
+        query = {"fieldSelector": f"involvedObject.uid={about.uid}", "limit": "100"}
+        answer = await self._send("list", EVENT, EVENT.path(about.namespace), query=query)
+        return [_told(item) for item in answer["items"]]
+
     async def ping(self) -> None:
         """Ask for what everybody may read."""
         await self._transport.send(Request("get", "version", "/version"))
@@ -309,3 +315,9 @@ class Cluster:
         resource = f"{info.plural}/{subresource}" if subresource else info.plural
         answer: Object = await self._transport.send(Request(verb, resource, path, **rest))
         return answer
+
+
+def _told(event: Object) -> Told:
+    series = event.get("series") or {}
+    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    return Told(str(event.get("reason") or ""), str(event.get("message") or ""), seconds(last))

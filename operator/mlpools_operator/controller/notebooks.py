@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlpools_operator.controller.addresses import Addresses
 from mlpools_operator.controller.execute import Blocked, Executor
 from mlpools_operator.controller.feed import POOL
 from mlpools_operator.controller.ledger import CandidateOf, Ledger
-from mlpools_operator.controller.obstacles import MissingPods, Obstacles
+from mlpools_operator.controller.obstacles import MissingPods, Obstacle, Obstacles, Volumes
 from mlpools_operator.controller.store import Key, Store
 from mlpools_operator.domain import naming, times
 from mlpools_operator.domain.notebook.idle import Look
 from mlpools_operator.domain.notebook.observed import Observed
-from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, Resource
+from mlpools_operator.domain.notebook.volumes import Question, question
+from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, Resource, Told
 from mlpools_operator.domain.plan import Plan
 from mlpools_operator.domain.pods.egress import Known
 from mlpools_operator.domain.pool.ledger import Verdict
@@ -37,6 +38,14 @@ class NotebookPolicy:
     candidate: CandidateOf
     names: Callable[[Resource, Resource | None, float], Collection[str]]
     plan: Callable[[Resource, Observed, float], Plan]
+
+
+class _Found(NamedTuple):
+    """What stands in the way of one pass, as far as no object in the Store says it."""
+
+    obstacle: Obstacle
+    unmade: str
+    told: tuple[Told, ...]
 
 
 class LooksAtNotebooks(Protocol):
@@ -64,13 +73,14 @@ class Notebooks:
         executor: Executor,
         obstacles: Obstacles,
         missing_pods: MissingPods,
+        volumes: Volumes,
         looks: LooksAtNotebooks,
         addresses: Addresses,
         clock: Callable[[], float],
     ) -> None:
         self._policy, self._store, self._ledger, self._executor = policy, store, ledger, executor
-        self._obstacles, self._missing_pods, self._looks, self._clock = obstacles, missing_pods, looks, clock
-        self._addresses = addresses
+        self._obstacles, self._missing_pods, self._volumes = obstacles, missing_pods, volumes
+        self._looks, self._addresses, self._clock = looks, addresses, clock
 
     async def pass_over(self, key: Key, notebook: Resource) -> float | None:
         """Look at one notebook and do what is to be done.
@@ -83,25 +93,29 @@ class Notebooks:
         """
         uid = notebook.meta.uid
         missing, ask_again = await self._missing_pods.words(self._store.family(uid))
-        obstacle = self._obstacles.take(uid)
-        refused = obstacle.refused or missing
+        told, look_again = await self._volumes.told(self._question(notebook))
+        found = _Found(self._obstacles.take(uid), missing, told)
         await self._looks.look_first(uid)
         known = await self._known(key, notebook)
-        plan = self._plan(notebook, known, obstacle.foreign, refused)
+        plan = self._plan(notebook, known, found)
         if plan.look:
             await self._looks.look(uid)
-            plan = self._plan(notebook, known, obstacle.foreign, refused)
+            plan = self._plan(notebook, known, found)
         try:
             await self._executor.execute(key, notebook, plan)
         except Blocked:
             return 0.0
-        return times.earliest(plan.requeue_after, ask_again)
+        return times.earliest(plan.requeue_after, ask_again, look_again)
+
+    def _question(self, notebook: Resource) -> Question | None:
+        family = self._store.family(notebook.meta.uid)
+        return question(family.pods, _claim(self._store, notebook))
 
     async def _known(self, key: Key, notebook: Resource) -> Known:
         pool = self._store.resource(_pool_of(notebook))
         return await self._addresses.known(key, self._policy.names(notebook, pool, self._clock()))
 
-    def _plan(self, notebook: Resource, known: Known, foreign: tuple[Child, ...], refused: str) -> Plan:
+    def _plan(self, notebook: Resource, known: Known, found: _Found) -> Plan:
         uid = notebook.meta.uid
         observed = observe(
             self._store,
@@ -110,8 +124,10 @@ class Notebooks:
             known=known,
             look=self._looks.newest(uid),
             token_at=self._executor.token_at(uid),
-            foreign=foreign,
-            refused=refused,
+            foreign=found.obstacle.foreign,
+            refused=found.obstacle.refused,
+            unmade=found.unmade,
+            told=found.told,
         )
         return self._policy.plan(notebook, observed, self._clock())
 
@@ -126,6 +142,8 @@ def observe(
     token_at: float,
     foreign: tuple[Child, ...] = (),
     refused: str = "",
+    unmade: str = "",
+    told: tuple[Told, ...] = (),
 ) -> Observed:
     """Return the world around a notebook: its pods, and whatever has the names of its children.
 
@@ -141,7 +159,6 @@ def observe(
     there = [entry for entry in map(store.get, places) if entry is not None]
     family = store.family(notebook.meta.uid)
     makers = {it.meta.uid: it for it in (*there, *family.jobs) if isinstance(it, JobChild)}.values()
-    claim = store.get(Key("PersistentVolumeClaim", space, naming.workspace(notebook.meta.name)))
     return Observed(
         pool=store.resource(_pool_of(notebook)),
         verdict=verdict,
@@ -149,13 +166,21 @@ def observe(
         sets=tuple(it for it in makers if it.kind == "StatefulSet"),
         nodes=tuple(it for it in makers if it.kind == "Job"),
         pods=family.pods,
-        claim=claim if isinstance(claim, ClaimChild) else None,
+        claim=_claim(store, notebook),
         known=known,
         look=look,
         token_at=token_at,
         foreign=foreign,
         refused=refused,
+        unmade=unmade,
+        told=told,
     )
+
+
+def _claim(store: Store, notebook: Resource) -> ClaimChild | None:
+    name = naming.workspace(notebook.meta.name)
+    claim = store.get(Key("PersistentVolumeClaim", notebook.meta.namespace, name))
+    return claim if isinstance(claim, ClaimChild) else None
 
 
 def _pool_of(notebook: Resource) -> Key:

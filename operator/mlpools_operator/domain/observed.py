@@ -72,6 +72,19 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What an Event says.
+
+    Attributes:
+        at: when it was last said.
+    """
+
+    reason: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimChild:
     """The PersistentVolumeClaim of a notebook's workspace.
 

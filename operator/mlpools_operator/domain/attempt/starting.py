@@ -32,7 +32,8 @@ _IMAGE = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-_ABSENT = re.compile(r"(secret|configmap|couldn't find key).*(not found|in \w+)", re.IGNORECASE)
+#: What the kubelet says of a Secret or ConfigMap that is not there.
+ABSENT = re.compile(r"(secret|configmap|couldn't find key).*(not found|in \w+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _waiting(pods: Sequence[PodChild]) -> Iterator[Trouble]:
         if pod.waiting in _IMAGE:
             reason = "ImagePullFailed"
         else:
-            reason = "SecretMissing" if _ABSENT.search(words) else "PodsRefused"
+            reason = "SecretMissing" if ABSENT.search(words) else "PodsRefused"
         yield Trouble(reason, words, since + SHOW_SECONDS, since + HINDRANCE_SECONDS, pod)
 
 

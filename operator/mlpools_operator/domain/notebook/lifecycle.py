@@ -15,7 +15,17 @@ from mlpools_operator.domain.attempt import children as children_of
 from mlpools_operator.domain.attempt import stopping
 from mlpools_operator.domain.attempt.stopping import Stop
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.notebook import children, cluster, idle, ingress, pod, rest, starting, upkeep
+from mlpools_operator.domain.notebook import (
+    children,
+    cluster,
+    idle,
+    ingress,
+    pod,
+    rest,
+    starting,
+    upkeep,
+    volumes,
+)
 from mlpools_operator.domain.notebook.idle import Idleness
 from mlpools_operator.domain.notebook.observed import Observed
 from mlpools_operator.domain.notebook.status import Draft
@@ -193,14 +203,21 @@ def _serve(step: Step, idleness: Idleness, defaults: Defaults) -> Plan:
         ingress.url(step.notebook, step.spec, defaults),
         steps.image or step.draft.before.image,
         gpu_unseen=look is not None and look.gpu_unseen,
-        trouble=(look.trouble if look else "") or (wrong.message if wrong else ""),
+        trouble=(look.trouble if look else "") or (wrong.message if wrong else "") or _refusal(step),
         outdated=_outdated(step, steps.hash),
         outward=steps.outward,
     )
-    again = times.earliest(idleness.look_after, steps.plan.requeue_after)
+    refused = upkeep.REFUSED_SECONDS if step.observed.refused else None
+    again = times.earliest(idleness.look_after, steps.plan.requeue_after, refused)
     # Nothing makes a pod that serves anew, but its further nodes come at any time.
     create = tuple(it for it in steps.plan.create if it["kind"] == "Job")
-    return replace(steps.plan, create=create, status=status.plain(), requeue_after=again)
+    made = replace(steps.plan, create=create, status=status.plain(), requeue_after=again)
+    return _unrefused(step, made)
+
+
+def _refusal(step: Step) -> str:
+    words = step.observed.refused
+    return f"The cluster refuses what it should have besides, and is asked again: {words}" if words else ""
 
 
 def _outdated(step: Step, wanted: str) -> str:
@@ -230,14 +247,22 @@ def _start(step: Step, idleness: Idleness | None, defaults: Defaults) -> Plan:
     if steps.conflict:
         return steps.plan
     observed, family = step.observed, step.draft.before.instance_family
-    found = starting.hindrance(step.made, step.pod, observed.claim, step.look, family, step.now)
-    if observed.refused:
-        found = starting.Hindrance("PodsRefused", observed.refused, upkeep.REFUSED_SECONDS)
+    found = volumes.hindrance(observed.told, step.own, observed.claim, step.now) or starting.hindrance(
+        step.made, step.pod, observed.claim, step.look, family, step.now
+    )
+    refused = observed.refused or observed.unmade
+    if refused:
+        message = f"The cluster refuses what it needs, and is asked again: {refused}"
+        found = starting.Hindrance("PodsRefused", message, upkeep.REFUSED_SECONDS)
     status = _drafted(step).starting(found.reason, found.message, steps.outward, idleness)
-    create = () if observed.refused else steps.plan.create
     due = idleness.look_after if idleness else _patience(step, defaults)
     again = times.earliest(found.look_after, due, steps.plan.requeue_after)
-    return replace(steps.plan, create=create, status=status.plain(), requeue_after=again)
+    return replace(_unrefused(step, steps.plan), status=status.plain(), requeue_after=again)
+
+
+def _unrefused(step: Step, made: Plan) -> Plan:
+    """Leave out for a while what the cluster has just refused: it would keep the status from being told."""
+    return replace(made, apply=(), create=(), secrets=()) if step.observed.refused else made
 
 
 def _patience(step: Step, defaults: Defaults) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlpools_operator.domain.notebook.idle import Look
-from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, PodChild, Resource
+from mlpools_operator.domain.observed import Child, ClaimChild, JobChild, PodChild, Resource, Told
 from mlpools_operator.domain.pods.egress import Known
 from mlpools_operator.domain.pool.ledger import Verdict
 
@@ -26,7 +26,9 @@ class Observed:
         look: newest at its pod, None before the first.
         token_at: when its token's Secret was last known to be there; 0 before.
         foreign: objects of other owners for which a child was refused.
-        refused: the API server's words when it refused a child.
+        refused: the API server's words when it refused what was just written.
+        unmade: its words when it refused the pod, which another controller makes.
+        told: by Events about a volume that its pod may be waiting for.
     """
 
     pool: Resource | None
@@ -41,3 +43,5 @@ class Observed:
     token_at: float = 0.0
     foreign: tuple[Child, ...] = ()
     refused: str = ""
+    unmade: str = ""
+    told: tuple[Told, ...] = ()

@@ -8,8 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlpools_operator.controller import notebooks
 from mlpools_operator.domain import naming, times
 from mlpools_operator.domain.job.transitions import Rested
+from mlpools_operator.domain.notebook import lifecycle
+from mlpools_operator.domain.plan import Plan
+from mlpools_operator.domain.pods.egress import Known
 from tests.support.api_server import Json, condition
 from tests.support.domain_run import NAMESPACE, Run
 from tests.support.operator_sim import Died, Fuse
@@ -417,3 +421,33 @@ def test_one_that_does_not_serve_and_is_not_seen_is_left_alone() -> None:
     run.hide("alice")
     run.go(2 * IDLE // 10, 10.0)
     assert (run.status("alice")["phase"], run.status("alice")["reason"]) == ("Starting", "NotServing")
+
+
+def plan_after_a_refusal(run: Run) -> Plan:
+    """The plan of a pass right after the cluster refused a bigger workspace."""
+    run.change("alice", storage={"size": "90Gi"})
+    operator = run.operator
+    operator.hear("NotebookRuntime")
+    ((_, notebook),) = operator.store.all(KIND)
+    look = operator.looks.get(notebook.meta.uid)
+    seen = notebooks.observe(
+        operator.store, notebook, verdict=None, known=Known(), look=look, token_at=0.0, refused="No quota."
+    )
+    return lifecycle.plan(notebook, seen, run.clock(), operator.defaults)
+
+
+def test_a_refusal_is_told_and_what_was_refused_is_left_out_for_a_while() -> None:
+    """A write that is refused again would keep the status from being written."""
+    served = plan_after_a_refusal(started())
+    assert (served.apply, served.secrets) == ((), ())
+    assert served.requeue_after is not None
+    assert served.status is not None
+    ready = condition({"status": served.status}, "Ready")
+    assert (ready["reason"], ready["message"][-9:]) == ("Trouble", "No quota.")
+    run = Run(max_nodes=2)
+    run.submit("alice", KIND)
+    run.until("alice", "Starting")
+    starts = plan_after_a_refusal(run)
+    assert (starts.apply, starts.create, starts.secrets) == ((), (), ())
+    assert starts.status is not None
+    assert (starts.status["reason"], starts.requeue_after) == ("PodsRefused", 30.0)
