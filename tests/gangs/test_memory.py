@@ -14,7 +14,7 @@ import yaml
 from mlpools.data.writers import commit
 from mlpools.storage import locate
 from tests.support.manifests import manifest
-from tests.support.memory_limits import limited, needs_root
+from tests.support.memory_limits import limited, needs_groups
 
 ROOT = Path(__file__).parents[2]
 ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT / 'workloads'}{os.pathsep}{ROOT / 'operator'}"}
@@ -30,7 +30,7 @@ def predict(batch):
 """
 
 
-@needs_root
+@needs_groups
 def test_a_kill_for_memory_makes_batches_smaller_and_costs_no_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": range(ROWS)}), tmp_path / "rows.parquet", row_group_size=ROWS // 10)
     model = {"framework": "python", "entrypoint": "scoring:predict", "code": {"configMap": "code"}}

@@ -7,15 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from mlpools.supervisor.cgroup import ROOT
+from tests.support.privileges import needs_root
 from tests.support.waiting import wait_for
 
 #: Joins the group in $0, has it stand for its hierarchy in $1, and becomes the program behind these.
 _ENTER = 'echo $$ > "$0/cgroup.procs"; mount --bind "$0" "$1"; shift; exec "$@"'
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a control group")
+#: For tests that use ``limited``.
+needs_groups = needs_root("a control group")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from mlpools.contract.ends import Final
 from mlpools.contract.reports import Report
 from mlpools.contract.tasks import Task
 from mlpools.supervisor.status import ask
+from tests.support.hosts import Hosts
 
 _ROOT = Path(__file__).parents[2]
 _START = (
@@ -98,6 +99,7 @@ class Pods:
     late: dict[int, float] = field(default_factory=dict)  # rank -> seconds until its pod starts
     of_rank: dict[int, dict[str, str]] = field(default_factory=dict)  # variables of one rank only
     held: frozenset[int] = frozenset()  # ranks that ``release`` starts
+    hosts: Hosts | None = None  # one a rank, reached by the others only; else all share this machine's
     pods: list[Pod] = field(default_factory=list)
 
     def __enter__(self) -> Pods:
@@ -135,18 +137,24 @@ class Pods:
             "JOB_COMPLETION_INDEX": str(rank),
             "MLPOOLS_STATUS_PORT": str(self._ports[rank]),
             "MLPOOLS_TERMINATION_LOG": str(termination),
+            **({"MLPOOLS_POD_IP": self.hosts.address(rank)} if self.hosts else {}),
             **self.environ,
             **self.of_rank.get(rank, {}),
         }
+        way_in = self.hosts.inside[rank].command if self.hosts else ()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(self.late.get(rank, 0.0)), *self.command],
+                [*way_in, sys.executable, "-c", _START, str(self.late.get(rank, 0.0)), *self.command],
                 env=environ,
                 stdout=output,
                 stderr=output,
                 preexec_fn=_adopt_orphans if self.subreaper else None,
             )
         return Pod(rank, self._ports[rank], process, termination, log)
+
+    def ended(self) -> bool:
+        """Return whether one of them has ended."""
+        return any(pod.process.poll() is not None for pod in self.pods)
 
     def wait(self, seconds: float = 40.0) -> list[Final]:
         """Wait for all pods that run and return how each ended."""
