@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -108,7 +109,9 @@ class Follower:
 
     def __init__(self, own: Beat, size: int, host: str, port: int, listener: Listener) -> None:
         self._own = own
-        self._address = (host, port)
+        self._host, self._port = host, port
+        #: Where rank 0 was, once it knew of all ranks: without a network a name takes longer than a loss may.
+        self._found = ""
         self._listener = listener
         self._last = Verdict()
         self._period = max(BEAT_SECONDS, size / BEATS_PER_SECOND)
@@ -148,8 +151,7 @@ class Follower:
             own = self._own
             try:
                 beat = dataclasses.replace(own, memory=cgroup.memory_used())
-                text = ask(*self._address, "POST", "/gang", beat.to_json())
-                verdict = Verdict.from_dict(json.loads(text))
+                verdict = self._tell(beat)
                 heard = time.monotonic()
             except (OSError, ValueError):
                 verdict = self._silence(time.monotonic() - heard)
@@ -162,6 +164,13 @@ class Follower:
                 self._last = verdict
                 self._listener(verdict)
             self._news.wait(self._period if verdict.formed else BEAT_SECONDS / 4)
+
+    def _tell(self, beat: Beat) -> Verdict:
+        host = self._found or str(socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)[0][4][0])
+        verdict = Verdict.from_dict(json.loads(ask(host, self._port, "POST", "/gang", beat.to_json())))
+        if verdict.formed:
+            self._found = host
+        return verdict
 
     def _silence(self, seconds: float) -> Verdict:
         last = self._last
