@@ -6,6 +6,7 @@ import pytest
 import xgboost as xgb
 
 from tests.support import screen
+from tests.support.hosts import cut_off
 from tests.support.training import Training
 from tests.support.waiting import wait_for
 from tools.cluster.instance import Instance
@@ -104,3 +105,26 @@ def test_a_lost_machine_is_named_and_the_job_goes_on_elsewhere(
     assert status["phase"] == "Succeeded", status
     assert status["attempt"] == 2
     assert training.resumed_at("lost") >= 10
+
+
+@pytest.mark.full
+@pytest.mark.e2e(seconds=75)
+def test_a_pod_without_a_network_is_named_by_its_peer_and_the_job_goes_on(
+    training: Training, cluster: Kubectl, instance: Instance
+) -> None:
+    """Its machine loses the pod's packets; the kubelet still sees it, and reports its end as any other's."""
+    training.short("cut", ROUNDS, nodes=2, checkpoint=EVERY_TEN, restartBackoffSeconds=1)
+    wait_for("twentieth round's checkpoint", lambda: checkpoint_step(training, "cut") >= 20, 90, every=0.3)
+    pods = {it["metadata"]["labels"][RANK]: it for it in training.pods("cut", attempt=1)}
+    machine = next(it for it in instance.nodes if it.name == pods["1"]["spec"]["nodeName"])
+    with cut_off(machine.inside, pods["1"]["status"]["podIP"]):
+        status = training.completed("cut")
+    assert (status["attempt"], status["restarts"]) == (2, 1), status
+    failed = {it["rank"]: it for it in status["nodes"]["failed"]}
+    assert {rank: it["reason"] for rank, it in failed.items()} == {0: "PeerLost", 1: "PeerLost"}, failed
+    assert all(f"Rank {1 - rank} has not been heard for " in it["message"] for rank, it in failed.items())
+    assert training.resumed_at("cut") >= 20
+    assert training.first_round("cut", 2) == training.resumed_at("cut") + 1
+    said = screen.events(cluster, "TrainingJob", "cut")
+    assert said[0].startswith("Warning PeerLost Rank "), said
+    assert "It resumes from round N." in said[0], said
