@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+#: What hangs ends after so long; what does not may have to wait for the CPU for most of it.
+PATIENCE = 150.0
 
 
-def wait_for(what: str, look: Callable[[], T | None], seconds: float = 60, *, every: float = 0.05) -> T:
+def wait_for(what: str, look: Callable[[], T | None], seconds: float = PATIENCE, *, every: float = 0.05) -> T:
     """Return the first true value of ``look``; fail saying what was waited for.
 
     Raises:

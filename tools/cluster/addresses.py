@@ -6,8 +6,10 @@ are the same in every instance and cannot meet a network of the host.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
+import random
 import socket
 import subprocess
 from collections.abc import Iterable
@@ -24,6 +26,9 @@ API_PORT = 6443
 DNS_DOMAIN = "cluster.local"
 # Set aside for benchmarks between networks (RFC 2544): no cloud or company routes it.
 UPLINKS = ipaddress.IPv4Network("198.18.0.0/15")
+
+# Below those that Linux gives to clients and to whoever asks for any.
+PORTS = range(12_000, 32_000)
 
 
 def node_address(number: int) -> str:
@@ -99,7 +104,9 @@ def host_routes() -> list[ipaddress.IPv4Network]:
 
 
 def free_port(address: str) -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, and that the kernel gives to nobody who asks for any."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, port))
+            return port

@@ -165,7 +165,7 @@ class ControlPlane:
                     raise self._processes.failure(needed)
             return self.api.not_ready(path)
 
-        wait_for(f"{name} ({path})", reason, seconds=60)
+        wait_for(f"{name} ({path})", reason, seconds=180)
 
     def _apiserver_command(self, port: int) -> list[str | Path]:
         issue, folder = self.authority.issue, self.authority.folder

@@ -18,9 +18,10 @@ from mlpools.inference.ledger import Failure, Grant
 from mlpools.storage.failures import CredentialsExpired
 from mlpools.supervisor.status import ask
 
-#: Rank 0 is gone when it does not answer for so long; its own machine may have been busy.
-LOST_SECONDS = 10.0
-_ANSWER_SECONDS = 5.0
+#: Rank 0 is gone when it does not answer for so long; its machine, which may be this one, may just be busy.
+#: The supervisors know of a pod that went long before.
+LOST_SECONDS = 60.0
+_ANSWER_SECONDS = 15.0
 _RETRY_SECONDS = 0.2
 
 
