@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mlpools_operator.api.v1alpha1 import GROUP, KINDS
+from tests.support.waiting import PATIENCE
 from tools.binaries import binary
 from tools.cluster.controlplane import ControlPlane
 from tools.kubectl import Kubectl
@@ -31,7 +32,7 @@ def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(binary("helm")), *arguments], capture_output=True, text=True, timeout=60, check=False
+            [str(binary("helm")), *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     return run

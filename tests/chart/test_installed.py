@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support.manifests import manifest
+from tests.support.waiting import PATIENCE
 from tools.kubectl import Kubectl
 from tools.quickstart.install import CHART, NAMESPACE, RELEASE
 from tools.steps import ToolError, wait_for
@@ -40,7 +41,7 @@ def identity(kubectl: Kubectl, kind: str, name: str, namespace: str = "team-a") 
 
 
 def established(kubectl: Kubectl) -> None:
-    kubectl.run("wait", "--for=condition=Established", "--timeout=30s", "crd", "trainingjobs.mlpools.dev")
+    kubectl.run("wait", "--for=condition=Established", "--timeout=150s", "crd", "trainingjobs.mlpools.dev")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def living(kubectl: Kubectl, release: Install) -> Callable[[], dict[str, Any]]:
     def pods() -> list[Manifest]:
         return kubectl.list("pods", selector="job-name=fraud-1", namespace="team-a")
 
-    wait_for("the Job's pod", lambda: None if pods() else "there is none", seconds=30)
+    wait_for("the Job's pod", lambda: None if pods() else "there is none", seconds=PATIENCE)
     name = pods()[0]["metadata"]["name"]
     running = json.dumps({"status": {"phase": "Running"}})
     kubectl.run("patch", "pod", name, "-n", "team-a", "--subresource=status", "-p", running)
@@ -145,7 +146,7 @@ def test_an_upgrade_that_adds_a_field_keeps_what_lives(
         apply(kubectl, newer)
     release(chart=with_field(tmp_path / "mlpools", "colour"))
     assert living() == before
-    wait_for("the new field", lambda: _refused(kubectl, newer), seconds=30)
+    wait_for("the new field", lambda: _refused(kubectl, newer), seconds=PATIENCE)
     assert apply(kubectl, newer)["spec"]["colour"] == "green"
 
 
@@ -200,7 +201,7 @@ def test_people_have_rights_through_the_clusters_own_roles(kubectl: Kubectl, rel
     wait_for(
         "the roles",
         lambda: None if may(kubectl, "chief", "create", POOLS, "") else "not aggregated",
-        seconds=30,
+        seconds=PATIENCE,
     )
     wanted = {
         ("viewer", "list", JOBS, "team-a"): True,

@@ -71,7 +71,7 @@ class Gang:
 
     def run(self) -> list[Final]:
         with self.pods as pods:
-            finals = pods.wait(60)
+            finals = pods.wait()
         self.output = "".join(pod.output() for pod in self.pods.pods)
         return finals
 
@@ -110,7 +110,7 @@ def test_a_rank_waits_until_it_has_the_config_map_that_rank_0_has(tmp_path: Path
         wait_for(lambda: (gang.scratch(1) / "work" / "copy" / "train.py").exists(), what="the first copy")
         wait_for(lambda: (gang.scratch(0) / CODE_TREE).exists(), what="rank 0's code")
         (gang.mount(1) / "train.py").write_text("new")
-        finals = pods.wait(60)
+        finals = pods.wait()
     assert [found(final) for final in finals] == [{"train.py": "new"}] * 2
 
 
@@ -121,10 +121,10 @@ def test_a_branch_means_one_commit_for_all_ranks(tmp_path: Path, web: Web) -> No
     gang = Gang(tmp_path, Code(git_url=repository.url, revision="main"), 2)
     gang.pods.held = frozenset({1})
     with gang.pods as pods:
-        wait_for(lambda: (gang.scratch(0) / "lock.json").exists(), 40, "what rank 0 found")
+        wait_for(lambda: (gang.scratch(0) / "lock.json").exists(), what="what rank 0 found")
         repository.commit({"train.py": "second"})
         pods.release({1})
-        finals = pods.wait(60)
+        finals = pods.wait()
     assert [found(final) for final in finals] == [{"train.py": "first"}] * 2
 
 

@@ -65,7 +65,7 @@ def test_two_workers_make_the_model_of_a_job_with_two_ranks(
 ) -> None:
     work = task(tmp_path / "out", nodes=2, spec=spec(earlyStoppingRounds=15), data=data)
     with Pods(work, tmp_path / "pods") as pods:
-        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+        assert [final.code for final in pods.wait()] == [0, 0], pods[0].output()
     assert bytes(trained.get_booster().save_raw("ubj")) == (tmp_path / "out/model.ubj").read_bytes()
 
 
@@ -174,7 +174,7 @@ def test_lightgbm_s_workers_make_the_model_of_a_job_too(data: dict[str, Any], tm
     section = {"rounds": 20, "objective": "regression", "params": {"num_leaves": 15}, "label": "arr_delay"}
     work = task(tmp_path / "out", nodes=2, framework="lightgbm", spec=section, data=data)
     with Pods(work, tmp_path / "pods") as pods:
-        assert [final.code for final in pods.wait(90)] == [0, 0], pods[0].output()
+        assert [final.code for final in pods.wait()] == [0, 0], pods[0].output()
     config = LightGBMScalingConfig(num_workers=2)
     estimator = LightGBMEstimator(20, params={"num_leaves": 15}, scaling_config=config)
     estimator.fit(
@@ -223,7 +223,7 @@ def test_a_worker_with_nobody_else_s_code_imports_no_frames(
         data=data,
     )
     with Pods(work, tmp_path / "pods") as pods:
-        assert [final.code for final in pods.wait(90)] == [0], pods[0].output()
+        assert [final.code for final in pods.wait()] == [0], pods[0].output()
     imported = read_json(tmp_path / "out/result.json")["versions"]
     assert framework in imported
     assert not {"pandas", "sklearn"} & set(imported)

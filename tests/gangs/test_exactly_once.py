@@ -33,6 +33,7 @@ from tests.support.object_store import Fault, ObjectStore
 from tests.support.parts import names
 from tests.support.pods import free_ports, wait_for
 from tests.support.store_environment import use_store
+from tests.support.waiting import PATIENCE
 
 ROWS, SHARD, KEYS = 40, 20, 7
 #: A run for each step takes 100 seconds on an idle machine of two cores.
@@ -92,7 +93,7 @@ class Run:
 
     def follow(self, port: int, at: At, rank: int = 1) -> ForkedPod:
         """Start another rank when rank 0 is there, as its supervisor would say."""
-        wait_for(functools.partial(listens, "127.0.0.1", port), 20, "rank 0's door")
+        wait_for(functools.partial(listens, "127.0.0.1", port), what="rank 0's door")
         return self.forks.start(self.folder, replace(self.task, nodes=rank + 1), port, rank=rank, at=at)
 
     def finish(self, attempt: int = 2) -> Final:
@@ -277,7 +278,7 @@ def test_a_pod_that_wakes_up_after_its_shards_were_done_again_changes_nothing(on
             assert final.code == Exit.DONE, (step, final.message)
             assert run.digests() == clean.digests(), step
             os.kill(worker, signal.SIGCONT)
-            assert ended(worker, 20), step
+            assert ended(worker, PATIENCE), step
             assert run.digests() == clean.digests(), step
         finally:
             second.kill()
@@ -293,10 +294,10 @@ def test_of_two_workers_that_both_have_a_shard_one_makes_its_part(once: Once, cl
         worker = stopped(run.folder)
         second = run.follow(port, At(WORKER, "Dispensary.committed#1", "wait"))
         try:
-            wait_for((run.folder / "acted-wait").exists, 20, "a second part")
+            wait_for((run.folder / "acted-wait").exists, what="a second part")
             os.kill(worker, signal.SIGCONT)
             said = functools.partial(run.says, WORKER, "Dispensary.committed#1")
-            wait_for(said, 20, "the first worker's word")
+            wait_for(said, what="the first worker's word")
             (run.folder / "go").touch()
             final = first.wait()
             assert final is not None
@@ -315,7 +316,7 @@ def test_what_two_lost_workers_had_is_handed_out_a_third_time(once: Once, clean:
     first = run.start(At(WORKER, "Dispensary.next#1", "wait"), port=port, nodes=3)
     others = [run.follow(port, At(WORKER, "Scorer.score#1", "kill-pod"))]
     try:
-        wait_for((run.folder / "acted-kill-pod").exists, 20, "the first loss")
+        wait_for((run.folder / "acted-kill-pod").exists, what="the first loss")
         others += [run.follow(port, At(WORKER, "Scorer.score#1", "stop-pod"), rank=2)]
         stopped(run.folder)
         (run.folder / "go").touch()

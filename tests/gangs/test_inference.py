@@ -20,6 +20,7 @@ from mlpools.storage import locate
 from tests.support import scoring
 from tests.support.pods import wait_for
 from tests.support.scoring import parts, pods, run
+from tests.support.waiting import PATIENCE
 
 ROWS, SHARD = 1000, 50
 SCORING = """
@@ -92,10 +93,10 @@ def test_a_lost_node_costs_its_shards_in_hand_and_nothing_else(folder: Path) -> 
     (folder / "block-1").touch()
     (folder / "block-0-0").touch()
     with pods(folder, a_task(folder, nodes=2)) as gang:
-        wait_for((folder / "blocked-1").exists, 40, "work of rank 1")
+        wait_for((folder / "blocked-1").exists, what="work of rank 1")
         gang[1].kill()
         (folder / "go").touch()
-        gang[0].process.wait(60)
+        gang[0].process.wait(PATIENCE)
         assert gang[0].final.code == Exit.DONE, gang[0].output()
     check(folder)
 
@@ -104,12 +105,12 @@ def test_a_drained_node_leaves_the_others_alone(folder: Path) -> None:
     (folder / "block-1").touch()
     (folder / "block-0-0").touch()
     with pods(folder, a_task(folder, nodes=2)) as gang:
-        wait_for((folder / "blocked-1").exists, 40, "work of rank 1")
+        wait_for((folder / "blocked-1").exists, what="work of rank 1")
         gang[1].process.send_signal(signal.SIGTERM)
-        gang[1].process.wait(30)
+        gang[1].process.wait(PATIENCE)
         assert gang[1].final.code == Exit.PREEMPTED
         (folder / "go").touch()
-        gang[0].process.wait(60)
+        gang[0].process.wait(PATIENCE)
         assert gang[0].final.code == Exit.DONE, gang[0].output()
     check(folder)
 
@@ -119,13 +120,13 @@ def test_a_new_attempt_does_only_what_is_not_committed(folder: Path, how: str) -
     (folder / "block-0-500").touch()
     task = a_task(folder)
     with pods(folder, task) as gang:
-        wait_for((folder / "blocked-0").exists, 40, "half of the work")
-        wait_for(lambda: len(parts(folder)) >= 8, 20, "parts")
+        wait_for((folder / "blocked-0").exists, what="half of the work")
+        wait_for(lambda: len(parts(folder)) >= 8, what="parts")
         if how == "killed":
             gang[0].kill()
         else:
             gang[0].process.send_signal(signal.SIGTERM)
-        gang[0].process.wait(30)
+        gang[0].process.wait(PATIENCE)
         if how == "suspended":
             assert gang[0].final.code == Exit.PREEMPTED
     before = parts(folder)
@@ -153,7 +154,7 @@ def test_too_many_bad_shards_fail_and_resuming_does_only_them(folder: Path) -> N
     (folder / "poison-250").touch()
     task = a_task(folder)
     with pods(folder, task) as gang:
-        [final] = gang.wait(60)
+        [final] = gang.wait()
         assert final.code == Exit.SHARDS_FAILED
     assert "row 250 of" in final.message
     assert "ValueError: no 250" in final.message
@@ -169,7 +170,7 @@ def test_too_many_bad_shards_fail_and_resuming_does_only_them(folder: Path) -> N
 def test_a_model_that_crashes_while_it_is_loaded_says_so(folder: Path) -> None:
     (folder / "scoring.py").write_text("import os\nos.abort()\n")
     with pods(folder, a_task(folder)) as gang:
-        [final] = gang.wait(60)
+        [final] = gang.wait()
     assert final.code == Exit.MODEL_UNREADABLE
     assert "was killed by SIGABRT" in final.message
     assert not (folder / "out/_run.json").exists()

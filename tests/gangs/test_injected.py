@@ -17,6 +17,7 @@ from mlpools.runtime import inject
 from mlpools.supervisor.status import ask
 from tests.support.package_index import PackageIndex
 from tests.support.pods import free_ports, read_json, task, wait_for
+from tests.support.waiting import PATIENCE
 from tests.support.web import Web
 
 _BASE = Path(sys.base_prefix)
@@ -67,7 +68,7 @@ class Pod:
             )
 
     def run(self, work: Task, *bare: str) -> Final:
-        code = self.begin(work, *bare).wait(60)
+        code = self.begin(work, *bare).wait(PATIENCE)
         final = self.final
         assert final.code == code, self.log
         return final
@@ -132,9 +133,9 @@ def test_a_held_lock_silences_nobody_but_the_script(tmp_path: Path, python: Path
     pod = Pod(tmp_path, python)
     text = "import re, mlpools; mlpools.report(3); re.match('(a+)+$', 'a' * 60 + 'b')"
     process = pod.begin(script(pod, text, hang_timeout_seconds=6))
-    wait_for(lambda: '"step":3' in _status(pod), 30, "the report")
+    wait_for(lambda: '"step":3' in _status(pod), what="the report")
     assert ask("127.0.0.1", pod.port, "GET", "/healthz") == "{}"
-    process.wait(40)
+    process.wait(PATIENCE)
     assert pod.final.code == Exit.HUNG
 
 
@@ -250,7 +251,7 @@ def test_a_bare_command_hears_that_it_is_to_stop(tmp_path: Path) -> None:
     process = pod.begin(task(tmp_path / "out", framework="script"), "/bin/sh", "-c", bare)
     wait_for((tmp_path / "ready").exists)
     process.terminate()
-    assert process.wait(20) == Exit.PREEMPTED
+    assert process.wait(PATIENCE) == Exit.PREEMPTED
     assert pod.final.code == Exit.PREEMPTED
     assert (tmp_path / "saved").exists()
 

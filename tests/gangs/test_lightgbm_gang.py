@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from mlpools.contract.ends import Exit, Final
 from tests.support.flights import CARRIERS, flights, write_flights
+from tests.support.gate import GATE, gated
 from tests.support.pods import Pods, read_json, task, wait_for
 from tests.support.sorted_rows import Order, rows, write
 
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def run(folder: Path, nodes: int, **changes: Any) -> tuple[list[Final], Path]:
     work = task(folder / "out", nodes=nodes, **{"framework": "lightgbm", "spec": SPEC, **changes})
     with Pods(work, folder / f"pods-{work.attempt}") as pods:
-        finals = pods.wait(90)
+        finals = pods.wait()
         assert [final.code for final in finals] == [Exit.DONE] * nodes, [pod.output() for pod in pods.pods]
     return finals, folder / "out"
 
@@ -122,12 +122,13 @@ def test_a_stop_of_one_rank_saves_a_round_and_the_next_attempt_gives_the_same_by
 ) -> None:
     """Without a periodic checkpoint: what is saved was agreed on after the signal."""
     work = task(tmp_path / "out", nodes=2, spec=SPEC, data=data, framework="lightgbm")
-    with Pods(work, tmp_path / "pods-0") as pods:
-        wait_for(lambda: pods[0].step() >= 1, 60, "the first round")
+    with Pods(work, tmp_path / "pods-0", gated(tmp_path / "go")) as pods:
+        wait_for(lambda: pods[0].step() == GATE, what="a round")
         os.kill(pods[1].worker(), signal.SIGTERM)
+        (tmp_path / "go").touch()
         finals = pods.wait()
         assert [final.code for final in finals] == [Exit.PREEMPTED] * 2, pods[0].output()
-    assert 1 <= finals[0].checkpoint_step < 400
+    assert GATE <= finals[0].checkpoint_step < 400
     run(tmp_path, 2, data=data, attempt=2)
     assert read_json(tmp_path / "out/result.json")["resumedFromStep"] == finals[0].checkpoint_step
     assert (tmp_path / "out/model.txt").read_bytes() == (trained / "model.txt").read_bytes()
@@ -139,17 +140,15 @@ def test_a_killed_rank_ends_the_gang_and_fewer_ranks_resume(
 ) -> None:
     """LightGBM itself would wait for it for hours, or spin for ever."""
     checkpoint = {"url": f"file://{tmp_path}/saved", "everyRounds": 10, "keep": 2}
-    long = {**SPEC, "rounds": 5_000, "earlyStoppingRounds": None}
+    long = {**SPEC, "rounds": 50_000, "earlyStoppingRounds": None}
     work = task(tmp_path / "out", nodes=3, spec=long, data=data, checkpoint=checkpoint, framework="lightgbm")
     with Pods(work, tmp_path / "pods-0") as pods:
-        wait_for(lambda: (r := pods[0].report()) and r.checkpoint_step >= 10, 60, "a checkpoint")
+        wait_for(lambda: (r := pods[0].report()) and r.checkpoint_step >= 10, what="a checkpoint")
         if whole_pod:
             pods[1].kill()
         else:
             os.kill(pods[1].worker(), signal.SIGKILL)
-        began = time.monotonic()
-        finals = pods.wait(15)
-        assert time.monotonic() - began < 10
+        finals = pods.wait()
     codes = [final.code for final in finals]
     assert codes == ([Exit.PEER_LOST] * 2 if whole_pod else [Exit.PEER_LOST, Exit.SIGNAL, Exit.PEER_LOST])
     if whole_pod:

@@ -27,6 +27,7 @@ from mlpools.train.launchers.pod import Pod, Seat
 from mlpools.train.reporter import Reporter
 from tests.support.flights import spec, write_flights
 from tests.support.pods import task, wait_for
+from tests.support.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
 #: Waits until training has begun, and then says so.
@@ -144,7 +145,7 @@ def test_a_rank_that_fails_before_the_others_came_ends_them(
 
     def late(task: Task, seat: Seat, *others: Any) -> Pod:
         for pod in started:
-            pod.wait(30)
+            pod.wait(PATIENCE)
         started.append(start(task, seat, *others))
         return started[-1]
 
@@ -178,14 +179,14 @@ def test_a_worker_that_reports_nothing_notices_the_end_of_its_supervisor() -> No
         reporter.when_alone(ended.set)
         assert not ended.is_set()
         os.close(reading)
-        assert ended.wait(20)
+        assert ended.wait(PATIENCE)
 
 
 def test_ctrl_c_saves_the_last_round_and_ends_everything(data: dict[str, Any], tmp_path: Path) -> None:
     work = endless(tmp_path, data)
     with caller(work, tmp_path) as process:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(PATIENCE)
         assert process.returncode == -signal.SIGINT
         assert not processes_of(work)
     assert list((tmp_path / "out/checkpoints").glob("*/step-*/COMMIT"))

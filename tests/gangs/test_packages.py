@@ -75,7 +75,7 @@ class Gang:
 
     def run(self) -> list[Final]:
         with self.pods as pods:
-            finals = pods.wait(60)
+            finals = pods.wait()
         self.output = "".join(pod.output() for pod in self.pods.pods)
         return finals
 
@@ -108,10 +108,10 @@ def test_all_ranks_install_what_rank_0_resolved(tmp_path: Path, index: PackageIn
     gang = Gang(tmp_path, of(index, [], requirements="key a of ConfigMap b"), 2, requirements_txt="cat\n")
     gang.pods.held = frozenset({1})
     with gang.pods as pods:
-        wait_for(lambda: (gang.scratch(0) / "lock.json").exists(), 40, "what rank 0 resolved")
+        wait_for(lambda: (gang.scratch(0) / "lock.json").exists(), what="what rank 0 resolved")
         index.wheel("cat", "3.0")
         pods.release({1})
-        finals = pods.wait(60)
+        finals = pods.wait()
     assert [found(final)["cat"] for final in finals] == ["2.0", "2.0"]
 
 
@@ -337,7 +337,7 @@ def test_a_pod_that_is_stopped_while_it_installs_was_preempted_and_did_not_hang(
             wait_for(lambda: (it := pods[0].report()) is None or it.age_seconds > 3)
             connection, _ = silent.accept()
             pods[0].process.terminate()
-            [final] = pods.wait(30)
+            [final] = pods.wait()
             connection.close()
     assert final.code == Exit.PREEMPTED
 

@@ -20,6 +20,7 @@ from mlpools.storage import locate
 from tests.support import scoring
 from tests.support.pods import wait_for
 from tests.support.scoring import parts, pods
+from tests.support.waiting import PATIENCE
 
 ROWS, SHARD, KEYS = 4000, 250, 40
 SCORING = """
@@ -88,7 +89,7 @@ def a_task(folder: Path, **changes: Any) -> Task:
 
 
 def run(folder: Path, task: Task) -> Final:
-    return scoring.run(folder, task, seconds=90)
+    return scoring.run(folder, task)
 
 
 def check(folder: Path) -> None:
@@ -129,9 +130,9 @@ def test_a_kill_in_the_first_stage_costs_what_was_in_hand(folder: Path) -> None:
     (folder / "block-scatter-0").touch()
     task = a_task(folder)
     with pods(folder, task) as gang:
-        wait_for((folder / "blocked-0").exists, 40, "half of the first stage")
+        wait_for((folder / "blocked-0").exists, what="half of the first stage")
         gang[0].kill()
-        gang[0].process.wait(30)
+        gang[0].process.wait(PATIENCE)
     assert not told(folder, "calls")
     run(folder, replace(task, attempt=2))
     check(folder)
@@ -142,10 +143,10 @@ def test_a_kill_in_the_second_stage_costs_what_was_in_hand(folder: Path) -> None
     (folder / "block-call-0").touch()
     task = a_task(folder)
     with pods(folder, task) as gang:
-        wait_for((folder / "blocked-0").exists, 60, "a key of the second stage")
-        wait_for(lambda: len(parts(folder)) > 1, 20, "parts")
+        wait_for((folder / "blocked-0").exists, what="a key of the second stage")
+        wait_for(lambda: len(parts(folder)) > 1, what="parts")
         gang[0].kill()
-        gang[0].process.wait(30)
+        gang[0].process.wait(PATIENCE)
     before = {name: inode for name, inode in parts(folder).items() if recorded(folder, name)}
     assert before
     run(folder, replace(task, attempt=2))
@@ -165,10 +166,10 @@ def test_a_lost_follower_costs_its_shards_in_hand_and_nothing_else(folder: Path,
     (folder / "scoring.py").write_text(SCORING.replace("shard >= 8", "True").replace("key == (", '"k" in ('))
     with pods(folder, a_task(folder, nodes=2)) as gang:
         for rank in (1, 0):
-            wait_for((folder / f"blocked-{rank}").exists, 60, f"work of rank {rank}")
+            wait_for((folder / f"blocked-{rank}").exists, what=f"work of rank {rank}")
         gang[1].kill()
         (folder / "go").touch()
-        gang[0].process.wait(90)
+        gang[0].process.wait(PATIENCE)
         assert gang[0].final.code == Exit.DONE, gang[0].output()
     check(folder)
 
@@ -177,7 +178,7 @@ def test_a_bad_key_costs_its_shard_and_resuming_does_only_that(folder: Path) -> 
     (folder / "poison-k4").touch()
     task = a_task(folder)
     with pods(folder, task) as gang:
-        [final] = gang.wait(90)
+        [final] = gang.wait()
     assert final.code == Exit.SHARDS_FAILED
     assert "The model cannot be called for k = k4: ValueError: no k4." in final.message
     [error] = [json.loads(line) for line in (folder / "out/_errors.jsonl").read_text().splitlines()]
@@ -198,7 +199,7 @@ def test_an_input_that_cannot_be_read_fails_the_run_before_any_call(folder: Path
     (folder / "in/1.parquet").write_bytes(data)
     task = a_task(folder)
     with pods(folder, replace(task, spec={**task.spec, "maxShardFailures": 99})) as gang:
-        [final] = gang.wait(90)
+        [final] = gang.wait()
     assert final.code == Exit.SHARDS_FAILED
     assert "any key could have rows in them" in final.message
     assert not told(folder, "calls")

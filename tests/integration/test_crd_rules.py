@@ -14,6 +14,7 @@ from tests.support.all_rules import CASES, TRANSITIONS
 from tests.support.api_rules import Case, Transition
 from tests.support.custom_objects import CustomObjects, RefusedError
 from tests.support.manifests import ABSENT, manifest, spec
+from tests.support.waiting import PATIENCE
 from tools.cluster.controlplane import ControlPlane
 from tools.kubectl import Kubectl
 from tools.steps import wait_for
@@ -43,7 +44,7 @@ def objects(kubectl: Kubectl, control_plane: ControlPlane) -> CustomObjects:
             return str(refusal)
         return None
 
-    wait_for("the API of all kinds", not_served, seconds=30)
+    wait_for("the API of all kinds", not_served, seconds=PATIENCE)
     return objects
 
 

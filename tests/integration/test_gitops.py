@@ -110,5 +110,5 @@ def test_a_hand_made_cancel_that_git_does_not_name_stays(either: Bench) -> None:
         either.kubelet.collect()
         return bool(either.job("stopped")["status"]["phase"] == "Cancelled")
 
-    wait_for("end of the job", cancelled, 40)
+    wait_for("end of the job", cancelled)
     tool.sync_many()

@@ -35,7 +35,7 @@ def whole(bench: Bench, job: str) -> list[Object]:
         pods = bench.kubelet.there(job, bench.job(job)["status"]["attempt"])
         return pods if sum("nodeName" in pod["spec"] for pod in pods) == 2 else None
 
-    return wait_for(f"machines for all pods of {job}", look, 60)
+    return wait_for(f"machines for all pods of {job}", look)
 
 
 def admitted(bench: Bench) -> float:
@@ -60,7 +60,7 @@ def test_of_two_half_gangs_the_younger_makes_room_and_both_end(scheduled: tuple[
         half(bench, "younger")
         bench.kube.patch("Node", "second", {"spec": {"taints": []}})
 
-        yielded = bench.phase("younger", "Queued", seconds=40)["status"]
+        yielded = bench.phase("younger", "Queued")["status"]
         assert (yielded["reason"], yielded.get("restarts", 0)) == ("Unschedulable", 0)
         told = next(it["message"] for it in yielded["conditions"] if it["type"] == "Admitted")
         assert f"It makes room for older (pool {bench.pool}), which was admitted before it" in told

@@ -52,7 +52,7 @@ def ranks(score: Bench, name: str = "score", attempt: int = 1) -> list[int]:
 def runs(score: Bench, *wanted: int, name: str = "score", attempt: int = 1) -> list[Object]:
     """Wait until it has just these ranks, and run their pods."""
     expected = list(wanted)
-    wait_for(f"ranks {expected} of {name}", lambda: ranks(score, name, attempt) == expected, 40)
+    wait_for(f"ranks {expected} of {name}", lambda: ranks(score, name, attempt) == expected)
     living = ("Pending", "Running")
     pods = [it for it in score.kubelet.there(name, attempt) if it["status"]["phase"] in living]
     score.kubelet.run([it for it in pods if it["status"]["phase"] == "Pending"])
@@ -148,8 +148,8 @@ def test_what_it_took_while_nobody_waited_goes_to_who_waits(score: Bench) -> Non
     score.of("TrainingJob").submit("train", nodes=2)
     granted(score, 2)
     wait_for("end of the last two", lambda: ranks(score) == [0, 1])
-    waiting = score.of("TrainingJob").job("train")["status"]
-    assert waiting["phase"] == "Queued", "nodes are held until their pods are gone"
+    score.of("TrainingJob").phase("train", "Queued")  # nodes are held until their pods are gone
+    assert score.kubelet.there("train", 1) == []
     score.kubelet.terminate(Final(Exit.PREEMPTED, rank=3))
     hold_on = score.kubelet.pods("train", 1, 2)
     score.kubelet.run(hold_on)

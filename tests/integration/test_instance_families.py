@@ -50,7 +50,7 @@ def pool_condition(bench: Bench, name: str, status: str) -> Object:
         conditions = pool_status(bench).get("conditions", ())
         return next((it for it in conditions if (it["type"], it["status"]) == (name, status)), None)
 
-    return wait_for(f"{name}={status} of the pool", look, 60)
+    return wait_for(f"{name}={status} of the pool", look)
 
 
 def placed(bench: Bench, job: str, attempt: int, nodes: int = 1) -> list[Object]:

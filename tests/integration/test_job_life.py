@@ -32,7 +32,7 @@ def stopped(bench: Bench, name: str, phase: str) -> Object:
         status: Object = bench.job(name)["status"]
         return status if status["phase"] == phase else None
 
-    return wait_for(f"{phase} of {name}", look, 40)
+    return wait_for(f"{phase} of {name}", look)
 
 
 def saved(status: Object) -> bool:
@@ -97,15 +97,15 @@ def test_a_queued_job_that_is_suspended_lets_others_pass(bench: Bench) -> None:
         queues = (bench.job(name)["status"].get("queue", {}) for name in names)
         return tuple(queue.get("position", 0) for queue in queues)
 
-    wait_for("places in the queue", lambda: sorted(places()) == [1, 2, 3], 60)
+    wait_for("places in the queue", lambda: sorted(places()) == [1, 2, 3])
     head, first, second = names = [name for _, name in sorted(zip(places(), names, strict=True))]
     assert bench.job(head)["status"]["reason"] == "WaitingForNodes"
     bench.change(first, suspend=True)
     bench.phase(first, "Suspended")
     bench.change(second, priority=9)
-    wait_for("new order of the queue", lambda: places() == (2, 0, 1), 60)
+    wait_for("new order of the queue", lambda: places() == (2, 0, 1))
     bench.change(first, suspend=False)
-    wait_for("place of the resumed one", lambda: places() == (2, 3, 1), 60)
+    wait_for("place of the resumed one", lambda: places() == (2, 3, 1))
 
 
 def test_cancelled_is_final_and_keeps_the_object(either: Bench) -> None:

@@ -74,7 +74,7 @@ def has(bench: Bench, nodes: int) -> None:
         counts = (told(bench).get("nodes", 0), told(bench).get("ready", 0), len(there))
         return counts == (nodes, nodes, nodes)
 
-    wait_for(f"{nodes} further nodes", look, 40)
+    wait_for(f"{nodes} further nodes", look)
 
 
 def inside(bench: Bench) -> Kube:
@@ -99,7 +99,7 @@ def test_it_is_scaled_by_kubectl_loses_a_node_and_rests_with_all_of_it(notebooks
 
     (lost, *_) = parts(bench, "node")
     bench.kubelet.finish([lost], code=137)
-    wait_for("another node", lambda: lost["metadata"]["uid"] not in uids(parts(bench, "node")), 60)
+    wait_for("another node", lambda: lost["metadata"]["uid"] not in uids(parts(bench, "node")))
     has(bench, 2)
     assert uids(parts(bench, "server")) == uids([server])
 
@@ -114,7 +114,7 @@ def test_it_is_scaled_by_kubectl_loses_a_node_and_rests_with_all_of_it(notebooks
         bench.kubelet.terminate(Final(Exit.PREEMPTED, rank=0))
         return bool(bench.job("alice")["status"]["phase"] == "Stopped")
 
-    wait_for("a stopped notebook", rests, 40)
+    wait_for("a stopped notebook", rests)
     assert bench.kube.list("Job", bench.namespace) == []
     assert "cluster" not in bench.job("alice")["status"]
 

@@ -63,7 +63,7 @@ def stopped(bench: Bench) -> Object:
         status: Object = bench.job("alice")["status"]
         return status if status["phase"] == "Stopped" else None
 
-    return wait_for("a stopped notebook", look, 40)
+    return wait_for("a stopped notebook", look)
 
 
 def there(bench: Bench, kind: str, name: str) -> Object | None:
@@ -87,6 +87,7 @@ def test_it_is_started_stopped_and_started_again_with_what_it_had(notebooks: Ben
     bench = notebooks
     bench.operator().wait_ready()
     submit(bench, storage={"size": "2Gi", "storageClassName": "fast"})
+    began = time.time()
     status = run(bench, pod)["status"]
     assert status["url"] == f"http://{NAME}.{bench.namespace}.svc.cluster.local:8888/"
     secret = there(bench, "Secret", TOKEN)
@@ -96,7 +97,7 @@ def test_it_is_started_stopped_and_started_again_with_what_it_had(notebooks: Ben
     assert claim is not None
     assert there(bench, "Service", NAME)
     assert there(bench, "NetworkPolicy", NAME)
-    assert abs(times.seconds(status["lastActivityTime"]) - time.time()) < 60
+    assert began - 1 < times.seconds(status["lastActivityTime"]) < time.time() + 1
 
     bench.change("alice", suspend=True, runtime={"image": "registry/ml/notebook:2"}, command=["serve"])
     assert stopped(bench)["reason"] == "Suspended"
@@ -111,7 +112,7 @@ def test_it_is_started_stopped_and_started_again_with_what_it_had(notebooks: Ben
     bench.kube.delete("NotebookRuntime", "alice", bench.namespace)
     wait_for("no StatefulSet", lambda: there(bench, "StatefulSet", NAME) is None)
     wait_for("no token", lambda: there(bench, "Secret", TOKEN) is None)
-    wait_for("no pod", lambda: bench.kubelet.collect() or not bench.kubelet.there("alice", 2), 30)
+    wait_for("no pod", lambda: bench.kubelet.collect() or not bench.kubelet.there("alice", 2))
     submit(bench, storage={"size": "1Gi"})
     run(bench, pod)
     taken = there(bench, "PersistentVolumeClaim", CLAIM)
@@ -133,10 +134,11 @@ def test_idleness_is_counted_across_restarts_and_ends_by_a_wish_only(notebooks: 
     second.kill()
     backdate(bench)
     pod.value = seen(unused=LONG_AGO)
+    began = time.time()
     bench.operator().wait_ready()
     status = stopped(bench)
     assert status["reason"] == "Idle"
-    assert abs(times.seconds(status["stoppedAt"]) - time.time()) < 60
+    assert began - 1 < times.seconds(status["stoppedAt"]) < time.time() + 1
 
     spec = manifest("NotebookRuntime", "alice", {"computePool": bench.pool, "idleSeconds": 3600})
     bench.kube.apply(spec, bench.namespace, manager="gitops")

@@ -14,7 +14,7 @@ from tests.support.kube import Kube, Object
 from tests.support.kubelet import succeeded
 from tests.support.manifests import manifest
 from tests.support.proxy import GO_ON, HANG_UP, Call, Proxy
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 from tools.cluster.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration
@@ -54,7 +54,7 @@ def test_deletions_in_a_watch_gap_are_found_by_a_sweep(
     wait_for("end of the deleted job's pods", all_gone)
     assert bench.job("next")["status"]["phase"] == "Queued"
     proxy.resume_watches(expired=True)
-    bench.phase("next", "Starting", seconds=15)
+    bench.phase("next", "Starting")
 
 
 def test_a_watch_that_only_broke_loses_nothing(bench: Bench, proxy: Proxy, through_proxy: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_strangers_service_is_left_alone_and_named(bench: Bench) -> None:
         service = bench.kube.find("Service", "tj-taken", bench.namespace)
         return service is not None and "ownerReferences" in service["metadata"]
 
-    wait_for("service of the job itself", own_service, seconds=30)
+    wait_for("service of the job itself", own_service)
 
 
 def test_a_job_that_is_deleted_and_made_again_at_once_starts_afresh(bench: Bench) -> None:
@@ -107,7 +107,7 @@ def test_a_job_that_is_deleted_and_made_again_at_once_starts_afresh(bench: Bench
         pods = bench.kubelet.there("again", 1)
         return len(pods) == 2 and all(pod["metadata"]["labels"]["mlpools.dev/job-uid"] != old for pod in pods)
 
-    wait_for("pods of the second job", own_pods, seconds=150)  # the collector looks for new kinds every 30 s
+    wait_for("pods of the second job", own_pods)  # the collector looks for new kinds every 30 s
     status = end_well(bench, "again")["status"]
     assert (status["attempt"], status["restarts"]) == (1, 0)
     uid = bench.job("again")["metadata"]["uid"]
@@ -139,7 +139,7 @@ def test_pods_that_a_quota_refuses_free_the_nodes_and_say_why(bench: Bench) -> N
     )
     bench.operator().wait_ready()
     bench.submit("refused")
-    status = bench.phase("refused", "Queued", seconds=30)["status"]
+    status = bench.phase("refused", "Queued")["status"]
     assert status["reason"] == "PodsRefused"
     message = next(it for it in status["conditions"] if it["type"] == "Admitted")["message"]
     assert "exceeded quota: none" in message
@@ -222,7 +222,7 @@ def test_nothing_is_decided_before_everything_is_known(
     def hold(call: Call) -> int:
         if call.watcher and call.method == "GET" and call.path.endswith(("/jobs", "/pods")):
             held.append(call)
-            release.wait(20)
+            release.wait(PATIENCE)
         return GO_ON
 
     proxy.before = hold
@@ -245,8 +245,8 @@ def test_a_node_is_given_once_though_its_admission_is_still_being_written(
     release = threading.Event()
 
     def hold(call: Call) -> int:
-        if call.path.endswith("/trainingjobs/first/status") and call.number == 1:
-            release.wait(20)
+        if call.path.endswith("/trainingjobs/first/status"):  # tried again while there is no answer
+            release.wait(PATIENCE)
         return GO_ON
 
     proxy.before = hold

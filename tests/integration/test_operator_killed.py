@@ -206,7 +206,7 @@ def test_killed_while_a_job_is_stopped(
         bench.kubelet.terminate(SAVED)
         return relay.current is not victim and bench.job(name)["status"]["phase"] == phase
 
-    wait_for("stopped job, and end of the operator at that write", stopped, 60)
+    wait_for("stopped job, and end of the operator at that write", stopped)
     gate.before = gate.after = _go_on
     relay.current.wait_ready()
     status = bench.job(name)["status"]
@@ -301,7 +301,7 @@ def _resized(relay: Relay, name: str, nodes: int, victim: Operator | None = None
         there = (len(pods), stands.get("granted"), stands.get("ready")) == (nodes,) * 3
         return there and relay.current is not victim
 
-    wait_for(f"{nodes} nodes of {name}, and the operator's end", step, 60)
+    wait_for(f"{nodes} nodes of {name}, and the operator's end", step)
     status = bench.job(name)["status"]
     assert (status["phase"], status["attempt"], status["restarts"]) == ("Running", 1, 0)
 
@@ -341,4 +341,4 @@ def _play(relay: Relay, bench: Bench, name: str, victim: Operator) -> None:
             bench.kubelet.finish(pods, bench.done())
         return relay.current is not victim and phase == "Succeeded"
 
-    wait_for("end of the job, and of the operator at that write", step, 60)
+    wait_for("end of the job, and of the operator at that write", step)

@@ -14,7 +14,7 @@ from tests.support.bench import Bench
 from tests.support.kube import Object
 from tests.support.kubelet import Kubelet, succeeded
 from tests.support.proxy import GO_ON, Call, Proxy
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ def state(bench: Bench, *states: str) -> Object:
         found = status(bench)
         return found if found.get("state") in states else None
 
-    return wait_for(f"{' or '.join(states)} of the pool", look, 30)
+    return wait_for(f"{' or '.join(states)} of the pool", look)
 
 
 def conditions(found: Object) -> dict[str, tuple[str, str]]:
@@ -137,7 +137,7 @@ def test_a_job_that_wakes_a_pool_is_told_so(bench: Bench, proxy: Proxy, through_
 
     def hold(call: Call) -> int:
         if call.method != "GET" and call.path.endswith(f"/computepools/{bench.pool}/status"):
-            awake.wait(20)
+            awake.wait(PATIENCE)
         return GO_ON
 
     proxy.before = hold
@@ -206,7 +206,7 @@ def test_warm_nodes_are_kept_given_to_a_job_and_given_back(bench: Bench) -> None
     warm(bench, 2)
     change(bench, autoSuspendSeconds=1)
     state(bench, "Suspended")
-    assert placeholders(bench) == []
+    wait_for("their end", lambda: placeholders(bench) == [])
     change(bench, autoSuspendSeconds=0)
     bench.submit("wakes", nodes=1)
     bench.kubelet.run(bench.kubelet.pods("wakes", 1, 1))

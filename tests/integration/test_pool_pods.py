@@ -139,7 +139,7 @@ def test_a_namespace_that_takes_no_host_network_says_so(bench: Bench) -> None:
     assert len(bench.kubelet.pods("plain", 1, 1)) == 1, "Without a special network it is taken."
     shape(bench, **{"network.profile": "Host"})
     bench.submit("host", nodes=1)
-    refused = bench.phase("host", "Queued", seconds=30)
+    refused = bench.phase("host", "Queued")
     assert refused["status"]["reason"] == "PodsRefused"
     assert 'violates PodSecurity "restricted' in words(refused)
     assert "hostNetwork=true" in words(refused)
@@ -174,7 +174,7 @@ def test_an_overlay_that_makes_no_pod_is_told_in_the_api_servers_words(
     assert names(bench, "Job") == []
     assert not [line for line in operator.lines() if "traceback" in line]
     shape(bench)
-    bench.phase("odd", "Starting", seconds=30)
+    bench.phase("odd", "Starting")
 
 
 def test_a_pool_can_stop_isolating_its_jobs(bench: Bench) -> None:

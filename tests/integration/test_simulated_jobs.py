@@ -108,7 +108,7 @@ class Real:
             found = self.bench.kubelet.there(name, attempt)
             return found if len(found) == 2 else None
 
-        self.bench.kubelet.run(wait_for(f"2 pods of {name}, attempt {attempt}", look, 60))
+        self.bench.kubelet.run(wait_for(f"2 pods of {name}, attempt {attempt}", look))
         self.until(name, "Running")
 
     def end(self, name: str, rank: int, code: int, final: Final | None = None, reason: str = "") -> None:
@@ -125,7 +125,7 @@ class Real:
             status: Json = self.bench.job(name).get("status", {})
             return status if status.get("phase") in phases else None
 
-        return wait_for(f"{phases} of {name}", look, 60)
+        return wait_for(f"{phases} of {name}", look)
 
     def _tend(self) -> bool:
         """End what is deleted, as a kubelet does with SIGTERM."""

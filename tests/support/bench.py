@@ -11,7 +11,7 @@ from tests.support.kube import Kube, Object
 from tests.support.kubelet import Kubelet, predicted, succeeded
 from tests.support.manifests import manifest
 from tests.support.operator import Operator
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Bench:
         """Return what rank 0 leaves behind when all went well."""
         return predicted() if self.kind == "BatchInference" else succeeded()
 
-    def phase(self, name: str, *phases: str, seconds: float = 20) -> Object:
+    def phase(self, name: str, *phases: str, seconds: float = PATIENCE) -> Object:
         """Wait until a job is in one of the phases, and return it."""
 
         def look() -> Object | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.support import plain_scenario
 from tests.support.notebook_pod import PORT, Pod
+from tests.support.waiting import PATIENCE
 
 
 async def scenario(folder: Path) -> dict[str, Any]:
@@ -20,8 +21,7 @@ async def scenario(folder: Path) -> dict[str, Any]:
     program = await asyncio.to_thread(subprocess.Popen, command)
     await pod.until(lambda it: it.serving)
     await pod.until(lambda it: it.unused_seconds > 4)
-    await plain_scenario.say(b"compute")
-    computes = pod.activity()
+    computes = await plain_scenario.computing(pod)
     await pod.until(lambda it: it.unused_seconds > 4)
     program.kill()
     gone = await pod.until(lambda it: not it.serving)
@@ -33,6 +33,6 @@ async def scenario(folder: Path) -> dict[str, Any]:
         "attempt": before.attempt,
         "computes": [computes.unused_seconds, computes.used_by],
         "gone": gone.serving,
-        "code": pod.process.wait(20),
+        "code": pod.process.wait(PATIENCE),
         "words": (folder / "termination").exists(),
     }

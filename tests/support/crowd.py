@@ -21,7 +21,7 @@ def crowded(pods: Pods, rank: int) -> Iterator[None]:
     supervisor, cpu = pods[rank].process.pid, min(os.sched_getaffinity(0))
     os.sched_setaffinity(supervisor, {cpu})
     os.setpriority(os.PRIO_PROCESS, supervisor, 10)
-    wait_for(lambda: pods[0].step() > 0, 150, "a step")
+    wait_for(lambda: pods[0].step() > 0, what="a step")
     neighbour = subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"])
     try:
         os.sched_setaffinity(neighbour.pid, {cpu})

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlpools.contract.tasks import Code
 from tests.support.notebook_pod import TOKEN, Pod
+from tests.support.waiting import PATIENCE
 
 #: Says something, what opens the notebook, too, and never opens its port.
 SILENT = f"import time; print('loads keys', flush=True); print('{TOKEN}', flush=True); time.sleep(1000)"
@@ -62,5 +63,5 @@ async def _run(*command: str) -> None:
 
 
 async def _end(pod: Pod) -> dict[str, Any]:
-    code = await asyncio.to_thread(pod.process.wait, 30)
+    code = await asyncio.to_thread(pod.process.wait, PATIENCE)
     return {**json.loads((pod.folder / "termination").read_text()), "exitCode": code}

@@ -37,6 +37,7 @@ from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from tests.support.pods import free_ports, wait_for
 from tests.support.steps import Act, Steps
+from tests.support.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
 _MESSAGE_BYTES = 1 << 18
@@ -72,7 +73,7 @@ class ForkedPod:
     pid: int
     final: Path
 
-    def wait(self, seconds: float = 30.0) -> Final | None:
+    def wait(self, seconds: float = PATIENCE) -> Final | None:
         """Wait for its end and return how it ended; None if it was killed."""
         assert ended(self.pid, seconds), f"{self.final.name} did not come within {seconds} s"
         return Final.from_json(self.final.read_text()) if self.final.exists() else None
@@ -83,7 +84,7 @@ class ForkedPod:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-        ended(self.pid, 10)
+        ended(self.pid, PATIENCE)
 
 
 def ended(pid: int, seconds: float) -> bool:
@@ -126,7 +127,7 @@ class Forks:
         for group in self._groups:  # of a test that failed, some may be left
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE)
         self._server.server_close()
 
     def start(self, folder: Path, task: Task, port: int, *, rank: int = 0, at: At | None = None) -> ForkedPod:
@@ -236,6 +237,7 @@ def _hurry() -> None:
         (ledger, "_SLOW_SECONDS", 0.2),
         (keeper, "_BEAT_SECONDS", 0.1),
         (asking, "LOST_SECONDS", 1.0),
+        (asking, "_ANSWER_SECONDS", PATIENCE),  # who is gone refuses; who is only slow answers
         (lead, "LOOK_SECONDS", 0.01),
         (follow, "LOOK_SECONDS", 0.01),
         (os, "fsync", lambda _: None),  # what a killed process wrote is in the page cache
@@ -260,7 +262,7 @@ def main() -> None:
 
 def stopped(folder: Path) -> int:
     """Wait until a process has stopped at its step, and return its id."""
-    return int(wait_for(lambda: _text(folder / "stopped"), 20, "a stop"))
+    return int(wait_for(lambda: _text(folder / "stopped"), what="a stop"))
 
 
 def _text(path: Path) -> str:

@@ -22,7 +22,7 @@ from mlpools_operator.controller.notebooks import Notebooks
 from mlpools_operator.controller.obstacles import MissingPods, Obstacles, Volumes
 from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.reconcile import Reconciler
-from mlpools_operator.controller.store import Store
+from mlpools_operator.controller.store import Key, Store
 from mlpools_operator.controller.usage import Usage
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.domain.kinds import JOB_KINDS
@@ -126,6 +126,18 @@ async def _unknown(name: str) -> Collection[str]:
     raise OSError("there is no DNS")
 
 
+class Untimed(Queue):
+    """Looks again at once or at news: timers run by this machine's clock, and the world has its own."""
+
+    def schedule(self, key: Key, seconds: float | None) -> None:
+        super().schedule(key, None if seconds else seconds)
+
+    def back_off(self, key: Key) -> float:
+        delay = super().back_off(key)
+        super().schedule(key, delay)
+        return delay
+
+
 class Loop:
     """One operator over one simulated cluster."""
 
@@ -135,7 +147,7 @@ class Loop:
         metrics, clock = Metrics(), world.clock
         metrics.pools.there = lambda: {raw["metadata"]["name"] for raw in world.list("ComputePool")}
         self.metrics, self.cluster = metrics, SlowCluster(world, self._dice)
-        self.store, self.queue = Store(), Queue(self._dice)
+        self.store, self.queue = Store(), Untimed(self._dice)
         candidates = {kind: policy.candidate for kind, policy in chosen.jobs.items()}
         self.ledger = Ledger(self.store, candidates, clock)
         self.feed = Feed(self.store, self.ledger, self.queue)

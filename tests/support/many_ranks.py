@@ -22,6 +22,7 @@ from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from mlpools.train.trees.hooks import Hooks
 from tests.support.pods import free_ports
+from tests.support.waiting import PATIENCE
 
 
 class Supervisor(Reporter):
@@ -61,4 +62,4 @@ def train(task: Task, hooks: Callable[[int], Hooks] = lambda _: Hooks()) -> list
 
     with ThreadPoolExecutor(task.nodes) as threads:
         futures = [threads.submit(run, rank) for rank in range(task.nodes)]
-        return [future.result(60) for future in futures]
+        return [future.result(PATIENCE) for future in futures]

@@ -30,6 +30,7 @@ from mlpools.contract.wiring import (
     TOKEN_ENV,
     WORKSPACE_ENV,
 )
+from tests.support.waiting import PATIENCE
 
 PORT, STATUS_PORT = 8888, 8470
 TOKEN = "open sesame"
@@ -42,7 +43,7 @@ _START = (
 )
 
 
-def run(module: str, folder: Path, *arguments: str, seconds: float = 150) -> dict[str, Any]:
+def run(module: str, folder: Path, *arguments: str, seconds: float = 280) -> dict[str, Any]:
     """Run the scenario of a module inside and return what it found; it fails with what that says."""
     command = [*_APART, sys.executable, "-m", "tests.support.notebook_pod", module, str(folder), *arguments]
     paths = [path for path in sys.path if path]
@@ -111,10 +112,10 @@ class Pod:
 
     def activity(self) -> Activity:
         """Look at it, as the operator does."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/status", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/status", timeout=30) as answer:
             return Activity.from_json(answer.read().decode())
 
-    async def until(self, holds: Callable[[Activity], bool], seconds: float = 60) -> Activity:
+    async def until(self, holds: Callable[[Activity], bool], seconds: float = PATIENCE) -> Activity:
         """Look until something holds.
 
         Raises:
@@ -136,7 +137,7 @@ class Pod:
     def stop(self) -> Mapping[str, Any]:
         """End it as the kubelet does, and return its last words."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(40)
+        code = self.process.wait(PATIENCE)
         return {**json.loads((self.folder / "termination").read_text()), "exitCode": code}
 
 

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 
 _ROOT = Path(__file__).parents[2]
 
@@ -62,12 +62,12 @@ class Operator:
         """SIGTERM; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
-    def wait_ready(self, seconds: float = 30) -> Operator:
+    def wait_ready(self, seconds: float = PATIENCE) -> Operator:
         """Return once it serves."""
         wait_for("ready operator", lambda: self.get("/readyz")[0] == 200, seconds)
         return self
@@ -85,7 +85,7 @@ class Operator:
             return 0, ""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with opener.open(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

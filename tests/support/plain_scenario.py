@@ -41,13 +41,20 @@ async def say(word: bytes) -> None:
     writer.close()
 
 
+async def computing(pod: Pod) -> Activity:
+    """Have it compute, and return what is seen of that meanwhile."""
+    saying = asyncio.create_task(say(b"compute"))
+    seen = await pod.until(lambda it: it.used_by == "processes that compute" and it.unused_seconds < 2)
+    await saying
+    return seen
+
+
 async def scenario(folder: Path) -> dict[str, Any]:
     """Use it in all ways, and tell what its supervisor made of it."""
     pod = Pod(folder, command=[sys.executable, "-c", PROGRAM.format(port=PORT)])
     first = await pod.until(lambda it: it.serving)
     quiet = await pod.until(lambda it: it.unused_seconds > 4)
-    await say(b"compute")
-    computes = pod.activity()
+    computes = await computing(pod)
     await pod.until(lambda it: it.unused_seconds > 4)
     await say(b"terminal")
     runs = await pod.until(_in_a_terminal)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +23,8 @@ from mlpools.contract.reports import Report
 from mlpools.contract.tasks import Task
 from mlpools.supervisor.status import ask
 from tests.support.hosts import Hosts
+from tests.support.waiting import PATIENCE
+from tools.cluster.addresses import PORTS
 
 _ROOT = Path(__file__).parents[2]
 _START = (
@@ -28,17 +33,39 @@ _START = (
 )
 
 
+#: Names that hold the ports which this process was given last; by then the others have been used.
+_claims: deque[socket.socket] = deque()
+_CLAIMS = 200
+
+
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for item in sockets:
-        item.bind(("127.0.0.1", 0))
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
+    """Return ports that no other test of this machine gets meanwhile."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().choice(PORTS)
+        if _claim(port):
+            ports.append(port)
     return ports
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "the condition") -> Any:
+def _claim(port: int) -> bool:
+    """Take a free port's name, which only one process of this network can have."""
+    claim = socket.socket(socket.AF_UNIX)
+    _claims.append(claim)
+    while len(_claims) > _CLAIMS:
+        _claims.popleft().close()
+    with socket.socket() as probe:
+        try:
+            claim.bind(f"\0mlpools-test-port-{port}")
+            probe.bind(("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+    return True
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "the condition") -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
@@ -129,6 +156,7 @@ class Pods:
     def release(self, ranks: Set[int]) -> None:
         """Start the pods of some ranks."""
         self.pods.extend(self._start(rank) for rank in sorted(ranks))
+        self.pods.sort(key=lambda pod: pod.rank)
 
     def _start(self, rank: int) -> Pod:
         termination, log = self.folder / f"termination-{rank}", self.folder / f"log-{rank}"
@@ -156,7 +184,7 @@ class Pods:
         """Return whether one of them has ended."""
         return any(pod.process.poll() is not None for pod in self.pods)
 
-    def wait(self, seconds: float = 40.0) -> list[Final]:
+    def wait(self, seconds: float = PATIENCE) -> list[Final]:
         """Wait for all pods that run and return how each ended."""
         deadline = time.monotonic() + seconds
         for pod in self.pods:

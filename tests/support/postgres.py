@@ -14,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from tests.support.pods import free_ports
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE, wait_for
 from tools.postgres import programs
 
 USER, PASSWORD = "mlpools", "s3cr:et/pässword%41"
@@ -81,7 +81,7 @@ class Postgres:
         """Stop it: SIGINT ends connections, SIGQUIT is a crash."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(60)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:

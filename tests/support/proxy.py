@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,16 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from tests.support.waiting import PATIENCE
+
 #: What a hook answers: go on, or end the connection without an answer; else an HTTP status to answer with.
 GO_ON, HANG_UP = 0, -1
 
 #: Turns of the event loop from an accepted connection to the server that knows of it.
 _TURNS_OF_AN_ACCEPT = 3
 
+#: Requests that may be held at once: who gets no answer asks again.
+_HELD = 256
 _HOP = {"transfer-encoding", "content-encoding", "content-length", "connection", "host"}
 
 
@@ -64,15 +69,16 @@ class Proxy:
         self._expired = False
         self._watches: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(_HELD))
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,))
         self._thread.start()
-        started.wait(10)
+        assert started.wait(PATIENCE)
 
     def close(self) -> None:
         """Stop listening."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def kubeconfig(self, folder: Path, token: str) -> Path:
         """Write a kubeconfig that leads through this proxy."""

@@ -72,7 +72,7 @@ class S3Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for("answer of the S3 server", self._answers, seconds=30)
+        wait_for("answer of the S3 server", self._answers)
 
     def kill(self) -> None:
         """End the program as a crash does."""

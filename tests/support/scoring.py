@@ -50,10 +50,10 @@ def pods(folder: Path, task: Task) -> Pods:
     return Pods(task, folder / f"pods-{task.attempt}", environ=environ)
 
 
-def run(folder: Path, task: Task, seconds: float = 60) -> Final:
-    """Run a task to its good end, which comes within so many seconds."""
+def run(folder: Path, task: Task) -> Final:
+    """Run a task to its good end."""
     with pods(folder, task) as gang:
-        final = gang.wait(seconds)[0]
+        final = gang.wait()[0]
         assert final.code == Exit.DONE, gang[0].output()
         return final
 

@@ -10,6 +10,7 @@ import pytest
 from mlpools_operator.cluster.errors import AlreadyExists, Conflict, Transient
 from mlpools_operator.controller.leader import Candidate, LeadershipLostError, Unopposed
 from mlpools_operator.domain.leadership import Lease, Terms
+from tests.support.waiting import PATIENCE
 
 QUICK = Terms(retry_seconds=0.002)
 
@@ -79,7 +80,7 @@ class Stage:
         return task
 
     async def until(self, there: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not there():  # noqa: ASYNC110 - a condition of plain objects
                 await asyncio.sleep(0.001)
 
@@ -100,7 +101,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 async def leading(stage: Stage) -> asyncio.Task[None]:
     task = stage.start()
-    await asyncio.wait_for(stage.candidate.elected(), 5)
+    await asyncio.wait_for(stage.candidate.elected(), PATIENCE)
     return task
 
 
@@ -121,7 +122,7 @@ async def test_a_second_one_stands_by_until_the_lease_has_run_out(stage: Stage) 
     await stage.requests()
     assert not stage.candidate.may_write()
     stage.now += 0.1
-    await asyncio.wait_for(stage.candidate.elected(), 5)
+    await asyncio.wait_for(stage.candidate.elected(), PATIENCE)
     assert stage.leases.lease is not None
     assert (stage.leases.lease.holder, stage.leases.lease.transitions) == ("me", 1)
 
@@ -132,7 +133,7 @@ async def test_a_standby_outlives_an_api_server_that_is_down(stage: Stage) -> No
     await stage.requests()
     stage.now += 3600
     stage.leases.down = False
-    await asyncio.wait_for(stage.candidate.elected(), 5)
+    await asyncio.wait_for(stage.candidate.elected(), PATIENCE)
 
 
 async def test_renewals_keep_it(stage: Stage) -> None:
@@ -153,7 +154,7 @@ async def test_without_renewals_writes_end_and_then_the_process(stage: Stage) ->
     stage.now += 0.1
     assert not stage.candidate.may_write()
     with pytest.raises(LeadershipLostError, match=r"mlpools-operator: no renewal was accepted for 10 s\."):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE)
 
 
 async def test_one_that_was_stopped_asks_for_nothing_any_more(stage: Stage) -> None:
@@ -161,7 +162,7 @@ async def test_one_that_was_stopped_asks_for_nothing_any_more(stage: Stage) -> N
     requests, before = stage.leases.requests, stage.leases.lease
     stage.now += 60.0
     with pytest.raises(LeadershipLostError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE)
     assert (stage.leases.requests, stage.leases.lease) == (requests, before)
 
 
@@ -169,7 +170,7 @@ async def test_who_took_it_is_named(stage: Stage) -> None:
     task = await leading(stage)
     stage.leases.put("other")
     with pytest.raises(LeadershipLostError, match=r"mlpools-operator: other has it\."):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE)
     assert not stage.candidate.may_write()
 
 
@@ -192,7 +193,7 @@ async def test_a_released_lease_is_anybodys(stage: Stage) -> None:
     await asyncio.wait([task])
     assert not second.may_write()
     await stage.candidate.release()
-    await asyncio.wait_for(second.elected(), 5)
+    await asyncio.wait_for(second.elected(), PATIENCE)
 
 
 async def test_a_release_that_meets_a_renewal_under_way_is_tried_again(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from mlpools_operator.controller.queue import LONGEST_DELAY, Queue
 from mlpools_operator.controller.store import Key
+from tests.support.waiting import PATIENCE
 
 
 def key(name: str) -> Key:
@@ -23,7 +24,7 @@ def queue() -> Queue:
 
 
 async def soon(queue: Queue) -> Key:
-    return await asyncio.wait_for(queue.get(), 5)
+    return await asyncio.wait_for(queue.get(), PATIENCE)
 
 
 async def test_many_adds_are_one_pass(queue: Queue) -> None:

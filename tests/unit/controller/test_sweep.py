@@ -16,6 +16,7 @@ from mlpools_operator.controller.store import Store
 from mlpools_operator.controller.sweep import Sweeper
 from mlpools_operator.metrics import Metrics
 from tests.support import objects as make
+from tests.support.waiting import PATIENCE
 
 
 class Lists:
@@ -113,7 +114,7 @@ async def test_the_first_sync_ends_when_the_watches_have_brought_everything(hous
     await asyncio.sleep(0.02)
     assert not sync.done()
     house.see("Pod", make.pod("p", 60))
-    await asyncio.wait_for(sync, 5)
+    await asyncio.wait_for(sync, PATIENCE)
 
 
 async def test_the_first_sync_does_not_wait_for_what_was_deleted_meanwhile(house: House) -> None:
@@ -121,25 +122,25 @@ async def test_the_first_sync_does_not_wait_for_what_was_deleted_meanwhile(house
     sync = asyncio.create_task(house.sweeper.first_sync())
     await asyncio.sleep(0.005)
     house.lists.there.clear()
-    await asyncio.wait_for(sync, 5)
+    await asyncio.wait_for(sync, PATIENCE)
 
 
 async def test_the_first_sync_survives_errors(house: House) -> None:
     house.lists.errors = [Transient("down"), Transient("down")]
-    await asyncio.wait_for(house.sweeper.first_sync(), 5)
+    await asyncio.wait_for(house.sweeper.first_sync(), PATIENCE)
 
 
 async def test_catching_up_also_forgets_what_is_gone(house: House) -> None:
     house.see("Pod", make.pod("gone", 50))
     house.see("Pod", make.pod("there", 50))
     house.lists.add("Pod", make.pod("there", 50))
-    await asyncio.wait_for(house.sweeper.catch_up(), 5)
+    await asyncio.wait_for(house.sweeper.catch_up(), PATIENCE)
     assert house.known("Pod") == {"there"}
 
 
 async def test_catching_up_keeps_a_gap_that_it_may_have_missed(house: House) -> None:
     house.sweeper.gap("Pod")
-    await asyncio.wait_for(house.sweeper.catch_up(), 5)
+    await asyncio.wait_for(house.sweeper.catch_up(), PATIENCE)
     house.lists.asked.clear()
     house.see("Pod", make.pod("gone", 50))
     running = asyncio.create_task(house.sweeper.run(3600))
@@ -150,7 +151,7 @@ async def test_catching_up_keeps_a_gap_that_it_may_have_missed(house: House) -> 
 async def until_forgotten(house: House) -> None:
     gone = asyncio.Event()
     house.store.subscribe(lambda change: gone.set() if change.after is None else None)
-    await asyncio.wait_for(gone.wait(), 5)
+    await asyncio.wait_for(gone.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize("errors", [[], [Transient("down")]], ids=["at once", "after an error"])

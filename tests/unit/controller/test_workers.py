@@ -14,6 +14,7 @@ from mlpools_operator.controller.queue import Queue
 from mlpools_operator.controller.store import Key
 from mlpools_operator.controller.workers import Workers
 from mlpools_operator.metrics import Metrics
+from tests.support.waiting import PATIENCE
 
 KEY, OTHER = Key("TrainingJob", "team", "job"), Key("TrainingJob", "team", "other")
 
@@ -40,7 +41,7 @@ class Shift:
 
         health = Health(lambda: len(self.queue), lambda: 0.0)
         running = asyncio.create_task(Workers(self.queue, noted, health, self.metrics).run(workers))
-        await asyncio.wait_for(enough.wait(), 10)
+        await asyncio.wait_for(enough.wait(), PATIENCE)
         await asyncio.sleep(0)
         running.cancel()
         await asyncio.wait([running])

@@ -27,6 +27,7 @@ from mlpools.data.cache.files import FileCache
 from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.storage import FileInfo, locate
 from tests.support.object_store import Fault, ObjectStore
+from tests.support.waiting import PATIENCE
 
 CONTENT = random.Random(1).randbytes(10 * BLOCK_BYTES + 12_345)
 MIB = 1 << 20
@@ -92,7 +93,7 @@ def test_only_the_blocks_of_a_range_are_fetched(
     assert fetched(object_store) == [(0, 3 * BLOCK_BYTES), (5 * BLOCK_BYTES, 6 * BLOCK_BYTES)]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[*HealthCheck])
 @given(st.lists(st.tuples(st.integers(0, len(CONTENT)), st.integers(0, 3 * BLOCK_BYTES)), max_size=6))
 def test_any_reads_give_the_object_s_bytes(
     object_store: ObjectStore, cache: FileCache, a: FileInfo, wanted: list[tuple[int, int]]
@@ -187,7 +188,7 @@ def test_a_process_that_is_killed_between_any_two_writes_leaves_no_wrong_byte(
     monkeypatch.setattr(entry, "_PIECE_BLOCKS", 4)
     child = multiprocessing.get_context("fork").Process(target=_die_at, args=(call, cache, a))
     child.start()
-    child.join(60)
+    child.join(PATIENCE)
     assert child.exitcode == -signal.SIGKILL
     assert read(a, anew(cache)) == CONTENT
 
@@ -204,9 +205,9 @@ def test_processes_that_race_fetch_each_block_once(
     children = [context.Process(target=_read_all, args=(anew(cache), a, queue)) for _ in range(3)]
     for child in children:
         child.start()
-    assert [queue.get(timeout=60) for _ in children] == [True] * 3
+    assert [queue.get(timeout=PATIENCE) for _ in children] == [True] * 3
     for child in children:
-        child.join(60)
+        child.join(PATIENCE)
     parts = fetched(object_store)
     assert sum(stop - start for start, stop in parts) == len(CONTENT)
 
@@ -316,17 +317,17 @@ def test_a_file_is_closed_while_its_bytes_are_under_way(
 
     def wait() -> None:
         asked.set()
-        go.wait(30)
+        go.wait(PATIENCE)
 
     object_store.faults = [Fault("GET", before=wait)]
     file = open_cached(a, cache)
     file.prefetch([(0, 1000)])
-    assert asked.wait(30)
+    assert asked.wait(PATIENCE)
     threads = {it for it in threading.enumerate() if it.name.startswith("mlpools-storage")}
     file.close()
     others = [os.open(tmp_path / f"other-{i}", os.O_RDWR | os.O_CREAT) for i in range(30)]
     go.set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while threads and not (only(cache) / "data").stat().st_blocks and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [os.fstat(other).st_size for other in others] == [0] * len(others)

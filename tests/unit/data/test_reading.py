@@ -23,6 +23,7 @@ from mlpools.data.plan import resolve
 from mlpools.data.reader import read
 from mlpools.data.sources import ParquetSource
 from mlpools.errors import DataNotReadable
+from tests.support.waiting import PATIENCE
 
 TABLE = pa.table({"x": np.zeros(1000)})  # 8,000 bytes
 
@@ -74,7 +75,7 @@ def test_the_thread_stays_within_the_budget(budget: int, ahead: int) -> None:
     for taken in range(1, 5):
         next(tables)
         for _ in range(taken + ahead - source.made):  # it gets as far as it may …
-            assert source.waiting.acquire(timeout=30)
+            assert source.waiting.acquire(timeout=PATIENCE)
         assert source.made <= taken + ahead + 1  # … and no further
     tables.close()  # type: ignore[attr-defined]
     assert source.closed

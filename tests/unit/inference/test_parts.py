@@ -19,6 +19,7 @@ from mlpools.inference.parts import Place
 from mlpools.storage import Location, locate
 from tests.support.object_store import Fault, ObjectStore
 from tests.support.parts import ROWS, complete, names, publish, read
+from tests.support.waiting import PATIENCE
 
 EXPECTED = dict.fromkeys(range(2), ROWS)
 PART = "part-000000.parquet"
@@ -72,7 +73,7 @@ def finish_all(place: Place) -> None:
 def test_a_kill_at_any_step_loses_and_doubles_nothing(tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
-    subprocess.run(command, check=True, timeout=120, env=environ)
+    subprocess.run(command, check=True, timeout=PATIENCE, env=environ)
     folders = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
     assert len(folders) > 20
     begun = 0

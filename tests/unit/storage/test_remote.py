@@ -12,6 +12,7 @@ import pytest
 from mlpools.errors import DataNotReadable, OutputNotWritable
 from mlpools.storage import FileMissing, client, contact, locate, match, ranges, remote
 from tests.support.object_store import Fault, ObjectStore
+from tests.support.waiting import PATIENCE
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 BIG = locate("s3://bucket/big")
@@ -350,7 +351,7 @@ def test_a_forked_child_reads_too(big: ObjectStore) -> None:
     child = context.Process(target=_read_in_child, args=(queue,))
     child.start()
     try:
-        assert queue.get(timeout=30) == CONTENT[:10]
+        assert queue.get(timeout=PATIENCE) == CONTENT[:10]
     finally:
         child.kill()
         child.join()

@@ -16,6 +16,7 @@ import pytest
 from mlpools import budgets
 from mlpools.contract.wiring import CACHE_ENV
 from mlpools.storage.shelf import Shelf
+from tests.support.waiting import PATIENCE
 
 
 def shelf_of(folder: Path, budget: int) -> Shelf:
@@ -139,7 +140,7 @@ def writer(tmp_path: Path) -> multiprocessing.process.BaseProcess:
     writing = context.Event()
     process = context.Process(target=_write_and_hang, args=(tmp_path, writing, "theirs"), daemon=True)
     process.start()
-    assert writing.wait(60)
+    assert writing.wait(PATIENCE)
     return process
 
 

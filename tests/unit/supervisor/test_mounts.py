@@ -57,7 +57,7 @@ def test_the_pod_ends_with_its_name_and_starts_no_worker(tmp_path: Path) -> None
     folder = as_kubelet(tmp_path / "tls")
     wanted = task(tmp_path / "out", required=[secret(folder)])
     with Pods(wanted, tmp_path / "pods", fake_worker("print('worker'); end(0)")) as pods:
-        [final] = pods.wait(20)
+        [final] = pods.wait()
         output = pods[0].output()
     assert final.code == Exit.SECRET_MISSING
     assert final.message.startswith("Secret tls of namespace ")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from tools.cluster.certificates import Authority, Leaf, Pair
 
 SERVER = Leaf("server", "kube-apiserver", hosts=("localhost", "kubernetes.default", "127.0.0.1", "10.96.0.1"))
@@ -85,5 +86,5 @@ def test_both_sides_know_each_other_in_a_handshake(authority: Authority, host: s
         else:
             with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
                 calling.wrap_socket(here, server_hostname=host)
-    thread.join(timeout=10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE
 from tools.locks import locked
 from tools.steps import wait_for
 
@@ -41,12 +42,12 @@ def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Pa
     def first() -> None:
         with locked(folder):
             held.set()
-            removed.wait(10)
-            folder.rmdir()
+            removed.wait(PATIENCE)
             order.append("removed")
+            folder.rmdir()
 
     def second() -> None:
-        held.wait(10)
+        held.wait(PATIENCE)
         with locked(folder):
             order.append("held")
             assert folder.is_dir()
@@ -66,9 +67,9 @@ def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Pa
         thread.start()
     removed.set()
     for thread in threads:
-        thread.join(10)
-    wait_for("the third", lambda: None if entered.is_set() else "it waits", seconds=5)
-    third.join(5)
+        thread.join(PATIENCE)
+    wait_for("the third", lambda: None if entered.is_set() else "it waits", seconds=PATIENCE)
+    third.join(PATIENCE)
     assert order == ["removed", "held"]
 
 

@@ -29,6 +29,7 @@ from mlpools.train.reporter import Reporter
 from mlpools.train.stop import Stop
 from tests.support.many_ranks import Supervisor
 from tests.support.pods import free_ports, task, wait_for
+from tests.support.waiting import PATIENCE
 
 WORLD = 11  # two digits: ids that are sorted as texts need their leading zeros
 
@@ -65,7 +66,7 @@ def on_all(jobs: list[Job], call: Callable[[Collective], Any]) -> list[Any]:
     assert isinstance(supervisor, Supervisor)
     wait_for(lambda: supervisor.asked, what="a follower's question")
     leader = start(jobs[0])
-    return [future.result(30) for future in (*followers, leader)]
+    return [future.result(PATIENCE) for future in (*followers, leader)]
 
 
 @contextlib.contextmanager
@@ -96,7 +97,7 @@ def detour(address: str, port: int) -> Iterator[None]:
         yield
         listener.shutdown(socket.SHUT_RDWR)
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
     for one in open_ones:
         one.close()
 
@@ -147,7 +148,7 @@ def test_a_rank_of_an_older_attempt_is_not_joined(jobs: list[Job]) -> None:
         wait_for(lambda: supervisor.asked >= 3, what="a third question")
         assert not waiting.done()
         supervisor.report = Report(phase=Phase.RENDEZVOUS.value, attempt=1)
-        assert waiting.result(20) == "127.0.0.1"
+        assert waiting.result(PATIENCE) == "127.0.0.1"
 
 
 def test_a_name_that_comes_late_is_waited_for(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def test_waiting_ends_with_a_stop(jobs: list[Job]) -> None:
         waiting = pool.submit(wait_for_leader, jobs[1])
         jobs[1].stop.request()
         with pytest.raises(Preempted):
-            waiting.result(20)
+            waiting.result(PATIENCE)
 
 
 def test_rank_0_is_reached_at_its_pods_address() -> None:
@@ -222,7 +223,7 @@ def test_a_port_that_is_still_held_is_waited_for(jobs: list[Job], monkeypatch: p
         ):
             leader.wait_for_port(job)
         held.close()
-        waiting.result(20)
+        waiting.result(PATIENCE)
 
 
 def test_a_port_at_which_another_program_listens_is_not_waited_for(jobs: list[Job]) -> None:
@@ -241,7 +242,7 @@ def test_a_signal_is_heard_in_a_thread_and_a_late_action_follows() -> None:
         stop.when_late(late.set)
         os.kill(os.getpid(), signal.SIGTERM)
         wait_for(lambda: stop.requested)
-        assert late.wait(10)
+        assert late.wait(PATIENCE)
     finally:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, before)

@@ -24,6 +24,7 @@ from mlpools.train.trees.metrics import (
     one_against_rest,
     over_all,
 )
+from tests.support.waiting import PATIENCE
 
 ROWS = 3_000
 
@@ -38,9 +39,9 @@ class Threads(Collective):
 
     def _all(self, value: Any) -> list[Any]:
         self._board[self.rank] = value
-        self._barrier.wait(20)
+        self._barrier.wait(PATIENCE)
         values = [self._board[rank] for rank in range(self.world_size)]
-        self._barrier.wait(20)
+        self._barrier.wait(PATIENCE)
         return values
 
     def sum(self, values: Any) -> Any:
@@ -57,7 +58,7 @@ def on_ranks(world: int, call: Callable[[Collective], Any]) -> list[Any]:
     barrier, board = threading.Barrier(world), {}
     with ThreadPoolExecutor(world) as pool:
         ranks = [Threads(rank, world, barrier, board) for rank in range(world)]
-        return [future.result(60) for future in [pool.submit(call, rank) for rank in ranks]]
+        return [future.result(PATIENCE) for future in [pool.submit(call, rank) for rank in ranks]]
 
 
 class Rows:

@@ -25,6 +25,7 @@ from mlpools.data.writers.parts import PartsWriter
 from mlpools.errors import DataNotReadable, InvalidSpec, OutputExists, OutputNotWritable
 from mlpools.gang import Gang
 from mlpools.storage import locate
+from tests.support.waiting import PATIENCE
 
 FLIGHTS = pa.table(
     {
@@ -211,7 +212,7 @@ KILLED = """
 
 def test_a_creator_killed_in_the_middle_leaves_no_version(root: Path) -> None:
     made = Dataset.create("flights")
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(root)], timeout=60)
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(root)], timeout=PATIENCE)
     assert run.returncode == -9
     assert made.list_versions() == []
     with pytest.raises(DataNotReadable, match="no version 'v1'"):

@@ -10,6 +10,7 @@ import pytest
 
 from mlpools.data.sql import threads
 from mlpools.data.sql.threads import Stopped, in_threads
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def test_results_are_in_the_order_of_their_items() -> None:
     def work(item: int, check: Callable[[], None]) -> int:
         check()
         if item == 1:
-            second_done.wait(10)
+            second_done.wait(PATIENCE)
         else:
             second_done.set()
         return item * 10
@@ -43,7 +44,7 @@ def test_nobody_hears_of_readers_that_do_not_get_on(monkeypatch: pytest.MonkeyPa
         return concurrent.futures.wait(*arguments, **more)
 
     monkeypatch.setattr(threads, "wait", wait)
-    in_threads(lambda item, check: looked.wait(10), [1], 1, lambda: heard.append(True))
+    in_threads(lambda item, check: looked.wait(PATIENCE), [1], 1, lambda: heard.append(True))
     assert looked.is_set()
     assert not heard
 

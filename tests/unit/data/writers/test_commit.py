@@ -16,6 +16,7 @@ from mlpools.data.writers.manifest import Manifest, Part
 from mlpools.data.writers.parts import PartsWriter
 from mlpools.errors import DataNotReadable, OutputExists, OutputNotWritable
 from mlpools.storage import Location, locate
+from tests.support.waiting import PATIENCE
 
 SCHEMA = pa.schema({"x": pa.int64()})
 ROWS = pa.table({"x": range(50)}, schema=SCHEMA)
@@ -82,7 +83,9 @@ def whole(manifest: Manifest) -> set[str]:
 
 
 def test_a_kill_at_any_step_leaves_all_or_nothing(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], check=True, timeout=PATIENCE
+    )
     folders = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
     assert len(folders) > 15
     finished = leftovers = 0

@@ -22,6 +22,7 @@ from mlpools.data.writers.shards import generate_shards
 from mlpools.errors import DataNotReadable, InvalidSpec, OutputExists
 from mlpools.gang import Gang
 from mlpools.storage import FileInfo, locate
+from tests.support.waiting import PATIENCE
 
 MB = 1 << 20
 
@@ -114,7 +115,7 @@ def test_a_run_goes_on_where_it_was_killed(
 ) -> None:
     dest = tmp_path / "dest"
     run = [sys.executable, "-c", textwrap.dedent(KILLED), str(files), str(dest), str(dies_at)]
-    assert subprocess.run(run, timeout=60).returncode == -9
+    assert subprocess.run(run, timeout=PATIENCE).returncode == -9
     with pytest.raises(DataNotReadable, match="no finished result"):
         DataConnector.from_shards(str(dest))
     notes = {path.name[1:].removesuffix(".json") for path in dest.glob("_shard-*.json")}

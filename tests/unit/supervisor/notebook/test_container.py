@@ -15,10 +15,11 @@ import pytest
 
 from mlpools.supervisor.notebook import processes, sockets, workspace
 from mlpools.supervisor.notebook.said import last_lines
+from tests.support.waiting import PATIENCE
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
