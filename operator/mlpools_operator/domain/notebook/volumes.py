@@ -84,7 +84,7 @@ def _unmounted(told: Sequence[Told], pod: PodChild) -> Hindrance | None:
         failures = [*failures, event] if event.reason in (_ATTACH, _MOUNT) else []
     if not failures:
         return None
-    worst = max(failures, key=lambda it: (it.reason == _ATTACH, not it.message.startswith(_SUMMARY), it.at))
+    worst = max(failures, key=lambda it: (not it.message.startswith(_SUMMARY), it.at))
     words = wording.fit(worst.message, _WORDS_BYTES).rstrip(".")
     if starting.ABSENT.search(worst.message):
         return Hindrance("SecretMissing", f"{words}. Its pod waits for that, and starts once it is there.")
