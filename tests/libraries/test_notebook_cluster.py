@@ -41,3 +41,30 @@ def test_tasks_are_use_and_rays_own_processes_and_an_idle_kernel_are_not(found: 
 def test_a_lost_node_joins_again_and_all_end_when_they_are_told_to(found: dict[str, Any]) -> None:
     assert found["after"]
     assert found["ends"] == [Exit.PREEMPTED, Exit.PREEMPTED]
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder: Path = tmp_path_factory.mktemp("lost")
+    return notebook_pod.run("tests.support.cluster_lost_scenario", folder, seconds=1_800)
+
+
+THREE = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+
+
+def test_estimators_and_pytorch_train_over_all_nodes_from_a_kernel(lost: dict[str, Any]) -> None:
+    assert lost["formed"] == THREE
+    assert list(lost["trained"]) == ["XGBEstimator", "LightGBMEstimator"]
+    for places, error in lost["trained"].values():
+        assert places == THREE
+        assert 0.9 < error < 1.6, "the rows have noise of 1"
+    places, weight, bias = lost["torch"]
+    assert places == THREE
+    assert (weight, bias) == pytest.approx((3, 1), abs=0.01)
+
+
+def test_a_cluster_forms_anew_whatever_part_of_it_is_lost(lost: dict[str, Any]) -> None:
+    assert lost["store"] == THREE, "its control store"
+    assert lost["node"] == ["127.0.0.2", "127.0.0.4", "127.0.0.5"], "a further node"
+    assert lost["head"] == ["127.0.0.4", "127.0.0.5", "127.0.0.6"], "the notebook's own pod"
+    assert lost["ends"] == [Exit.PREEMPTED] * 3
