@@ -45,6 +45,10 @@ def test_a_terminal_with_a_program_is_use_and_one_without_is_not(found: dict[str
     assert found["terminal"]["after"] > 5
 
 
+def test_a_terminal_begins_in_the_workspace_with_the_notebook_s_own_commands(found: dict[str, Any]) -> None:
+    assert found["terminal"]["pip"].endswith("/mlpools-commands/pip")
+
+
 def test_editing_a_document_is_use(found: dict[str, Any]) -> None:
     assert found["edit"]["untouched"] < 2
 

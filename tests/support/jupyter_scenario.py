@@ -112,7 +112,7 @@ async def _run_a_cell_and_close_the_browser(
 async def _run_in_a_terminal(client: aiohttp.ClientSession, pod: Pod) -> dict[str, Any]:
     name = (await _post(client, "/api/terminals"))["name"]
     async with client.ws_connect(f"{_URL}/terminals/websocket/{name}") as terminal:
-        await terminal.send_json(["stdin", "sleep 1000\r"])
+        await terminal.send_json(["stdin", "command -v pip > pip.txt; sleep 1000\r"])
         await pod.until(lambda it: it.used_by == "a program in a terminal", 20)
     began, most = time.monotonic(), 0.0
     while time.monotonic() - began < 6:
@@ -121,7 +121,8 @@ async def _run_in_a_terminal(client: aiohttp.ClientSession, pod: Pod) -> dict[st
     async with client.ws_connect(f"{_URL}/terminals/websocket/{name}") as terminal:
         await terminal.send_json(["stdin", "\x03"])
         after = await pod.until(lambda it: it.unused_seconds > 5, 60)
-    return {"most_while_running": most, "after": after.unused_seconds}
+    pip = (pod.folder / "workspace" / "pip.txt").read_text().strip()
+    return {"most_while_running": most, "after": after.unused_seconds, "pip": pip}
 
 
 async def _edit_a_document(client: aiohttp.ClientSession, pod: Pod) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+from pathlib import Path
 
 from mlpools.lean import without
 
@@ -33,6 +35,8 @@ def main() -> None:
             "what the notebook runs instead."
         )
     load()
+    # Terminals begin where the server is: in the files that stay. None of them is a module of the server.
+    os.chdir(Path.home())
     importlib.import_module("jupyterlab.labapp").main()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import http.client
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,9 +58,15 @@ def command(task: Notebook, workspace: Path, token_file: Path) -> list[str]:
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
         "FileContentsManager.delete_to_trash": False,
+        # A login shell, Jupyter's default, would set a PATH without our commands and our Python.
+        "ServerApp.terminado_settings": f"shell_command={_shell()}",
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
     return [sys.executable, "-m", "mlpools.notebook.lab", *options, *task.args]
+
+
+def _shell() -> str:
+    return os.environ.get("SHELL") or shutil.which("bash") or "/bin/sh"
 
 
 def account(port: int, token: str, workspace: Path) -> Account:

@@ -21,6 +21,8 @@ from mlpools.notebook import kept
 
 _COMMANDS = ("pip", "pip3", "uv")
 _KERNEL = "mlpools.notebook.kernel"
+#: JupyterLab asks each person whether it may fetch news, also where it is told that there are none.
+_LAB_DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 #: Of the pod that finds out which packages all take, and of one that asks it.
 _ALONE = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": "0"}
 _FURTHER = {**_ALONE, "RANK": "1", "WORLD_SIZE": "2", "GROUP_RANK": "1"}
@@ -103,7 +105,7 @@ class Surroundings:
         """Lay down what the program finds, and return its environment."""
         # Python forgets a folder that is not there when it looks first.
         self.library.mkdir(parents=True, exist_ok=True)
-        commands, jupyter = self._lay_commands(), self._lay_kernel()
+        commands, jupyter = self._lay_commands(), self._lay_jupyter()
         environ = self._environ
         return {
             **_indexes(Packages.from_dict(self._task.packages)),
@@ -112,6 +114,7 @@ class Surroundings:
             "HOME": str(self._workspace),
             "JUPYTER_RUNTIME_DIR": str(self._temporary / "jupyter-runtime"),
             "JUPYTER_PATH": _joined(str(jupyter), environ.get("JUPYTER_PATH")),
+            "JUPYTER_CONFIG_PATH": _joined(str(jupyter), environ.get("JUPYTER_CONFIG_PATH")),
             "PATH": _joined(str(commands), environ.get("PATH"), str(self.library / "bin")),
             "PYTHONPATH": _joined(*self._paths, str(self.library)),
         }
@@ -131,23 +134,30 @@ class Surroundings:
             file.chmod(0o755)
         return folder
 
-    def _lay_kernel(self) -> Path:
-        """Write the description of JupyterLab's own kernel, which loads what kernels here know besides."""
+    def _lay_jupyter(self) -> Path:
+        """Write what JupyterLab reads besides its own files, and return the folder."""
         folder = self._temporary / "mlpools-jupyter"
-        target = folder / "kernels" / "python3"
         found = importlib.util.find_spec("ipykernel")
         if self._task.command or found is None or found.origin is None:
             return folder
-        shutil.copytree(Path(found.origin).parent / "resources", target, dirs_exist_ok=True)
-        launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        described = {
-            "argv": [*launch, f"--InteractiveShellApp.extra_extensions={_KERNEL}"],
-            "display_name": "Python 3 (ipykernel)",
-            "language": "python",
-            "metadata": {"debugger": True},
-        }
-        (target / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
+        _lay_kernel(folder / "kernels" / "python3", Path(found.origin).parent / "resources")
+        defaults = folder / "labconfig" / "default_setting_overrides.json"
+        defaults.parent.mkdir(parents=True, exist_ok=True)
+        defaults.write_text(json.dumps(_LAB_DEFAULTS), encoding="utf-8")
         return folder
+
+
+def _lay_kernel(target: Path, pictures: Path) -> None:
+    """Write the description of JupyterLab's own kernel, which loads what kernels here know besides."""
+    shutil.copytree(pictures, target, dirs_exist_ok=True)
+    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    described = {
+        "argv": [*launch, f"--InteractiveShellApp.extra_extensions={_KERNEL}"],
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    (target / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
 
 
 def _indexes(packages: Packages) -> dict[str, str]:
