@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import tenants
 from tests.support.notebooks import Notebooks
+from tests.support.plugin import Person
 from tests.support.training import Training
 from tools import images
 from tools.cluster.instance import Instance
@@ -107,3 +108,12 @@ def notebooks(cluster: Kubectl, volume: Path, instance: Instance) -> Iterator[No
     maker = Notebooks(cluster, volume, instance)
     yield maker
     maker.remove()
+
+
+@pytest.fixture
+def person(cluster: Kubectl, monkeypatch: pytest.MonkeyPatch) -> Person:
+    """The cluster's administrator, with kubectl on the PATH."""
+    folder = Path(cluster.program("kubectl")).parent
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    assert cluster.kubeconfig is not None
+    return Person(cluster.kubeconfig, "default")

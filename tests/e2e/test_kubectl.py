@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 import signal
-import subprocess
-import sys
 import tarfile
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +18,6 @@ from tests.support.plugin import Person
 from tests.support.training import Training
 from tools.kubectl import Kubectl
 
-ROOT = Path(__file__).parents[2]
 PLANTED = "h0rse-battery/staple="
 SAYS = """
 import base64, os
@@ -37,15 +31,6 @@ NOTEBOOK = {
     "metadata": {"name": "alice"},
     "spec": {"computePool": "opened", "storage": {"size": "1Gi"}, "idleSeconds": 0},
 }
-
-
-@pytest.fixture
-def person(cluster: Kubectl, monkeypatch: pytest.MonkeyPatch) -> Person:
-    """The cluster's administrator, with kubectl on the PATH."""
-    folder = Path(cluster.program("kubectl")).parent
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    assert cluster.kubeconfig is not None
-    return Person(cluster.kubeconfig, "default")
 
 
 @pytest.mark.full
@@ -85,28 +70,6 @@ def test_a_job_is_followed_fetched_and_packed_up(
     assert "Complete" in files["bundle/events.txt"]
 
 
-@contextmanager
-def opened(person: Person) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Open the notebook in a process of its own; yields the URL and the process."""
-    where = [f"--kubeconfig={person.kubeconfig}", f"--namespace={person.namespace}", "--output=json"]
-    command = [sys.executable, "-m", "mlpools_kubectl", "open", "alice", *where]
-    search = os.pathsep.join(str(ROOT / name) for name in ("workloads", "operator"))
-    environ = {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
-    ) as process:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("}"):
-                break
-        try:
-            yield json.loads("".join(lines))["url"], process
-        finally:
-            process.kill()
-
-
 def status_of(url: str) -> int:
     try:
         with urllib.request.urlopen(url) as answer:
@@ -117,17 +80,28 @@ def status_of(url: str) -> int:
 
 @pytest.mark.full
 @pytest.mark.e2e(seconds=40)
-def test_a_notebook_is_opened_by_a_url_until_ctrl_c(
+def test_a_notebook_is_opened_until_ctrl_c_or_its_stop_and_started_again(
     training: Training, cluster: Kubectl, person: Person
 ) -> None:
     training.make_pool("opened", instance={"cpu": "1", "memory": "2Gi"}, maxNodes=1)
     cluster.apply(json.dumps(NOTEBOOK))
     try:
-        with opened(person) as (url, process):
+        with person.opened("alice") as (url, process):
             token = urlsplit(url).query
             assert status_of(url.replace("/?", "/api/kernels?")) == 200
             assert status_of(url.replace(f"/?{token}", "/api/kernels")) == 403
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
+        with person.opened("alice") as (url, process):
+            person.say("stop", "nb/alice")
+            person.say("wait", "nb/alice", "--for=phase=Stopped", "--timeout=2m")
+            assert process.wait(60) == 1
+            assert process.stderr is not None
+            assert "broke off. NotebookRuntime alice is Stop" in process.stderr.read()
+        assert "set suspend to false to start it" in person.fail(3, "open", "alice")
+        person.say("start", "nb/alice")
+        person.say("wait", "nb/alice", "--timeout=3m")
+        with person.opened("alice") as (url, _):
+            assert status_of(url.replace("/?", "/api/kernels?")) == 200
     finally:
         cluster.delete("notebookruntime", "alice")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,8 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mlpools_kubectl.__main__ import mlpools
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,3 +54,24 @@ class Person:
         assert done.stderr.startswith("kubectl mlpools: ")
         assert len(done.stderr.splitlines()) == 1
         return done.stderr
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+        """Open a notebook in a process of its own; yields the URL and the process."""
+        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", "--output=json"]
+        command = [sys.executable, "-m", "mlpools_kubectl", "open", name, *where]
+        search = os.pathsep.join(str(ROOT / source) for source in ("workloads", "operator"))
+        environ = {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+        ) as process:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                if line.startswith("}"):
+                    break
+            try:
+                yield json.loads("".join(lines))["url"], process
+            finally:
+                process.kill()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import subprocess
 from urllib.parse import quote, urlsplit
 
 import click
 
 from mlpools_kubectl import goals, pods, screen, streams, waiting
 from mlpools_kubectl.cluster import Cluster, Object, info_of
-from mlpools_kubectl.failures import Failure, NotFound
+from mlpools_kubectl.failures import Failure, NoCluster, NotFound
 from mlpools_kubectl.kinds import NOTEBOOK
 from mlpools_kubectl.names import called
 from mlpools_kubectl.screen import said
 from mlpools_operator.cluster.kinds import SECRET
 
 _KEY = "token"
+_LOOK_SECONDS = 5.0
 
 
 def notebook(
@@ -47,7 +50,7 @@ def notebook(
         if browser:
             click.launch(url)
         try:
-            process.wait()
+            _attend(cluster, serves, pod, process)
         except KeyboardInterrupt:
             return
     raise Failure(f"The way to {called(found)} broke off. {_now(cluster, found)}")
@@ -57,6 +60,18 @@ def address(notebook: Object, port: int, token: str) -> str:
     """Return the URL at this machine: the path that the notebook has inside the cluster, and the token."""
     path = urlsplit(said(notebook, "status", "url") or "").path or "/"
     return f"http://127.0.0.1:{port}{path}?token={quote(token, safe='')}"
+
+
+def _attend(cluster: Cluster, notebook: Object, pod: Object, process: streams.Process) -> None:
+    """Return once nothing is forwarded: kubectl sees that a pod has gone at the next connection only."""
+    there = True
+    while there:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_SECONDS)
+            return
+        with contextlib.suppress(NoCluster):  # who does not answer just now says nothing of the pod
+            found = pods.children(cluster, "Pod", notebook)
+            there = pod["metadata"]["uid"] in [it["metadata"]["uid"] for it in found]
 
 
 def _token(cluster: Cluster, notebook: Object) -> str:
