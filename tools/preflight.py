@@ -1,6 +1,7 @@
 """What a machine must have to run the local cluster, all of it said at once.
 
-    python -m tools.preflight     # say what stands in the way, install the packages that are missing
+    python -m tools.preflight             # say what stands in the way, install the packages that are missing
+    python -m tools.preflight browser     # and the browser of some tests
 
 Debian 12 and later and Ubuntu 22.04 and later on amd64 are meant; cgroup v1 was run, v2 was not.
 """
@@ -12,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,8 @@ PACKAGES = {
     "debootstrap": "debootstrap",
     str(CNI_PLUGINS / "ptp"): "containernetworking-plugins",
 }
+#: What only some end-to-end tests need; Ubuntu has it as a snap only.
+BROWSER = {"chromium": "chromium"}
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 MEMORY_GIB = 8
 # The first run fills the caches.
@@ -73,18 +76,21 @@ def obstacles() -> list[str]:
     return problems
 
 
-def missing_packages() -> list[str]:
+def missing_packages(wanted: Mapping[str, str] = PACKAGES) -> list[str]:
     """Packages whose programs are not here."""
-    return sorted({package for found, package in PACKAGES.items() if shutil.which(found) is None})
+    return sorted({package for found, package in wanted.items() if shutil.which(found) is None})
 
 
-def install() -> None:
+def install(wanted: Mapping[str, str] = PACKAGES) -> None:
     """Install what is missing; no service is started, no package removed.
+
+    Args:
+        wanted: programs and files, and the packages that have them.
 
     Raises:
         ToolError: a package would have to be removed for it, or apt-get failed.
     """
-    packages = missing_packages()
+    packages = missing_packages(wanted)
     if not packages:
         return
     with step(f"installing {', '.join(packages)}"), _no_services():
@@ -162,16 +168,16 @@ def _disk_gib() -> float:
     return shutil.disk_usage(cache_dir()).free / 2**30
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Say what stands in the way; where nothing does, install what is missing."""
     if obstacle := can_run_cluster():
         print(f"  - {obstacle}")
         return 0  # all but the cluster works here
     with told():
-        install()
+        install(PACKAGES | BROWSER if "browser" in arguments else PACKAGES)
     print("  ✓ this machine can run the local cluster")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

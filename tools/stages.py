@@ -105,6 +105,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
     # Every change is held to the same examples of Hypothesis; the full tests look for others.
     chosen = () if full else ("-m", "not full", "--hypothesis-seed=0")
     built = ("cluster", "services") if full else ("cluster",)
+    installed = ("browser",) if full else ()
     return (
         Stage("lint", 1, (("ruff", "check", "."), ("ruff", "format", "--check", "."), _old_python())),
         Stage("types", 1, (("mypy",),)),
@@ -120,7 +121,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage(
             "binaries",
             20,
-            (("python", "-m", "tools.preflight"), ("python", "-m", "tools.binaries", *built)),
+            (("python", "-m", "tools.preflight", *installed), ("python", "-m", "tools.binaries", *built)),
         ),
         Stage("images", 6, (("python", "-m", "tools.images"),), cluster=True),
         Stage(

@@ -74,7 +74,11 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "plan").write_text("Inst containerd (1.6.20)\n")
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(preflight, "missing_packages", lambda: ["containerd"])
+    monkeypatch.setattr(
+        preflight,
+        "missing_packages",
+        lambda wanted: sorted(set(wanted.values()) & {"containerd", "chromium"}),
+    )
     monkeypatch.setattr(preflight, "POLICY", tmp_path / "policy")
     return tmp_path
 
@@ -86,6 +90,17 @@ def test_packages_are_installed_while_services_are_kept_from_starting(apt: Path)
     assert "--no-install-recommends" in asked[-2]
     assert asked[-1] == "kept"
     assert not (apt / "policy").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["browser"]])
+def test_a_browser_is_installed_on_request_only(
+    arguments: list[str], apt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "obstacles", list)
+    assert preflight.main(arguments) == 0
+    asked = (apt / "asked").read_text()
+    assert "containerd" in asked
+    assert ("chromium" in asked) == ("browser" in arguments)
 
 
 def test_an_administrator_s_own_policy_stays(apt: Path) -> None:
