@@ -56,7 +56,7 @@ bench-infer: $(VENV)-libraries/ready ## Batch inference: rows/s, CPU, memory, fi
 bench-packages: $(VENV)/ready ## Packages: a pod's installation from an index and from the pool's cache, beside pip
 	@$(RUN) -m bench.packages
 
-bench-start: $(VENV)/ready ## Notebooks: manifest to page by stage, on a real kubelet; also on a volume with 200,000 files
+bench-start: $(VENV)/ready ## Notebooks: manifest to page by stage, on a real kubelet, beside `jupyter lab`; also with 200,000 files
 	@$(RUN) -m bench.start
 
 bench-notebooks: $(VENV)/ready ## Notebooks: what 200 that are used cost the operator (some four minutes)

@@ -37,8 +37,8 @@ WRITES = ("create", "update", "patch", "delete")
 
 
 @contextmanager
-def warm_cluster(state: Path) -> Iterator[tuple[Instance, Kubectl]]:
-    """A cluster with the operator, the images and the data, and an audit log."""
+def installed(state: Path) -> Iterator[tuple[Instance, Kubectl, str]]:
+    """A cluster with the operator, the images and an audit log; the third is the runtime image's name."""
     built = images.build()
     instance = Instance(NAME, state, audit=True, die_with_parent=True)
     instance.up(archives=[path for archive in built.values() for path in archive.paths])
@@ -46,11 +46,18 @@ def warm_cluster(state: Path) -> Iterator[tuple[Instance, Kubectl]]:
         cluster = Kubectl(instance.kubeconfig)
         references = {target: archive.reference for target, archive in built.items()}
         install.operator(cluster, references, replicas=install.LOCAL_REPLICAS)
-        data.make_claim(cluster)
-        data.load(cluster, data.make(), built["runtime"].reference)
-        yield instance, cluster
+        yield instance, cluster, references["runtime"]
     finally:
         instance.down()
+
+
+@contextmanager
+def warm_cluster(state: Path) -> Iterator[tuple[Instance, Kubectl]]:
+    """The same with the data."""
+    with installed(state) as (instance, cluster, image):
+        data.make_claim(cluster)
+        data.load(cluster, data.make(), image)
+        yield instance, cluster
 
 
 def run_jobs(cluster: Kubectl, volume: Path) -> list[dict[str, Any]]:
