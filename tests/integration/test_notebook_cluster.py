@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def has(bench: Bench, nodes: int) -> None:
     def look() -> bool:
         bench.kubelet.terminate(Final(Exit.PREEMPTED, rank=0))
         there = parts(bench, "node")
-        bench.kubelet.run([it for it in there if it["status"]["phase"] == "Pending"])
+        for waiting in (it for it in there if it["status"]["phase"] == "Pending"):
+            with contextlib.suppress(ApiError):  # it was told to go since it was looked at
+                bench.kubelet.run([waiting])
         counts = (told(bench).get("nodes", 0), told(bench).get("ready", 0), len(there))
         return counts == (nodes, nodes, nodes)
 
