@@ -135,6 +135,7 @@ def _pod(kind: str, raw: Json) -> PodChild:
     state = in_the_way.get("state", {})
     limits = _named(first or _MAIN, spec["initContainers"] if first else spec.get("containers", ()))
     waiting, terminated = state.get("waiting", {}), state.get("terminated", {})
+    before = in_the_way.get("lastState", {}).get("terminated", {})
     return PodChild(
         meta=about,
         rank=_number(raw["metadata"].get("annotations", {}).get(_RANK_ANNOTATION)),
@@ -159,7 +160,8 @@ def _pod(kind: str, raw: Json) -> PodChild:
         scheduled=seconds(_if(scheduled, "True").get("lastTransitionTime")),
         started=seconds(began.get("startedAt")),
         memory_limit=str(limits.get("resources", {}).get("limits", {}).get("memory", "")),
-        last_words=in_the_way.get("lastState", {}).get("terminated", {}).get("message", ""),
+        last_words=before.get("message", ""),
+        last_reason=before.get("reason", ""),
         gone_by=seconds(raw["metadata"].get("deletionTimestamp")),
     )
 

@@ -155,6 +155,7 @@ class PodChild:
         started: when the main container started, 0 before.
         memory_limit: of the container, as written, such as ``4Gi``.
         last_words: of the container before, where it is started again and again.
+        last_reason: why that one ended, in the words of ``exit_reason``.
         gone_by: when its grace ends, if it was told to end; 0 otherwise.
     """
 
@@ -182,6 +183,7 @@ class PodChild:
     started: float = 0.0
     memory_limit: str = ""
     last_words: str = ""
+    last_reason: str = ""
     gone_by: float = 0.0
 
     @property

@@ -94,10 +94,11 @@ def _unmade(job: JobChild, pods: Sequence[PodChild], nodes: int) -> Iterator[Tro
     if len(pods) >= nodes:
         return
     since = max([job.meta.created, *(pod.meta.created for pod in pods)])
+    what = "Its pod could not be made" if nodes == 1 else f"Not all of its {nodes} pods could be made"
     yield Trouble(
         "PodsRefused",
-        f"Not all of its {nodes} pods could be made. A quota, Pod Security or a webhook refuses them; "
-        f"`kubectl describe job {job.meta.name} -n {job.meta.namespace}` shows its words",
+        f"{what}. A quota, Pod Security or a webhook is in the way; "
+        f"`kubectl describe {job.kind.lower()} {job.meta.name} -n {job.meta.namespace}` shows its words",
         since + UNTOLD_SECONDS,
         since + MAKE_SECONDS,
     )

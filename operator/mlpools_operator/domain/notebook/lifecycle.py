@@ -203,7 +203,7 @@ def _serve(step: Step, idleness: Idleness, defaults: Defaults) -> Plan:
         ingress.url(step.notebook, step.spec, defaults),
         steps.image or step.draft.before.image,
         gpu_unseen=look is not None and look.gpu_unseen,
-        trouble=(look.trouble if look else "") or (wrong.message if wrong else "") or _refusal(step),
+        trouble=_trouble(step, wrong.message if wrong else ""),
         outdated=_outdated(step, steps.hash),
         outward=steps.outward,
     )
@@ -213,6 +213,12 @@ def _serve(step: Step, idleness: Idleness, defaults: Defaults) -> Plan:
     create = tuple(it for it in steps.plan.create if it["kind"] == "Job")
     made = replace(steps.plan, create=create, status=status.plain(), requeue_after=again)
     return _unrefused(step, made)
+
+
+def _trouble(step: Step, wrong: str) -> str:
+    """Say what is wrong although it answers: first what may yet get worse."""
+    seen = step.look.trouble if step.look else ""
+    return seen or wrong or _refusal(step) or starting.out_of_memory(step.pod)
 
 
 def _refusal(step: Step) -> str:

@@ -91,8 +91,24 @@ def lacking(pod: PodChild | None, seconds: float, now: float) -> str:
     return scheduler_words.short(pod.unschedulable) or "the scheduler found none"
 
 
+def out_of_memory(pod: PodChild | None) -> str:
+    """Say that what runs was started again because it ran out of memory; empty if it was not.
+
+    The system ends all processes of such a container at once, so nobody inside can say so.
+    """
+    if pod is None or pod.last_reason != "OOMKilled":
+        return ""
+    limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+    return (
+        f"It ran out of memory at the limit{limit} and was started again: what its kernels held is gone, its "
+        "workspace is as it was. Hold less in memory at once, or take a pool with more memory per node."
+    )
+
+
 def _ended(pod: PodChild) -> Hindrance:
     """Say why a program ends whenever it is started: the supervisor's cause, or the program's last words."""
+    if pod.last_reason == "OOMKilled":
+        return Hindrance("OutOfMemory", out_of_memory(pod))
     final = next(iter(reports.finals([pod.last_words])), None)
     if final is None or final.code not in _CAUSES:
         words = _words(pod) or f"It left no words: see to its image, or to its command. {_log(pod)}"
@@ -108,13 +124,18 @@ def _words(pod: PodChild) -> str:
     return final.message if final else wording.ending(pod.last_words, _WORDS_BYTES)
 
 
+def _before(pod: PodChild) -> str:
+    words = out_of_memory(pod) or (f"Before, it ended: {_words(pod)}" if pod.last_words else "")
+    return f" {words}" if words else ""
+
+
 def _log(pod: PodChild) -> str:
     return f"`kubectl logs {pod.meta.name} -n {pod.meta.namespace}` shows what it says."
 
 
 def _silent(pod: PodChild, look: Look | None, now: float) -> Hindrance:
     left = pod.started + _ANSWER_SECONDS - now
-    before = f" Before, it ended: {_words(pod)}" if pod.last_words else ""
+    before = _before(pod)
     if left > 0:
         return Hindrance("", f"Its program is starting.{before}", left)
     seconds = wording.duration(now - pod.started)

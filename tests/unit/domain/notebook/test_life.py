@@ -177,6 +177,22 @@ def test_gpus_that_nobody_sees_and_a_disk_that_fills_up_are_told_of() -> None:
     assert told(run, "Ready")["message"] == "It is nearly full."
 
 
+def test_what_ran_out_of_memory_and_serves_again_is_told_of() -> None:
+    run = started()
+    (pod,) = run.world.list("Pod")
+    died = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    run.world.patch(
+        "Pod",
+        NAMESPACE,
+        pod["metadata"]["name"],
+        lambda it: it["status"]["containerStatuses"][0].update(lastState=died),
+    )
+    run.go(1)
+    ready = told(run, "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Trouble")
+    assert "ran out of memory at the limit of" in ready["message"]
+
+
 def test_the_last_look_keeps_what_was_just_used() -> None:
     run = started()
     run.go((IDLE - 30) // 10, 10.0)

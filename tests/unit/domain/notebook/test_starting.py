@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mlpools.contract.ends import Exit, Final
@@ -75,6 +77,23 @@ def test_of_many_last_lines_the_last_ones_are_told() -> None:
 def test_while_it_is_started_again_it_says_how_it_ended() -> None:
     again = pod(phase="Running", node="a", started=NOW - 5, last_words="exec: jupyter: not found")
     assert told(again) == ("", "Its program is starting. Before, it ended: exec: jupyter: not found")
+
+
+def test_what_ran_out_of_memory_says_so_with_its_limit() -> None:
+    killed = {"phase": "Running", "node": "a", "last_reason": "OOMKilled", "memory_limit": "4Gi"}
+    reason, message = told(pod(**killed, started=NOW - 90, waiting=CRASHES))
+    assert reason == "OutOfMemory"
+    assert "at the limit of 4Gi" in message
+    assert told(pod(**killed, started=NOW - 5)) == ("", f"Its program is starting. {message}")
+
+
+def test_one_pod_that_is_refused_is_looked_for_at_its_maker() -> None:
+    reason, message = told(
+        None, made=JobChild(replace(MADE.meta, created=NOW - 900), 1, 1, kind="StatefulSet")
+    )
+    assert reason == "PodsRefused"
+    assert "Its pod could not be made" in message
+    assert "kubectl describe statefulset nb-alice -n team-a" in message
 
 
 def test_a_port_that_never_opens_is_told_after_a_minute() -> None:
