@@ -14,8 +14,6 @@ from tests.support.plugin import Person
 from tests.support.web import Web
 from tools.stages import LOGS
 
-pytestmark = pytest.mark.full
-
 #: Longer than anybody's patience here, with what a stop takes.
 _SECONDS = 100
 _CELL = f"""
@@ -38,6 +36,7 @@ def picture(request: pytest.FixtureRequest) -> Path:
     return LOGS / f"{request.node.name}.png"
 
 
+@pytest.mark.full
 @pytest.mark.e2e(seconds=150)
 def test_a_person_trains_forgets_it_and_finds_all_of_it_at_the_next_visit(
     notebooks: Notebooks, browser: Browser, person: Person, picture: Path
@@ -66,6 +65,7 @@ def test_a_person_trains_forgets_it_and_finds_all_of_it_at_the_next_visit(
 
 
 @pytest.mark.timeout(480)
+@pytest.mark.full
 @pytest.mark.e2e(seconds=240)
 def test_a_cell_without_a_browser_and_a_command_in_a_terminal_run_to_their_end(
     notebooks: Notebooks, browser: Browser, picture: Path
@@ -97,6 +97,7 @@ def test_a_cell_without_a_browser_and_a_command_in_a_terminal_run_to_their_end(
             lab.file("finished.txt").wait_for()
 
 
+@pytest.mark.full
 @pytest.mark.e2e(seconds=35)
 def test_pages_of_others_can_do_nothing_in_it(
     notebooks: Notebooks, browser: Browser, picture: Path, tmp_path: Path
