@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import itertools
 import logging
 import multiprocessing
 import os
 import pickle
 import random
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pytest
@@ -22,7 +26,7 @@ from hypothesis import strategies as st
 from mlpools import budgets
 from mlpools.data.cache import entry
 from mlpools.data.cache.cached_file import open_cached
-from mlpools.data.cache.entry import BLOCK_BYTES
+from mlpools.data.cache.entry import BLOCK_BYTES, Entry
 from mlpools.data.cache.files import FileCache
 from mlpools.errors import DataNotReadable, InvalidSpec
 from mlpools.storage import FileInfo, locate
@@ -31,6 +35,7 @@ from tests.support.waiting import PATIENCE
 
 CONTENT = random.Random(1).randbytes(10 * BLOCK_BYTES + 12_345)
 MIB = 1 << 20
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -167,30 +172,60 @@ def test_a_file_that_is_cut_short_under_a_reader_does_not_stop_it(cache: FileCac
 
 
 def _die_at(call: int, cache: FileCache, info: FileInfo) -> None:
-    real, calls = os.pwrite, 0
+    real, calls = os.pwrite, itertools.count(1)
 
     def pwrite(descriptor: int, content: memoryview, position: int) -> int:
-        nonlocal calls
-        calls += 1
-        if calls == call:
+        if next(calls) == call:
             real(descriptor, content[: len(content) // 2], position)
             os.kill(os.getpid(), signal.SIGKILL)
         return real(descriptor, content, position)
 
     os.pwrite = pwrite  # type: ignore[assignment]
+    entry._PIECE_BLOCKS = 4
     read(info, cache)
 
 
 @pytest.mark.parametrize("call", range(1, 5))
 def test_a_process_that_is_killed_between_any_two_writes_leaves_no_wrong_byte(
-    object_store: ObjectStore, cache: FileCache, a: FileInfo, monkeypatch: pytest.MonkeyPatch, call: int
+    object_store: ObjectStore, cache: FileCache, a: FileInfo, call: int
 ) -> None:
-    monkeypatch.setattr(entry, "_PIECE_BLOCKS", 4)
-    child = multiprocessing.get_context("fork").Process(target=_die_at, args=(call, cache, a))
+    child = multiprocessing.get_context("spawn").Process(target=_die_at, args=(call, cache, a))
     child.start()
     child.join(PATIENCE)
     assert child.exitcode == -signal.SIGKILL
     assert read(a, anew(cache)) == CONTENT
+
+
+def test_a_child_forked_while_others_are_kept_out_keeps_nobody_out(
+    cache: FileCache, a: FileInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copies of the open files would hold the locks for as long as it lives."""
+    children: list[int] = []
+
+    def forking(real: Callable[..., T]) -> Callable[..., T]:
+        def call(*args: Any) -> T:
+            child = os.fork()
+            if not child:
+                signal.pause()
+            children.append(child)
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(FileCache, "_clear_away", forking(FileCache._clear_away))
+    monkeypatch.setattr(Entry, "_write", forking(Entry._write))
+    try:
+        read(a, cache, 0, 10)
+        assert len(children) == 2
+        with (cache.folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (only(cache) / "blocks").open("r+b") as blocks:
+            whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            fcntl.fcntl(blocks, fcntl.F_OFD_SETLK, whole)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def _read_all(cache: FileCache, info: FileInfo, queue: multiprocessing.Queue[bool]) -> None:

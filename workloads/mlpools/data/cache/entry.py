@@ -173,7 +173,8 @@ class Entry:
         """Keep other processes and threads from fetching the same blocks, or give up waiting for them."""
         descriptor = os.open("blocks", os.O_RDWR, dir_fd=self._folder)
         try:
-            wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, end - first, 0)
+            blocks = (os.SEEK_SET, first, end - first, 0)
+            wanted = _FLOCK.pack(fcntl.F_WRLCK, *blocks)
             deadline = time.monotonic() + _LOCK_WAIT
             for _ in itertools.count():
                 try:
@@ -184,6 +185,8 @@ class Entry:
                         break
                     time.sleep(_LOCK_POLL)
             yield
+            # Not by closing alone: a child that another thread has forked meanwhile has it open too.
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, *blocks))
         finally:
             os.close(descriptor)
 

@@ -140,9 +140,12 @@ class FileCache:
             return True
 
     def _own_guard(self) -> threading.Lock:
-        """Return this process's lock: a forked child must not wait for a thread of its parent."""
+        """Return this process's lock: a forked child must not wait for a thread of its parent.
+
+        Nor for one that has an entry in hand; the parent keeps its entries itself.
+        """
         if self._guard[0] != os.getpid():
-            self._guard = (os.getpid(), threading.Lock())
+            self._guard, self._open = (os.getpid(), threading.Lock()), set()
         return self._guard[1]
 
     def say(self, reason: str) -> None:
@@ -155,8 +158,7 @@ class FileCache:
         """See what all entries take, and give up the oldest until there is room for more than ``size``."""
         for opened in list(self._open):
             opened.touch()
-        with (self.folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             self._clear_away()
             entries = sorted(self._entries())
             used = sum(taken for _, taken, _ in entries)
@@ -171,6 +173,19 @@ class FileCache:
                     used -= taken
         self._left = min(wanted, budget - used - self._promised)
         self._looked = time.monotonic()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from giving up entries meanwhile.
+
+        Closing the file alone would not let them: a child that another thread forks inside has it open too.
+        """
+        with (self.folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
         """Yield when each was used, its bytes on disk, and its path; a time in the future tells nothing."""
