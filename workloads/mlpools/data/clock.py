@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import multiprocessing.context
 import os
@@ -13,6 +12,8 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mlpools.storage.alone import alone_with
 
 #: Iterations that can overlap and still be told from one another.
 _REMEMBERED = 64
@@ -110,8 +111,7 @@ class SharedClock(Clock):
     @contextlib.contextmanager
     def _record(self) -> Iterator[_Record]:
         """Hold the file's lock; what was changed is written."""
-        with self._path.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with alone_with(self._path, "r+") as file:
             before = file.read()
             record = _Record(**json.loads(before))
             yield record
@@ -120,7 +120,6 @@ class SharedClock(Clock):
                 file.seek(0)
                 file.write(after)
                 file.truncate()
-                file.flush()
 
     def __getstate__(self) -> dict[str, Any]:
         spawning = multiprocessing.context.get_spawning_popen() is not None

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from mlpools import budgets
 from mlpools.contract.wiring import CACHE_ENV
 from mlpools.errors import one_line
+from mlpools.storage.alone import alone_with
 
 _log = logging.getLogger(__name__)
 _LOCK = ".lock"
@@ -97,7 +98,7 @@ class Shelf:
         unfinished = self.folder / f"{_UNFINISHED}{name}.{os.urandom(4).hex()}"
         try:
             # Its length is its reservation: other writers count it from now on.
-            with self._alone():
+            with alone_with(self.folder / _LOCK):
                 self._make_room(size, in_use)
                 file = unfinished.open("w+b")
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -106,12 +107,6 @@ class Shelf:
                 yield file, unfinished
         finally:
             unfinished.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        with (self.folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _make_room(self, size: int, in_use: Collection[str]) -> None:
         """Remove what killed writers left, then the least recently used, until ``size`` bytes fit."""

@@ -7,7 +7,6 @@ and the disk has room. Nothing here fails: what cannot be kept is read from its 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import math
@@ -25,6 +24,7 @@ from mlpools.data.cache import entry
 from mlpools.data.cache.entry import DamagedError, Entry
 from mlpools.errors import InvalidSpec, at_hand, one_line
 from mlpools.storage import FileInfo
+from mlpools.storage.alone import alone_with
 
 _log = logging.getLogger(__name__)
 _LOCK = ".lock"
@@ -158,7 +158,7 @@ class FileCache:
         """See what all entries take, and give up the oldest until there is room for more than ``size``."""
         for opened in list(self._open):
             opened.touch()
-        with self._alone():
+        with alone_with(self.folder / _LOCK):
             self._clear_away()
             entries = sorted(self._entries())
             used = sum(taken for _, taken, _ in entries)
@@ -173,19 +173,6 @@ class FileCache:
                     used -= taken
         self._left = min(wanted, budget - used - self._promised)
         self._looked = time.monotonic()
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from giving up entries meanwhile.
-
-        Closing the file alone would not let them: a child that another thread forks inside has it open too.
-        """
-        with (self.folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
         """Yield when each was used, its bytes on disk, and its path; a time in the future tells nothing."""
