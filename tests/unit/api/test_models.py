@@ -160,3 +160,11 @@ def test_the_runtime_reads_a_source_as_it_is_handed_over(parquet: dict[str, Any]
     source = parse("TrainingJob", spec("TrainingJob", {"data.train.parquet": parquet})).data["train"]
     assert source.parquet is not None
     assert from_spec("train", source.plain()) == ParquetSource(source.parquet.places)
+
+
+def test_a_spec_is_read_once_and_another_one_of_the_same_words_anew() -> None:
+    spec: dict[str, Any] = {"computePool": "cpu"}
+    assert parse("NotebookRuntime", spec) is parse("NotebookRuntime", spec)
+    other = {**spec, "port": 9000}
+    assert parse("NotebookRuntime", other).port == 9000
+    assert parse("NotebookRuntime", dict(spec)) == parse("NotebookRuntime", spec)

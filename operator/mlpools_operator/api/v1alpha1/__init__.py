@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, overload
 
 from pydantic import ValidationError
@@ -138,6 +140,10 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+#: Specs whose reading is kept: a pass reads its own and its pool's several times, and the next pass again.
+_KEPT = 512
+
+
 class InvalidSpec(ValueError):  # noqa: N818 - named as the reason that users read
     """A spec cannot be carried out; the text is one sentence with the YAML path of what is wrong."""
 
@@ -155,12 +161,35 @@ def parse(kind: str, spec: Mapping[str, Any]) -> Model: ...
 def parse(kind: str, spec: Mapping[str, Any]) -> Model:
     """Read a spec as the API server holds it; fields of a newer release are ignored.
 
+    Args:
+        kind: of the resource.
+        spec: nobody changes it: what was read before is known by its identity.
+
     Raises:
         InvalidSpec: it breaks a rule. The API server refuses such a spec, but this one may be older than
             the rule, or the rule is one that CEL cannot express.
     """
+    return _read(_Given(kind, spec))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Given:
+    """A spec that equals itself only; whoever holds this keeps it alive, so its identity stays its own."""
+
+    kind: str
+    spec: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return id(self.spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Given) and self.spec is other.spec and self.kind == other.kind
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(given: _Given) -> Model:
     try:
-        return KINDS[kind].spec.model_validate(spec)
+        return KINDS[given.kind].spec.model_validate(given.spec)
     except ValidationError as error:
         raise InvalidSpec(_sentence(error)) from None
 
