@@ -55,8 +55,11 @@ class Kubelet:
     def finish(
         self, pods: Sequence[Object], final: Final | None = None, code: int = 0, reason: str = ""
     ) -> None:
-        """End the pods' containers; the rank that the final report is of leaves it behind."""
-        for pod in pods:
+        """End the pods' containers; the rank that the final report is of leaves it behind.
+
+        Where all goes well rank 0 ends last: what is left after it is told to end.
+        """
+        for pod in pods if code else sorted(pods, key=rank_of, reverse=True):
             words = final.to_json() if final and rank_of(pod) == final.rank else ""
             self._write(pod, ended(_now(), code, words, reason))
 
