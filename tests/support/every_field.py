@@ -229,6 +229,7 @@ JOBS: Mapping[str, Mapping[str, Any]] = {
             {"name": "data", "mountPath": "/data"},
             {"name": "login", "mountPath": "/login", "readOnly": True, "subPath": "a.txt"},
         ],
+        "securityContext": {"runAsUser": 2000, "fsGroup": 3000},
         "serviceAccountName": "default",
         "runtime": {
             "image": "registry/ml/train:1",

@@ -27,6 +27,7 @@ _COMMON = (
     "volumes",
     "volumeMounts",
     "serviceAccountName",
+    "securityContext",
     "runtime",
 )
 _SCORER = {"framework": "python", "entrypoint": "team.score:Scorer"}

@@ -34,5 +34,12 @@ NOTEBOOKS: Mapping[str, Mapping[str, Any]] = {
         "access": {"ingress": {"className": "nginx", "tls": {"secretName": "door-tls"}}},
         "egress": ["files.example.invalid:443", "10.0.0.0/8"],
         "git": GIT,
+        "schedule": {
+            **JOBS["excluded"]["schedule"],
+            "notebook": "reports/daily.ipynb",
+            "parameters": {"day": "{date}", "rounds": 20, "columns": ["a", "b"], "more": {"deep": None}},
+            "activeDeadlineSeconds": 600,
+            "suspend": True,
+        },
     },
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from tests.support.api_rules import JOB_RULES, Case, Changes, Transition
+from tests.support.api_rules import OPERATOR_RULES as OPERATOR_RULES_OF_OTHERS
 
 KIND = "NotebookRuntime"
 
@@ -18,6 +20,24 @@ def _shared() -> Iterator[Case]:
         of_the_pods = case.where.startswith(("spec.env", "spec.volume"))
         if of_the_pods or (case.where == "spec" and case.message.startswith("must name one of volumes")):
             yield Case(KIND, case.where, case.message, {**_DATA, **case.refused}, {**_DATA, **case.accepted})
+
+
+def _schedules(cases: Iterable[Case]) -> Iterator[Case]:
+    """Return the cases of a TrainingJob that are about its schedule."""
+    document = {"notebook": "daily.ipynb"}
+
+    def of_a_notebook(changes: Changes) -> Changes:
+        return {"schedule": {**changes["schedule"], **document}}
+
+    for case in cases:
+        if case.where.startswith("spec.schedule"):
+            yield Case(
+                KIND, case.where, case.message, of_a_notebook(case.refused), of_a_notebook(case.accepted)
+            )
+
+
+def _parameters(given: Mapping[str, Any]) -> Changes:
+    return {"schedule": {"cron": "0 2 * * *", "notebook": "daily.ipynb", "parameters": given}}
 
 
 def _own(where: str, message: str, refused: Changes, accepted: Changes) -> Case:
@@ -57,6 +77,7 @@ NOTEBOOK_RULES = (
     _own("spec.port", "is mlpools' own port", {"port": 8470}, {"port": 8471}),
     _own("spec.storage.size", "above 0", {"storage.size": "0"}, {"storage.size": 1}),
     *_egress(),
+    *_schedules(JOB_RULES),
     _own(
         "spec.git.url",
         "must not hold a user or password",
@@ -66,6 +87,26 @@ NOTEBOOK_RULES = (
     _own("spec.idleSeconds", "at least 60 seconds", {"idleSeconds": 59}, {"idleSeconds": 0}),
     _own(
         "spec.cluster", "nodes is above", {"cluster": {"nodes": 1}}, {"cluster": {"nodes": 1, "maxNodes": 1}}
+    ),
+)
+
+#: Rules that CEL cannot express.
+NOTEBOOK_OPERATOR_RULES = (
+    *_schedules(OPERATOR_RULES_OF_OTHERS),
+    *(
+        _own(
+            "spec.schedule.parameters",
+            "variables of Python",
+            _parameters({wrong: 1}),
+            _parameters({right: 1}),
+        )
+        for wrong, right in (("for", "four"), ("1st", "_1"), ("a-b", "a_b"), ("größe", "size"))
+    ),
+    _own(
+        "spec.schedule.parameters",
+        "at most 3800 characters",
+        _parameters({"text": 3799 * "a"}),
+        _parameters({"text": 3798 * "a"}),
     ),
 )
 

@@ -76,7 +76,8 @@ def judge(goal: Goal, it: Object | None) -> tuple[Verdict, str]:
         return Verdict.NOT_YET, standing(it)
     if _is_reached(goal, it):
         return Verdict.REACHED, standing(it)
-    if over or _rests(it) or usage.holds(it, "Scheduled"):
+    template = it["kind"] != NOTEBOOK and usage.holds(it, "Scheduled")
+    if over or _rests(it) or template:
         return Verdict.NEVER, standing(it)
     return Verdict.NOT_YET, standing(it)
 

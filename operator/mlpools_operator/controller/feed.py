@@ -14,6 +14,7 @@ from mlpools_operator.domain import naming
 from mlpools_operator.domain.observed import JobChild, Namespace, PodChild, Resource
 
 POOL = "ComputePool"
+NOTEBOOK = "NotebookRuntime"
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"] | None
 
@@ -85,9 +86,10 @@ class Feed:
         if not ends:
             self._queue.add(change.key)
         if resource.meta.owner and _comes_or_ends(change):
-            template = self._store.find(change.key.kind, resource.meta.owner)
-            if template is not None:
-                self._queue.add(change.key._replace(name=template.meta.name))
+            for kind in (change.key.kind, NOTEBOOK):
+                template = self._store.find(kind, resource.meta.owner)
+                if template is not None:
+                    self._queue.add(Key(kind, change.key.namespace, template.meta.name))
         if not _only_told(change):
             self._wake_pool(str(resource.spec.get("computePool", "")), urgent=ends)
 

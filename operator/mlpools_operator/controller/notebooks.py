@@ -154,11 +154,13 @@ def observe(
     places = (
         *(Key(kind, space, name) for kind in _NAMED),
         Key("Service", space, naming.cluster(notebook.meta.name)),
+        Key("NetworkPolicy", space, naming.notebook_runs(notebook.meta.name)),
         Key("Job", space, naming.cluster_job(notebook.meta.name, attempt)),
     )
     there = [entry for entry in map(store.get, places) if entry is not None]
     family = store.family(notebook.meta.uid)
     makers = {it.meta.uid: it for it in (*there, *family.jobs) if isinstance(it, JobChild)}.values()
+    run = str(notebook.status.get("run", {}).get("uid", ""))
     return Observed(
         pool=store.resource(_pool_of(notebook)),
         verdict=verdict,
@@ -170,6 +172,8 @@ def observe(
         known=known,
         look=look,
         token_at=token_at,
+        runs=family.runs,
+        run_pods=store.family(run).pods,
         foreign=foreign,
         refused=refused,
         unmade=unmade,

@@ -102,6 +102,11 @@ def workspace(name: str) -> str:
     return f"{notebook(name)}-workspace"
 
 
+def notebook_runs(name: str) -> str:
+    """Return the name of the NetworkPolicy of a notebook's scheduled runs."""
+    return f"{notebook(name)}-runs"
+
+
 def token_secret(name: str) -> str:
     """Return the name of the Secret that opens a notebook, if its spec names none."""
     return f"{notebook(name)}-token"

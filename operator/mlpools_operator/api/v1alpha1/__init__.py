@@ -42,6 +42,7 @@ from mlpools_operator.api.v1alpha1.job_status import (
 )
 from mlpools_operator.api.v1alpha1.lightgbm import LightGBMSpec
 from mlpools_operator.api.v1alpha1.meta import API_VERSION, GROUP, VERSION, Column, Kind, Model, Rule
+from mlpools_operator.api.v1alpha1.notebook_schedule import NotebookSchedule, WorkspaceRun
 from mlpools_operator.api.v1alpha1.notebookruntime import NOTEBOOK_RUNTIME, NotebookRuntimeSpec
 from mlpools_operator.api.v1alpha1.notebookruntime_status import ClusterStatus, NotebookRuntimeStatus
 from mlpools_operator.api.v1alpha1.pods import PodsSpec
@@ -102,6 +103,7 @@ __all__ = [
     "NamespaceSelector",
     "NotebookRuntimeSpec",
     "NotebookRuntimeStatus",
+    "NotebookSchedule",
     "OutputSpec",
     "ParquetSource",
     "Placement",
@@ -128,6 +130,7 @@ __all__ = [
     "TrainingJobStatus",
     "Volume",
     "VolumeMount",
+    "WorkspaceRun",
     "XGBoostSpec",
     "amount",
     "is_range",

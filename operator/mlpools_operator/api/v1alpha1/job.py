@@ -12,8 +12,8 @@ from pydantic import Field
 
 from mlpools_operator.api.v1alpha1.code import CodeSpec
 from mlpools_operator.api.v1alpha1.common import IN_A_STORE, ObjectName, StorageURL, is_in_a_store
-from mlpools_operator.api.v1alpha1.meta import Model, Rule, camel
-from mlpools_operator.api.v1alpha1.pods import PodsSpec
+from mlpools_operator.api.v1alpha1.meta import Extension, Model, Rule, camel
+from mlpools_operator.api.v1alpha1.pods import PodsSpec, User
 from mlpools_operator.api.v1alpha1.schedule import Schedule
 from mlpools_operator.api.v1alpha1.sources import DataSource
 from mlpools_operator.api.v1alpha1.volumes import VolumeMount
@@ -41,6 +41,15 @@ class OutputSpec(Model):
     mode: Literal["Error", "Overwrite", "Resume"] = "Error"
     """If the folder holds another run's result. Error: fail before any data is read. Overwrite: replace it.
     Resume: continue from its checkpoint, provided that data, features and parameters are equal."""
+
+
+class JobSecurity(Model):
+    """As whom the pods run; never as root."""
+
+    run_as_user: User = 1000
+    """User as whom they run, and to whom new files belong."""
+    fs_group: Annotated[User | None, Extension({"nullable": True})] = 1000
+    """Group to which the files of volumes are given. null: the platform's own choice."""
 
 
 class JobSpec(PodsSpec):
@@ -82,6 +91,8 @@ class JobSpec(PodsSpec):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
     """Seconds after its end at which it is deleted with everything that belongs to it. What a GitOps tool
     tracks stays, without its pods, for it would be made again. Absent: it stays."""
+    security_context: JobSecurity = JobSecurity()
+    """As whom the pods run, where the files of a volume belong to another user than that of the images."""
     schedule: Schedule | None = None
     """Makes this a template: it never runs itself, but makes an object like itself at each of these times.
     {date} and {time} in URLs become the time of the run, and each run has a folder of its own under the URLs

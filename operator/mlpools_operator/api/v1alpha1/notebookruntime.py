@@ -12,14 +12,14 @@ from mlpools_operator.api.v1alpha1.common import ObjectName
 from mlpools_operator.api.v1alpha1.egress import Egress
 from mlpools_operator.api.v1alpha1.meta import Column, Extension, Kind, Model, Rule, Scale
 from mlpools_operator.api.v1alpha1.notebook_access import NotebookAccess
+from mlpools_operator.api.v1alpha1.notebook_schedule import NotebookSchedule
 from mlpools_operator.api.v1alpha1.notebookruntime_status import NotebookRuntimeStatus
-from mlpools_operator.api.v1alpha1.pods import PodsSpec
+from mlpools_operator.api.v1alpha1.pods import PodsSpec, User
 from mlpools_operator.api.v1alpha1.quantity import BytesQuantity
 
 #: Folders of every notebook that no volume of its own can lie over.
 _TAKEN = [WORKSPACE, TOKEN_MOUNT]
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-_User = Annotated[int, Field(ge=1, le=4_294_967_294)]
 _Percent = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -38,9 +38,9 @@ class NotebookStorage(Model):
     """Its storage class. Absent: the cluster's default one."""
     retain: bool = True
     """Whether the volume stays when the notebook is deleted; a new one of the same name finds it again."""
-    run_as_user: _User = 1000
+    run_as_user: User = 1000
     """User as whom the notebook runs, and to whom new files belong."""
-    fs_group: Annotated[_User | None, Extension({"nullable": True})] = 1000
+    fs_group: Annotated[User | None, Extension({"nullable": True})] = 1000
     """Group to which the files of the volume are given. null: the platform's own choice."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -139,6 +139,9 @@ class NotebookRuntimeSpec(PodsSpec):
     git: NotebookGit | None = None
     """A Git repository that is cloned into the workspace before the first start, into a folder of its name.
     A folder that is there is left alone."""
+    schedule: NotebookSchedule | None = None
+    """Runs a document of the workspace at each of these times, as a TrainingJob on one node of the pool with
+    the image, packages, variables and volumes of this notebook, also while it rests."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *PodsSpec.rules,

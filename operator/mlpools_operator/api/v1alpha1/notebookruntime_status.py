@@ -5,6 +5,8 @@ from __future__ import annotations
 from mlpools_operator.api.v1alpha1.common import Conditions, Count, LackedCapacity, Sentence, Time, Word
 from mlpools_operator.api.v1alpha1.job_status import Place, QueuePlace
 from mlpools_operator.api.v1alpha1.meta import Model
+from mlpools_operator.api.v1alpha1.notebook_schedule import WorkspaceRun
+from mlpools_operator.api.v1alpha1.schedule import ScheduleStatus
 
 
 class ClusterStatus(Model):
@@ -32,8 +34,8 @@ class NotebookRuntimeStatus(Model):
     idleAt. Stopping: its pod was told to end. Stopped: it rests, without a node. ActivityUnknown: nobody can
     see whether it is used, so it does not stop. GpuUseUnknown: nobody can see whether its GPUs work.
     EgressIncomplete: where it may connect to is not what its spec lists.
-    Outdated: its spec or its pool changed since it was started. Paused: nothing of it is changed. Ready: the
-    state asked for is reached. Stalled: a person has to do something."""
+    Outdated: its spec or its pool changed since it was started. Scheduled: runs start at their times. Paused:
+    nothing of it is changed. Ready: the state asked for is reached. Stalled: a person has to do something."""
     observed_generation: Count | None = None
     """The `metadata.generation` that this status speaks of."""
     queue: QueuePlace | None = None
@@ -60,3 +62,7 @@ class NotebookRuntimeStatus(Model):
     """When it stops unless it is used before. Absent if it does not stop by itself."""
     cluster: ClusterStatus | None = None
     """Its Ray cluster. Absent without one."""
+    schedule: ScheduleStatus | None = None
+    """How the schedule stands. Absent without one."""
+    run: WorkspaceRun | None = None
+    """The run that has the workspace. Until it has ended the notebook does not start."""

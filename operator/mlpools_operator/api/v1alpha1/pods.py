@@ -12,6 +12,9 @@ from mlpools_operator.api.v1alpha1.meta import Model, Rule, list_map
 from mlpools_operator.api.v1alpha1.runtime import JobRuntime
 from mlpools_operator.api.v1alpha1.volumes import Volume, VolumeMount
 
+#: By number; 0 would be root.
+User = Annotated[int, Field(ge=1, le=4_294_967_294)]
+
 
 class PodsSpec(Model):
     """Fields of a spec that describe its pods."""

@@ -22,6 +22,7 @@ from mlpools_operator.domain.notebook import (
     ingress,
     pod,
     rest,
+    scheduled,
     starting,
     upkeep,
     volumes,
@@ -56,8 +57,10 @@ def plan(notebook: Resource, observed: Observed, now: float, defaults: Defaults)
         except InvalidSpec as error:
             made = Plan(status=draft.refused("InvalidSpec", str(error)).plain())
         else:
-            step = Step(notebook, spec, draft, observed, now)
+            turn = scheduled.turn(Step(notebook, spec, draft, observed, now), defaults)
+            step = Step(notebook, spec, turn.draft, observed, now)
             made = _plan_admitted(step, defaults) if draft.admitted else _plan_waiting(step, defaults)
+            made = turn.joined(made, draft)
     return replace(made, status=None) if made.status == notebook.status else made
 
 
@@ -80,6 +83,9 @@ def _plan_waiting(step: Step, defaults: Defaults) -> Plan:
                 "Resumed", message="It is to start again, and queues.", verdict=_NO_VERDICT
             ).plain(),
         )
+    if draft.before.run is not None:
+        waits = draft.queued(scheduled.IN_USE, scheduled.words(draft.before.run), _NO_VERDICT)
+        return Plan(delete=delete, status=waits.plain())
     if observed.pool is None:
         message = (
             f"There is no pool {step.spec.compute_pool}. The notebook starts when there is one: "
@@ -87,7 +93,8 @@ def _plan_waiting(step: Step, defaults: Defaults) -> Plan:
         )
         return Plan(delete=delete, status=draft.queued("PoolNotFound", message, _NO_VERDICT).plain())
     verdict = observed.verdict
-    if verdict is None or not verdict.holds_for(draft.before.attempt + 1, notebook.meta.generation):
+    current = verdict and verdict.holds_for(draft.before.attempt + 1, notebook.meta.generation)
+    if verdict is None or not current or verdict.reason == scheduled.IN_USE:  # of before the run's end
         return Plan(delete=delete, status=draft.keep().plain() if notebook.status else None)
     if verdict.admit:
         return _admit(step, observed.pool, defaults)

@@ -17,7 +17,9 @@ from mlpools_operator.domain.pool import families
 
 
 def names(notebook: Resource, pool: Resource | None, now: float, defaults: Defaults) -> Collection[str]:
-    """Return the names that a notebook's NetworkPolicy needs the addresses of; none before it is admitted.
+    """Return the names that the NetworkPolicies of a notebook and its run need the addresses of.
+
+    There are none while neither has a node or is about to have one.
 
     Args:
         notebook: as it stands.
@@ -25,7 +27,8 @@ def names(notebook: Resource, pool: Resource | None, now: float, defaults: Defau
         now: seconds since the epoch.
         defaults: of the operator.
     """
-    if pool is None or notebook.meta.deleting or not Draft(notebook, now).admitted:
+    draft = Draft(notebook, now)
+    if pool is None or notebook.meta.deleting or not (draft.admitted or draft.before.run):
         return ()
     try:
         spec, of_pool = parse(KIND, notebook.spec), families.read(pool.spec, defaults.families)

@@ -103,13 +103,10 @@ def leads(spec: NotebookRuntimeSpec, pool: ComputePoolSpec, defaults: Defaults) 
 def frame(spec: NotebookRuntimeSpec, pool: ComputePoolSpec, family: Family) -> Object:
     """Return what all pods of a notebook have in common, beside their containers and volumes."""
     storage = spec.storage
-    security = {**restricted.pod(), "runAsUser": storage.run_as_user}
-    if storage.fs_group is not None:
-        security |= {"fsGroup": storage.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     built: Object = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": security,
+        "securityContext": restricted.pod(storage.run_as_user, storage.fs_group),
         **scheduling.fields(pool, family),
     }
     if pool.priority_class_name:

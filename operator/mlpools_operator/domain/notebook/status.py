@@ -10,6 +10,8 @@ from mlpools_operator.api.v1alpha1 import (
     LackedCapacity,
     NotebookRuntimeSpec,
     NotebookRuntimeStatus,
+    ScheduleStatus,
+    WorkspaceRun,
 )
 from mlpools_operator.domain import paused, times, wording
 from mlpools_operator.domain.attempt.stopping import Stop
@@ -22,6 +24,7 @@ from mlpools_operator.domain.queue import places
 
 STOPPING = "Stopping"
 STOPPED = "Stopped"
+SCHEDULED = "Scheduled"
 #: A moment of use that is so little newer than the one that was told is not worth a write.
 TELL_SECONDS = 40.0
 
@@ -112,6 +115,25 @@ class Draft:
         """Return a draft that tells this of its cluster, whatever else it tells."""
         other = Draft(self._notebook, self._now)
         other.before = self.before.model_copy(update={"cluster": cluster})
+        return other
+
+    def with_schedule(
+        self, told: ScheduleStatus | None, run: WorkspaceRun | None, said: tuple[bool, str, str] | None
+    ) -> Draft:
+        """Return a draft that tells this of its schedule, whatever else it tells.
+
+        Args:
+            told: how the schedule stands; None without one.
+            run: that has the workspace.
+            said: whether runs start at their times, why in a word, and in a sentence.
+        """
+        conditions = ConditionList(self.before.conditions, self._now)
+        if said is not None:
+            conditions.set(SCHEDULED, *said)
+        conditions.keep(*(it.type for it in self.before.conditions if it.type != SCHEDULED))
+        changes = {"schedule": told, "run": run, "conditions": conditions.all()}
+        other = Draft(self._notebook, self._now)
+        other.before = self.before.model_copy(update=changes)
         return other
 
     def resized(self, nodes: int) -> NotebookRuntimeStatus:
@@ -243,7 +265,7 @@ class Draft:
         return self._status("Stopped", conditions, **changes)
 
     def _conditions(self) -> ConditionList:
-        return ConditionList(self.before.conditions, self._now)
+        return ConditionList(self.before.conditions, self._now).keep(SCHEDULED)
 
     def _status(self, phase: str, conditions: ConditionList, **changes: Any) -> NotebookRuntimeStatus:
         told = {

@@ -157,11 +157,7 @@ def _template(
         "terminationGracePeriodSeconds": spec.termination_grace_period_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            **restricted.pod(),
-            "fsGroup": restricted.USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-        },
+        "securityContext": restricted.pod(spec.security_context.run_as_user, spec.security_context.fs_group),
         "containers": [main],
         "volumes": container.volumes(spec, pool, wiring, defaults),
         **overlay.merge(scheduling.fields(pool, family), placement.fields(pool.placement, own)),

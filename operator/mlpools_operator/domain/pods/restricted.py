@@ -8,14 +8,21 @@ from mlpools_operator.domain.plan import Object
 USER = 1000
 
 
-def pod() -> Object:
-    """Return a pod's security context."""
-    return {
+def pod(user: int = USER, fs_group: int | None = None) -> Object:
+    """Return a pod's security context.
+
+    Args:
+        user: as whom it runs.
+        fs_group: to which the files of its volumes are given; None: the platform's own choice.
+    """
+    built: Object = {
         "runAsNonRoot": True,
-        "runAsUser": USER,
+        "runAsUser": user,
         "runAsGroup": USER,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+    given = {"fsGroup": fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+    return built if fs_group is None else built | given
 
 
 def container() -> Object:

@@ -98,7 +98,7 @@ def timetable(schedule: Schedule) -> Timetable:
 
 def rest(schedule: Schedule, standing: Standing) -> Decision:
     """Decide for a schedule that is suspended: runs that were made go on."""
-    past = _remembered(schedule, standing, standing.since)
+    past = remembered(schedule, standing, standing.since)
     return _nothing_due(schedule, standing, past.model_copy(update={"next": None}))
 
 
@@ -111,7 +111,7 @@ def decide(schedule: Schedule, standing: Standing, now: float) -> Decision:
         now: seconds since the epoch.
     """
     table = timetable(schedule)
-    past = _remembered(schedule, standing, now)
+    past = remembered(schedule, standing, now)
     settled = times.seconds(past.settled)
     due = table.latest(settled, now)
     upcoming = table.next(max(settled, now))
@@ -124,9 +124,10 @@ def decide(schedule: Schedule, standing: Standing, now: float) -> Decision:
         return _started(standing, ahead, table, due)
     running = [run for run in standing.runs if not run.over and not run.deleting]
     if now - due > schedule.starting_deadline_seconds:
+        why = standing.hindrance.message if standing.hindrance else "nobody could start it in time."
         message = (
             f"The run of {table.words(due)} was missed by more than startingDeadlineSeconds "
-            f"({schedule.starting_deadline_seconds} s): nobody could start it in time."
+            f"({schedule.starting_deadline_seconds} s): {why}"
         )
         return _passed_over(standing, ahead, "RunMissed", message)
     if running and schedule.concurrency_policy == "Forbid":
@@ -141,8 +142,8 @@ def decide(schedule: Schedule, standing: Standing, now: float) -> Decision:
     return _started(standing, ahead, table, due, replaced)
 
 
-def _remembered(schedule: Schedule, standing: Standing, now: float) -> ScheduleStatus:
-    """Return what is remembered; other times than before count from now on."""
+def remembered(schedule: Schedule, standing: Standing, now: float) -> ScheduleStatus:
+    """Return what is remembered before a decision; other times than before count from now on."""
     past, cron = standing.past, str(timetable(schedule))
     if past is None:
         return ScheduleStatus(settled=times.stamp(standing.since), cron=cron)
