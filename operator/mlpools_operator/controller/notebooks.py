@@ -160,7 +160,7 @@ def observe(
     there = [entry for entry in map(store.get, places) if entry is not None]
     family = store.family(notebook.meta.uid)
     makers = {it.meta.uid: it for it in (*there, *family.jobs) if isinstance(it, JobChild)}.values()
-    run = str(notebook.status.get("run", {}).get("uid", ""))
+    run = store.family(str(notebook.status.get("run", {}).get("uid", "")))
     return Observed(
         pool=store.resource(_pool_of(notebook)),
         verdict=verdict,
@@ -173,7 +173,8 @@ def observe(
         look=look,
         token_at=token_at,
         runs=family.runs,
-        run_pods=store.family(run).pods,
+        run_jobs=run.jobs,
+        run_pods=run.pods,
         foreign=foreign,
         refused=refused,
         unmade=unmade,

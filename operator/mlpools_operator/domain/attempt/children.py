@@ -113,7 +113,7 @@ def steps(
         *(deletion(job) for job in older if not job.meta.deleting),
         *(deletion(child) for child in there if _is_surplus(child, owner, names)),
     )
-    apply = tuple(child for child in wanted if _is_due(child, there))
+    apply = tuple(child for child in wanted if is_due(child, there))
     if any(job.meta.name == name for job in jobs):
         return Steps(delete, apply)
     attempt = attempt_job["metadata"]["labels"][naming.ATTEMPT]
@@ -143,7 +143,7 @@ def _may_still_run(attempt: str, older: Sequence[JobChild], pods: Sequence[PodCh
     return overdue < KILL_SECONDS and any(not is_machine_gone(pod) for pod in running)
 
 
-def _is_due(child: Object, there: Sequence[Child]) -> bool:
+def is_due(child: Object, there: Sequence[Child]) -> bool:
     """Whether a child is to be applied: it is absent or was built otherwise, and is not on its way out."""
     key = (child["kind"], child["metadata"]["name"])
     found = next((it.meta for it in there if (it.kind, it.meta.name) == key), None)

@@ -9,7 +9,7 @@ from mlpools_operator.api.v1alpha1 import InvalidSpec, NotebookRuntimeSpec, pars
 from mlpools_operator.domain import naming, paused, times
 from mlpools_operator.domain.attempt import stranded
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.notebook import cluster, ingress, scheduled
+from mlpools_operator.domain.notebook import cluster, holder, ingress
 from mlpools_operator.domain.notebook.children import KIND
 from mlpools_operator.domain.notebook.status import Draft
 from mlpools_operator.domain.observed import JobChild, PodChild, Resource
@@ -78,7 +78,7 @@ def candidate(
         return None
     blocked = "Stopped" if rests else paused.CONDITION if paused.asked(notebook.meta) else ""
     if draft.before.run is not None:
-        blocked = blocked or scheduled.IN_USE
+        blocked = blocked or holder.IN_USE
     ahead = draft.before.queue.ahead if draft.before.queue else 0
     return replace(blank, nodes=1, blocked=blocked, shown_ahead=ahead, brings=_brings(spec))
 

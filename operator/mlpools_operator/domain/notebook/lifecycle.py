@@ -18,6 +18,7 @@ from mlpools_operator.domain.defaults import Defaults
 from mlpools_operator.domain.notebook import (
     children,
     cluster,
+    holder,
     idle,
     ingress,
     pod,
@@ -84,7 +85,7 @@ def _plan_waiting(step: Step, defaults: Defaults) -> Plan:
             ).plain(),
         )
     if draft.before.run is not None:
-        waits = draft.queued(scheduled.IN_USE, scheduled.words(draft.before.run), _NO_VERDICT)
+        waits = draft.queued(holder.IN_USE, holder.words(draft.before.run), _NO_VERDICT)
         return Plan(delete=delete, status=waits.plain())
     if observed.pool is None:
         message = (
@@ -94,7 +95,7 @@ def _plan_waiting(step: Step, defaults: Defaults) -> Plan:
         return Plan(delete=delete, status=draft.queued("PoolNotFound", message, _NO_VERDICT).plain())
     verdict = observed.verdict
     current = verdict and verdict.holds_for(draft.before.attempt + 1, notebook.meta.generation)
-    if verdict is None or not current or verdict.reason == scheduled.IN_USE:  # of before the run's end
+    if verdict is None or not current or verdict.reason == holder.IN_USE:  # of before the run's end
         return Plan(delete=delete, status=draft.keep().plain() if notebook.status else None)
     if verdict.admit:
         return _admit(step, observed.pool, defaults)

@@ -26,7 +26,8 @@ class Observed:
         look: newest at its pod, None before the first.
         token_at: when its token's Secret was last known to be there; 0 before.
         runs: TrainingJobs that its schedule made.
-        run_pods: pods of the run that has its workspace.
+        run_jobs: Jobs of the run that has its workspace.
+        run_pods: its pods.
         foreign: objects of other owners for which a child was refused.
         refused: the API server's words when it refused what was just written.
         unmade: its words when it refused the pod, which another controller makes.
@@ -44,6 +45,7 @@ class Observed:
     look: Look | None = None
     token_at: float = 0.0
     runs: tuple[Resource, ...] = ()
+    run_jobs: tuple[JobChild, ...] = ()
     run_pods: tuple[PodChild, ...] = ()
     foreign: tuple[Child, ...] = ()
     refused: str = ""

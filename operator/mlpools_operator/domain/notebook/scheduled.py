@@ -1,14 +1,11 @@
 """Runs of a notebook's document at their times, which take turns with the notebook itself.
 
-One pod alone may have the workspace. Who has it stands in the notebook's status, which is written before
-anything is made: a notebook that holds a node makes no run, and while a run has the workspace the notebook is
-not admitted. Each write of the status is one of two that were read from the same, so they exclude each other
-whatever dies in between, and whatever answer is lost.
+A run that is due is first promised the workspace, which is told in the status; only then it is made; and once
+it is seen its time is settled. A notebook that holds a node has the workspace, and gets no run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mlpools_operator.api.v1alpha1 import (
@@ -20,23 +17,22 @@ from mlpools_operator.api.v1alpha1 import (
     parse,
 )
 from mlpools_operator.domain import naming, times
-from mlpools_operator.domain.attempt.failures import is_machine_gone
-from mlpools_operator.domain.conditions import reason_of, since
+from mlpools_operator.domain.attempt import children as children_of
+from mlpools_operator.domain.attempt.stopping import NEWS_SECONDS
+from mlpools_operator.domain.conditions import holds, reason_of, since
 from mlpools_operator.domain.defaults import Defaults
-from mlpools_operator.domain.notebook import headless
+from mlpools_operator.domain.notebook import headless, holder
+from mlpools_operator.domain.notebook.holder import IN_USE
 from mlpools_operator.domain.notebook.status import SCHEDULED, Draft
 from mlpools_operator.domain.notebook.step import Step
-from mlpools_operator.domain.observed import PodChild, Resource
-from mlpools_operator.domain.plan import Delete, Object, Plan
+from mlpools_operator.domain.plan import Delete, Event, Plan
 from mlpools_operator.domain.pods import network_profiles
 from mlpools_operator.domain.pool import families
 from mlpools_operator.domain.schedules import runs
 from mlpools_operator.domain.schedules.runs import Decision, Hindrance, Run, Standing
 
-#: Why a notebook waits while a run has its workspace, and a run while another one has it.
-IN_USE = "WorkspaceInUse"
 _SUSPENDED = "Suspended"
-#: What only the try to make a run shows.
+#: What only the try to make a run shows, and then it is certain that there is none.
 _TRIED = _TAKEN, _REFUSED = "NameConflict", "RunRefused"
 #: What is in the way of a run is looked at again after this time.
 _RETRY_SECONDS = 30.0
@@ -83,109 +79,125 @@ class Turn:
 
 def turn(step: Step, defaults: Defaults) -> Turn:
     """Decide about the runs of a notebook; equal arguments give equal turns."""
-    lent, schedule = _lent(step), step.spec.schedule
+    told, run = step.draft.before.run, holder.of(step)
+    pool = _pool(step, defaults)
+    if run is not None and told is not None and not told.uid:
+        made = _seen(step, run) if run.uid else _promised(step, run, pool)
+    else:
+        made = _decided(step, run, pool)
+    return _attended(step, made, pool)
+
+
+def _decided(step: Step, run: WorkspaceRun | None, pool: ComputePoolSpec | None) -> Turn:
+    """Follow the schedule: promise the workspace to the run that is due, or tell what is."""
+    schedule = step.spec.schedule
     if schedule is None:
-        lent = lent if lent and lent.uid else None
-        return _turn(step, defaults, step.draft.with_schedule(None, lent, None), Plan())
+        return Turn(step.draft.with_schedule(None, run, None), Plan())
     wrong = _wrong(step, schedule)
     if wrong is not None:
-        told = step.draft.before.schedule
-        draft = step.draft.with_schedule(told, lent, (False, "InvalidSpec", wrong))
-        return _turn(step, defaults, draft, Plan())
-    standing, granted = _standing(step, schedule, lent), _granted(step, lent)
-    if granted is not None:  # what was promised is made, whatever was said meanwhile
-        decision = runs.decide(schedule, replace(standing, resumed=False), granted)
-    elif schedule.suspend:
-        decision = runs.rest(schedule, standing)
+        return _hindered(step, run, wrong)
+    hindrance = _used(step, run) or _hindrance(step, pool)
+    standing = _standing(step, schedule, hindrance)
+    decide = runs.rest(schedule, standing) if schedule.suspend else runs.decide(schedule, standing, step.now)
+    if decide.start is None:
+        return _without_start(step, schedule, decide, run)
+    promise = WorkspaceRun(name=naming.run(standing.name, decide.start))
+    # Not settled before it is made: whoever finds the promise knows by `next` for which time.
+    told = runs.remembered(schedule, standing, step.now)
+    told = told.model_copy(update={"next": times.stamp(decide.start)})
+    return Turn(step.draft.with_schedule(told, promise, _due(schedule, told)), Plan(requeue_after=0.0))
+
+
+def _promised(step: Step, run: WorkspaceRun, pool: ComputePoolSpec | None) -> Turn:
+    """Make the run that was promised the workspace, whatever was said meanwhile: it may be there already.
+
+    If it cannot be made, the promise is taken back once it is certain that nobody made it: the news of that
+    would have come.
+    """
+    schedule, told = step.spec.schedule, step.draft.before.schedule
+    trying = holds(step.draft.before.conditions, SCHEDULED)
+    if schedule is None or told is None:
+        why = Hindrance(
+            IN_USE,
+            f"The schedule was taken away while run {run.name} was about to be made; the notebook may start "
+            f"when it is certain that it was not, within {NEWS_SECONDS:.0f} s.",
+        )
     else:
-        decision = runs.decide(schedule, standing, step.now)
-    if decision.start is None:
-        lent = lent if lent and lent.uid else None
-        return _without_start(step, schedule, decision, lent, defaults)
-    return _start(step, schedule, standing, decision, lent, defaults)
+        found = _wrong(step, schedule) or _hindrance(step, pool)
+        if found is None:
+            draft = step.draft.with_schedule(told, run, _due(schedule, told))
+            made = headless.run(step.notebook, step.spec, schedule, times.seconds(told.next))
+            # Since when it could not be made counts from the last try: so that none is made first.
+            return Turn(draft, Plan(create=(made,) if trying else (), requeue_after=0.0))
+        why = found
+    began = step.now if trying else since(step.draft.before.conditions, SCHEDULED)
+    left = 0.0 if why.reason in _TRIED else began + NEWS_SECONDS - step.now
+    if left > 0:
+        return _hindered(step, run, why, left)
+    if schedule is None:
+        return Turn(step.draft.with_schedule(None, None, None), Plan())
+    return _hindered(step, None, why)
 
 
-def is_over(run: Resource) -> bool:
-    """Whether a run has ended."""
-    conditions = run.status.get("conditions", ())
-    return any(it["type"] in ("Complete", "Failed") and it["status"] == "True" for it in conditions)
+def _seen(step: Step, run: WorkspaceRun) -> Turn:
+    """Note that the run which was promised the workspace is there, and so that its time is settled."""
+    schedule, told = step.spec.schedule, step.draft.before.schedule
+    if schedule is None or told is None:
+        return Turn(step.draft.with_schedule(None, run, None), Plan(requeue_after=0.0))
+    standing = _standing(step, schedule, None)
+    decision = runs.decide(schedule, replace(standing, resumed=False), times.seconds(told.next))
+    draft = step.draft.with_schedule(decision.status, run, _due(schedule, decision.status))
+    return Turn(draft, Plan(events=decision.events, requeue_after=0.0))
 
 
-def words(run: WorkspaceRun) -> str:
-    """Say to who wants the notebook why it does not start."""
-    return (
-        f"Its scheduled run {run.name} has the workspace; it starts when that run has ended. "
-        f"`kubectl get tj {run.name}` shows how far it is; deleting it ends it now."
-    )
-
-
-def _start(
-    step: Step,
-    schedule: NotebookSchedule,
-    standing: Standing,
-    decision: Decision,
-    lent: WorkspaceRun | None,
-    defaults: Defaults,
+def _hindered(
+    step: Step, run: WorkspaceRun | None, why: Hindrance, again: float | None = _RETRY_SECONDS
 ) -> Turn:
-    """Give the workspace to the run that is due, and make it once that stands in the status."""
-    assert decision.start is not None
-    name = naming.run(standing.name, decision.start)
-    if lent is None or lent.name != name:
-        due = {"next": times.stamp(decision.start)}
-        told = runs.remembered(schedule, standing, step.now).model_copy(update=due)
-        draft = step.draft.with_schedule(told, WorkspaceRun(name=name), _due(schedule, told))
-        return _turn(step, defaults, draft, Plan(requeue_after=0.0))
-    draft = step.draft.with_schedule(decision.status, lent, _due(schedule, decision.status))
-    made = headless.run(step.notebook, step.spec, schedule, decision.start)
-    plan = Plan(create=(made,), events=decision.events, requeue_after=_wait(decision.status, step.now))
-    return _turn(step, defaults, draft, plan)
+    """Tell what keeps runs from being made; how the schedule stood before stays told."""
+    told = step.draft.before.schedule
+    draft = step.draft.with_schedule(told, run, (False, why.reason, why.message))
+    return Turn(draft, Plan(events=(Event("Warning", why.reason, why.message),), requeue_after=again))
 
 
 def _without_start(
-    step: Step,
-    schedule: NotebookSchedule,
-    decision: Decision,
-    lent: WorkspaceRun | None,
-    defaults: Defaults,
+    step: Step, schedule: NotebookSchedule, decision: Decision, run: WorkspaceRun | None
 ) -> Turn:
     """Tell how the schedule stands, and let go what is not kept."""
     delete, again = decision.delete, _wait(decision.status, step.now)
     if decision.hindrance is not None:
         said = (False, decision.hindrance.reason, decision.hindrance.message)
         again = _RETRY_SECONDS
-        if decision.hindrance.reason == IN_USE and schedule.concurrency_policy == "Replace":
-            delete = tuple(it for it in _made(step.observed.runs) if not it.over and not it.deleting)
+        if run is not None and schedule.concurrency_policy == "Replace":
+            delete = tuple(it for it in _there(step) if not it.over and not it.deleting)
     elif schedule.suspend:
-        message = "Its schedule is suspended (schedule.suspend) and starts no runs."
-        said = (False, _SUSPENDED, message)
+        said = (False, _SUSPENDED, "Its schedule is suspended (schedule.suspend) and starts no runs.")
     else:
         said = _due(schedule, decision.status)
     gone = tuple(Delete(headless.RUN, step.notebook.meta.namespace, it.name, it.uid) for it in delete)
-    ends = _END_SECONDS if lent and not _lives(step.observed.runs, lent) else None
-    plan = Plan(delete=gone, events=decision.events, requeue_after=times.earliest(again, ends))
-    return _turn(step, defaults, step.draft.with_schedule(decision.status, lent, said), plan)
+    plan = Plan(delete=gone, events=decision.events, requeue_after=again)
+    return Turn(step.draft.with_schedule(decision.status, run, said), plan)
 
 
-def _turn(step: Step, defaults: Defaults, draft: Draft, plan: Plan) -> Turn:
-    """Add the NetworkPolicy of the run that has the workspace, which comes before the run."""
-    run, pool = draft.before.run, _pool(step, defaults)
-    if run is None or pool is None or not network_profiles.is_isolated(pool.network):
-        return Turn(draft, plan)
-    wanted = headless.policy(step.notebook, step.spec, pool, step.observed.known, run.name)
-    if _is_there(step, wanted):
-        return Turn(draft, plan)
-    return Turn(draft, replace(plan, apply=(wanted,)))
+def _attended(step: Step, made: Turn, pool: ComputePoolSpec | None) -> Turn:
+    """Look again for the end of the run that has the workspace, and keep its NetworkPolicy.
+
+    That one is applied with the promise, so it is there before the run.
+    """
+    run, plan, observed = made.draft.before.run, made.plan, step.observed
+    if run is None:
+        return made
+    if run.uid and not holder.lives(step, run):
+        plan = replace(plan, requeue_after=times.earliest(plan.requeue_after, _END_SECONDS))
+    if pool is not None and network_profiles.is_isolated(pool.network) and not _obstructed(step):
+        policy = headless.policy(step.notebook, step.spec, pool, observed.known, run.name)
+        if children_of.is_due(policy, observed.children):
+            plan = replace(plan, apply=(policy,))
+    return replace(made, plan=plan)
 
 
-def _is_there(step: Step, wanted: Object) -> bool:
-    metadata = wanted["metadata"]
-    found = (it.meta for it in step.observed.children if it.kind == wanted["kind"])
-    return any(
-        it.name == metadata["name"]
-        and it.owner == step.notebook.meta.uid
-        and it.spec_hash == naming.spec_hash(wanted)
-        for it in found
-    )
+def _obstructed(step: Step) -> bool:
+    """Whether the last write of this pass was refused: what is sent again at once is refused again."""
+    return bool(step.observed.refused) or _stranger(step) is not None
 
 
 def _pool(step: Step, defaults: Defaults) -> ComputePoolSpec | None:
@@ -195,97 +207,88 @@ def _pool(step: Step, defaults: Defaults) -> ComputePoolSpec | None:
         return None
 
 
-def _wrong(step: Step, schedule: NotebookSchedule) -> str | None:
+def _wrong(step: Step, schedule: NotebookSchedule) -> Hindrance | None:
     """Say what is wrong with a run as it could be made now, before any is due."""
-    made = headless.run(step.notebook, step.spec, schedule, step.now)
     workspace = naming.workspace(step.notebook.meta.name)
     if any(volume.name == workspace for volume in step.spec.volumes):
-        return f"A volume is called {workspace}, as that of the workspace in its runs: rename it."
+        words = f"A volume is called {workspace}, as that of the workspace in its runs: rename it."
+        return Hindrance("InvalidSpec", words)
     try:
-        parse(headless.RUN, made["spec"])
+        parse(headless.RUN, headless.run(step.notebook, step.spec, schedule, step.now)["spec"])
     except InvalidSpec as error:
-        return f"Its runs would be refused: {error}"
+        return Hindrance("InvalidSpec", f"Its runs would be refused: {error}")
     return None
 
 
-def _standing(step: Step, schedule: NotebookSchedule, lent: WorkspaceRun | None) -> Standing:
-    notebook, before = step.notebook, step.draft.before
-    return Standing(
-        name=headless.base(notebook),
-        since=step.now if notebook.status else notebook.meta.created,
-        past=before.schedule,
-        resumed=reason_of(before.conditions, SCHEDULED) == _SUSPENDED and not schedule.suspend,
-        runs=_made(step.observed.runs),
-        hindrance=_hindrance(step, lent),
-    )
+def _used(step: Step, run: WorkspaceRun | None) -> Hindrance | None:
+    """Say who has the workspace, or gets it before the run that is due."""
+    if run is not None:
+        return Hindrance(IN_USE, f"The run that is due waits: run {run.name} has the workspace.")
+    if step.draft.before.reason == IN_USE:
+        return Hindrance(
+            "NotebookRuns",
+            "The run that is due waits: the notebook waited for the run before, and starts first.",
+        )
+    return None
 
 
-def _made(there: Sequence[Resource]) -> list[Run]:
-    return [Run(it.meta.name, it.meta.uid, it.meta.created, is_over(it), it.meta.deleting) for it in there]
-
-
-def _hindrance(step: Step, lent: WorkspaceRun | None) -> Hindrance | None:
-    """Return what is in the way of a run that is due."""
-    observed, claim, past = step.observed, step.observed.claim, step.draft.before.conditions
-    if step.draft.admitted or any(_is_alive(pod) for pod in observed.pods):
+def _hindrance(step: Step, pool: ComputePoolSpec | None) -> Hindrance | None:
+    """Return what else is in the way of a run that is due."""
+    claim, past = step.observed.claim, step.draft.before.conditions
+    if step.draft.admitted or holder.notebook_has_pods(step):
         return Hindrance(
             "NotebookRuns",
             "The run that is due waits: the notebook itself has the workspace, until it has stopped.",
         )
-    if lent is not None and lent.uid:
-        return Hindrance(IN_USE, f"The run that is due waits: run {lent.name} has the workspace.")
     if claim is None or not naming.belongs(claim.meta, step.notebook.meta):
         return Hindrance(
             "NoWorkspace",
             "The run that is due cannot be made: there is no workspace yet. Start the notebook once, and put "
             "there what is to run.",
         )
-    if observed.pool is None:
-        message = f"The run that is due waits: there is no pool {step.spec.compute_pool}."
+    if pool is None:
+        name = step.spec.compute_pool
+        message = f"The run that is due waits: there is no pool {name}, or what it says cannot be used."
         return Hindrance("PoolNotFound", message)
     tried = next((it for it in past if it.type == SCHEDULED and it.reason in _TRIED), None)
     if tried is not None and step.now < since(past, SCHEDULED) + _RETRY_SECONDS:
         return Hindrance(tried.reason, tried.message)  # meanwhile the notebook may have the workspace
-    other = next((it for it in observed.foreign if it.kind in (headless.RUN, "NetworkPolicy")), None)
-    if other is not None:
+    stranger = _stranger(step)
+    if stranger is not None:
         return Hindrance(
             _TAKEN,
-            f"The run that is due cannot be made: there is a {other.kind} {other.meta.name} already, which "
-            "is none of this notebook. Delete or rename that one.",
+            f"The run that is due cannot be made: there is a {stranger} already, which is none of this "
+            "notebook. Delete or rename that one.",
         )
-    if observed.refused:
-        return Hindrance(_REFUSED, f"The API server refuses the run that is due: {observed.refused}")
+    if step.observed.refused:
+        return Hindrance(_REFUSED, f"The API server refuses the run that is due: {step.observed.refused}")
     return None
 
 
-def _lent(step: Step) -> WorkspaceRun | None:
-    """Return the run that has the workspace: one that was promised it, or lives, or whose pods do."""
-    told, there = step.draft.before.run, step.observed.runs
-    found = next((it for it in there if told and it.meta.name == told.name), None)
-    if told is not None and found is None and not told.uid:
-        return told
-    if told is not None and told.uid and any(_is_alive(pod) for pod in step.observed.run_pods):
-        return told
-    living = (it for it in there if not is_over(it) and not it.meta.deleting)
-    return next((WorkspaceRun(name=it.meta.name, uid=it.meta.uid) for it in living), None)
+def _stranger(step: Step) -> str | None:
+    """Return what of somebody else has the name of a run or of its NetworkPolicy."""
+    policy = naming.notebook_runs(step.notebook.meta.name)
+    found = (it for it in step.observed.foreign if it.kind == headless.RUN or it.meta.name == policy)
+    return next((f"{it.kind} {it.meta.name}" for it in found), None)
 
 
-def _granted(step: Step, lent: WorkspaceRun | None) -> float | None:
-    """Return the time of a run that was promised the workspace and is not known to be made."""
-    told = step.draft.before.schedule
-    if lent is None or lent.uid or told is None:
-        return None
-    due = times.seconds(told.next)
-    return due if naming.run(headless.base(step.notebook), due) == lent.name else None
+def _standing(step: Step, schedule: NotebookSchedule, hindrance: Hindrance | None) -> Standing:
+    notebook, before = step.notebook, step.draft.before
+    return Standing(
+        name=headless.base(notebook),
+        since=step.now if notebook.status else notebook.meta.created,
+        past=before.schedule,
+        resumed=reason_of(before.conditions, SCHEDULED) == _SUSPENDED and not schedule.suspend,
+        runs=_there(step),
+        hindrance=hindrance,
+    )
 
 
-def _lives(there: Sequence[Resource], lent: WorkspaceRun) -> bool:
-    return any(it.meta.uid == lent.uid and not is_over(it) and not it.meta.deleting for it in there)
-
-
-def _is_alive(pod: PodChild) -> bool:
-    """Whether a pod may still write to the workspace."""
-    return not pod.terminal and not is_machine_gone(pod)
+def _there(step: Step) -> list[Run]:
+    return [
+        Run(it.meta.name, it.meta.uid, it.meta.created, holder.is_over(it), it.meta.deleting)
+        for it in step.observed.runs
+    ]
 
 
 def _due(schedule: NotebookSchedule, told: ScheduleStatus) -> tuple[bool, str, str]:
