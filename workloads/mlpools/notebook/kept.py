@@ -13,7 +13,7 @@ import hashlib
 import importlib.metadata
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,28 @@ def read(workspace: Path) -> Record:
         return Record.from_json(record_file(workspace).read_text(encoding="utf-8"))
     except (OSError, ContractError):
         return Record()
+
+
+def is_whole(workspace: Path, image: str) -> bool:
+    """Whether all that the record says is installed for an image."""
+    record = read(workspace)
+    wanted = {it["name"]: it["version"] for it in record.packages}
+    return record.image == image and versions(library(workspace, image)) == wanted
+
+
+def found_by_kernels(workspace: Path, library: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which kernels find the packages, and what a person has set up at home.
+
+    Args:
+        workspace: of the notebook.
+        library: of its packages.
+        environ: without them; what it leads to comes first.
+    """
+    return {
+        "HOME": str(workspace),
+        "PATH": ":".join(filter(None, (environ.get("PATH"), str(library / "bin")))),
+        "PYTHONPATH": ":".join(filter(None, (environ.get("PYTHONPATH"), str(library)))),
+    }
 
 
 @contextlib.contextmanager

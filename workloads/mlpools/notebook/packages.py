@@ -121,8 +121,7 @@ class WorkspacePackages:
         with kept.alone():
             record = self.record
             pinned = [Pinned.from_dict(it) for it in record.packages]
-            there, wanted = kept.versions(self.library), {it.name: it.version for it in pinned}
-            if not record.asked or (record.image == self._image and there == wanted):
+            if not record.asked or kept.is_whole(self._workspace, self._image):
                 return Change((), ())
             # Of an installation that was killed uv takes half a package for a whole one.
             shutil.rmtree(self.library, ignore_errors=True)

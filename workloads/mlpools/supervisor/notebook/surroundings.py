@@ -107,16 +107,19 @@ class Surroundings:
         self.library.mkdir(parents=True, exist_ok=True)
         commands, jupyter = self._lay_commands(), self._lay_jupyter()
         environ = self._environ
+        around = {
+            **environ,
+            "PATH": _joined(str(commands), environ.get("PATH")),
+            "PYTHONPATH": _joined(*self._paths),
+        }
         return {
             **_indexes(Packages.from_dict(self._task.packages)),
-            **environ,
+            **around,
             # What a person sets up at home stays; what belongs to a run of the server does not.
-            "HOME": str(self._workspace),
+            **kept.found_by_kernels(self._workspace, self.library, around),
             "JUPYTER_RUNTIME_DIR": str(self._temporary / "jupyter-runtime"),
             "JUPYTER_PATH": _joined(str(jupyter), environ.get("JUPYTER_PATH")),
             "JUPYTER_CONFIG_PATH": _joined(str(jupyter), environ.get("JUPYTER_CONFIG_PATH")),
-            "PATH": _joined(str(commands), environ.get("PATH"), str(self.library / "bin")),
-            "PYTHONPATH": _joined(*self._paths, str(self.library)),
         }
 
     def _lay_commands(self) -> Path:
