@@ -76,6 +76,7 @@ def test_runs_and_the_notebook_take_turns_also_with_an_operator_that_was_killed(
         bench.kubelet.finish([of_run], FAILED, code=int(Exit.USER_CODE))
         failed = bench.phase(name, "Failed")["status"]
         assert failed["reason"] == "UserCodeError"
+        assert (failed["attempt"], failed["restarts"]) == (1, 0), "what a cell did is not done again"
         bench.kubelet.pods("alice", 2, 1)
         assert [it["metadata"]["uid"] for it in runs(bench)] == [made["metadata"]["uid"]]
         assert "run" not in bench.kube.get("NotebookRuntime", "alice", bench.namespace)["status"]

@@ -15,9 +15,9 @@ KEY = Key(KIND, NAMESPACE, "alice")
 CLAIM = naming.workspace("alice")
 
 
-def submit(*, stopped: bool = True, steps: int = 3, **changes: Any) -> Run:
+def submit(*, stopped: bool = True, steps: int = 3, max_nodes: int = 3, **changes: Any) -> Run:
     """Return a cluster with a notebook that ran once; ``changes`` are fields of its schedule."""
-    run = Run(max_nodes=3, steps=steps)
+    run = Run(max_nodes=max_nodes, steps=steps)
     run.clock.now = START - 300
     schedule = {"cron": EVERY_MINUTE, "notebook": "daily.ipynb", "suspend": True, **changes}
     run.submit("alice", KIND, schedule=schedule)

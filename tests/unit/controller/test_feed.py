@@ -107,6 +107,14 @@ def test_a_template_is_looked_at_when_a_run_of_it_comes_ends_or_goes(net: Net) -
     assert net.see("TrainingJob", _run(status=failed), "DELETED") == [POOL, JOB]
 
 
+def test_a_notebook_is_looked_at_when_a_run_of_its_document_comes_ends_or_goes(net: Net) -> None:
+    run, notebook = Key("TrainingJob", "team", "run"), Key("NotebookRuntime", "team", "job")
+    net.see("NotebookRuntime", make.job())
+    assert net.see("TrainingJob", _run()) == [run, notebook, POOL]
+    assert net.see("TrainingJob", _run(status={"phase": "Running"})) == [run, POOL]
+    assert net.see("TrainingJob", _run(), "DELETED") == [POOL, notebook]
+
+
 def test_a_deleted_job_frees_nodes_first(net: Net) -> None:
     net.see("TrainingJob", make.job())
     assert net.see("TrainingJob", make.job(deletionTimestamp=make.CREATED)) == [POOL]

@@ -13,6 +13,7 @@ from mlpools_operator.domain.notebook.status import Draft
 from mlpools_operator.domain.observed import Resource
 from tests.support.api_server import Json, condition
 from tests.support.domain_run import NAMESPACE, Run
+from tests.support.operator_sim import WATCHED
 from tests.support.scheduled_notebook import (
     CLAIM,
     KEY,
@@ -36,6 +37,14 @@ def due(run: Run, minute: int = 1, rounds: int = 6) -> None:
     """Let a minute come, and everybody work for a few seconds."""
     run.clock.now = START + 60 * minute
     run.go(rounds, 0.5)
+
+
+def work(run: Run, *, but: str) -> None:
+    """Let the operator and everybody but one work once."""
+    run.operator.pass_all()
+    for name, act in run.world.actors.items():
+        if name != but:
+            act()
 
 
 def scheduled(run: Run) -> Json:
@@ -132,6 +141,60 @@ def test_no_run_is_made_while_the_notebook_holds_a_node() -> None:
     assert condition({"status": run.status("alice")}, "Stopped")
 
 
+def test_a_notebook_that_was_just_admitted_has_the_workspace() -> None:
+    run = submit(cron="1 0 * * *")
+    ask_to_start(run)
+    for _ in range(4):  # nobody but the operator works, so it has no pod yet
+        run.operator.pass_all()
+    assert condition({"status": run.status("alice")}, "Admitted")
+    run.clock.now = START + 60
+    run.operator.pass_all()
+    assert scheduled(run)["reason"] == "NotebookRuns"
+    assert "run" not in run.status("alice")
+    run.until("alice", "Running")
+
+
+def test_a_stopped_notebook_has_the_workspace_until_its_pod_has_ended() -> None:
+    run = submit(stopped=False, cron="1 0 * * *")
+    run.change("alice", suspend=True)
+    while run.status("alice")["phase"] != "Stopped":  # its machine tells nothing
+        work(run, but="kubelets")
+        run.clock.advance(10)
+    run.clock.now = max(run.clock.now, START + 60)
+    work(run, but="kubelets")
+    assert scheduled(run)["reason"] == "NotebookRuns"
+    assert names(run) == []
+    run.go(40)
+    assert names(run) == [FIRST]
+
+
+def test_a_notebook_that_waits_for_a_run_does_not_keep_its_node_from_it() -> None:
+    run = submit(cron="1 0 * * *", max_nodes=1)
+    run.clock.now = START + 60
+    run.operator.pass_notebook(KEY)
+    ask_to_start(run)
+    run.until("alice", "Running", 100)
+    assert condition(run.world.get("TrainingJob", NAMESPACE, FIRST), "Complete")
+
+
+def test_after_the_end_of_a_run_the_notebook_says_that_it_waited_for_it_until_its_pool_has_looked() -> None:
+    run = submit(cron="1 0 * * *", steps=LONG)
+    due(run)
+    ask_to_start(run)
+    run.go(3)
+    run.world.delete("TrainingJob", NAMESPACE, FIRST)
+    for _ in range(60):
+        for act in run.world.actors.values():
+            act()
+        run.clock.advance(1)
+    run.operator.hear(*WATCHED)
+    run.operator.pass_notebook(KEY)
+    status = run.status("alice")
+    assert "run" not in status
+    assert f"Its scheduled run {FIRST} has the workspace" in status["queue"]["message"]
+    run.until("alice", "Running")
+
+
 def test_a_time_that_the_notebook_outlasted_counts_as_missed_and_says_why() -> None:
     run = submit(stopped=False, cron="1 0 * * *", startingDeadlineSeconds=60)
     due(run)
@@ -162,10 +225,7 @@ def test_it_waits_for_the_pods_of_a_run_that_somebody_deleted() -> None:
     ask_to_start(run)
     run.world.delete("TrainingJob", NAMESPACE, FIRST)
     for _ in range(6):  # its pod takes its time to end
-        run.operator.pass_all()
-        for name, act in run.world.actors.items():
-            if name != "kubelets":
-                act()
+        work(run, but="kubelets")
     assert names(run) == []
     assert with_workspace(run) == [FIRST]
     assert run.status("alice")["reason"] == "WorkspaceInUse"
@@ -192,6 +252,64 @@ def test_allow_waits_since_one_pod_alone_may_have_the_workspace() -> None:
     run.world.delete("TrainingJob", NAMESPACE, FIRST)
     run.go(20)
     assert names(run) == ["nb-alice-202611230002"]
+
+
+def test_a_notebook_that_waited_for_a_run_starts_before_the_next_one() -> None:
+    run = submit(concurrencyPolicy="Allow", steps=10)
+    due(run)
+    due(run, 2)
+    ask_to_start(run)
+    run.until("alice", "Running", 100)
+    assert names(run) == [FIRST]
+    assert scheduled(run)["reason"] == "NotebookRuns"
+
+
+def test_the_end_of_a_deleted_runs_pods_is_looked_for() -> None:
+    run = submit(cron="1 0 * * *", steps=LONG)
+    due(run)
+    run.world.delete("TrainingJob", NAMESPACE, FIRST)
+    run.operator.hear("TrainingJob")
+    again = run.operator.pass_notebook(KEY)
+    assert again is not None
+    assert again <= 5
+
+
+@pytest.mark.parametrize("schedule", [None, {"cron": "1 0 * * *", "notebook": "daily.ipynb"}])
+def test_a_job_that_a_deleted_run_left_has_the_workspace_as_long_as_it_may_make_pods(schedule: Any) -> None:
+    run = submit(cron="1 0 * * *", steps=LONG)
+    run.clock.now = START + 60
+    for _ in range(10):  # nobody but the operator works, so its Job has no pod
+        run.operator.pass_all()
+    run.world.delete("TrainingJob", NAMESPACE, FIRST)
+    run.change("alice", schedule=schedule)
+    ask_to_start(run)
+    assert len(run.world.list("Job")) == 1
+    assert with_workspace(run) == []
+    for _ in range(3):  # the garbage collector takes its time
+        run.operator.pass_all()
+    assert run.status("alice")["reason"] == "WorkspaceInUse"
+    run.until("alice", "Running")
+
+
+def test_runs_go_with_their_notebook() -> None:
+    run = submit(steps=LONG)
+    due(run)
+    assert with_workspace(run) == [FIRST]
+    run.delete("alice")
+    due(run, 3, 20)
+    assert names(run) == []
+    assert with_workspace(run) == []
+
+
+def test_somebody_elses_policy_does_not_keep_a_run_from_ending_its_turn() -> None:
+    run = submit(cron="1 0 * * *", steps=12)
+    due(run)
+    run.world.delete(*POLICY)
+    metadata = {"name": POLICY[2], "namespace": NAMESPACE, "labels": {}}
+    run.world.create({"kind": "NetworkPolicy", "metadata": metadata, "spec": {}})
+    ask_to_start(run)
+    run.until("alice", "Running", 100)
+    assert condition(run.world.get("TrainingJob", NAMESPACE, FIRST), "Complete")
 
 
 def test_a_run_may_connect_to_where_the_notebook_may() -> None:

@@ -53,7 +53,7 @@ def _play(policy: str, dies_after: int | None) -> tuple[Run, Births]:
     run = submit(concurrencyPolicy=policy, historyLimit=1, steps=1 if policy == "Forbid" else 20)
     births = Births(run)
     run.operator.fuse = Fuse(dies_after)
-    for _ in range(19 if policy == "Forbid" else 26):
+    for _ in range(22 if policy == "Forbid" else 26):
         try:
             run.round()
         except Died:
@@ -230,6 +230,22 @@ def test_a_run_that_may_have_been_made_keeps_the_workspace_also_without_its_sche
     run.go(2, 1)
     assert run.status("alice")["run"]["uid"]
     run.until("alice", "Running", 100)
+
+
+def test_a_run_is_noted_before_the_next_one_takes_its_place() -> None:
+    run = submit(concurrencyPolicy="Replace", steps=20)
+    births = Births(run)
+    run.clock.advance(61)
+    run.operator.pass_notebook(KEY)
+    run.operator.pass_notebook(KEY)
+    assert births.count == {FIRST: 1}
+    run.clock.advance(61)
+    run.operator.fuse = Fuse(1)
+    with contextlib.suppress(Died):
+        run.operator.pass_notebook(KEY)
+    run.operator.restart()
+    run.go(30, 1)
+    assert births.count == {FIRST: 1, "nb-alice-202611230002": 1}
 
 
 def test_a_promise_that_nobody_can_keep_any_more_is_taken_back() -> None:
