@@ -36,7 +36,7 @@ print(open("reports/made.txt").read())
 
 
 @pytest.mark.full
-@pytest.mark.e2e(seconds=260)
+@pytest.mark.e2e(seconds=150)
 def test_a_document_runs_in_turns_with_its_notebook_and_leaves_what_it_became(
     notebooks: Notebooks, cluster: Kubectl
 ) -> None:

@@ -7,6 +7,7 @@ it is (``pass_pool``, ``pass_job``), and after how many writes the process dies.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -175,14 +176,15 @@ class OperatorSim:
         notebook = self.store.resource(key)
         if notebook is None:
             return None
-        plan = self._plan_notebook(notebook)
+        plan = self.plan_notebook(notebook)
         if plan.look:
             self.look(notebook.meta.uid)
-            plan = self._plan_notebook(notebook)
+            plan = self.plan_notebook(notebook)
         self.foreign.pop(notebook.meta.uid, None)
         return self._execute(key, notebook, plan)
 
-    def _plan_notebook(self, notebook: Resource) -> Plan:
+    def plan_notebook(self, notebook: Resource) -> Plan:
+        """Decide about a notebook as it stands, and do nothing."""
         uid = notebook.meta.uid
         observed = notebooks.observe(
             self.store,
@@ -218,7 +220,7 @@ class OperatorSim:
                 self.tokens.add(manifest["metadata"]["name"])
                 self.token_at[resource.meta.uid] = self.clock()
             for manifest in plan.apply:
-                self._make("apply", resource, manifest, self._apply)
+                self._make("apply", resource, manifest, functools.partial(self._apply, resource))
             for target in plan.scale:
                 self._count("scale", "Job")
                 answer = self.world.scale(target.namespace, target.name, target.uid, target.pods)
@@ -230,10 +232,11 @@ class OperatorSim:
                 self.events += [(key.name, event) for event in plan.events]
         return plan.requeue_after
 
-    def _apply(self, manifest: Json) -> Json:
+    def _apply(self, resource: Resource, manifest: Json) -> Json:
         metadata = manifest["metadata"]
         known = self.store.get(Key(manifest["kind"], metadata["namespace"], metadata["name"]))
-        return self.world.apply(manifest, known.meta.resource_version if known else NEVER)
+        ours = known is not None and naming.belongs(known.meta, resource.meta)
+        return self.world.apply(manifest, known.meta.resource_version if known and ours else NEVER)
 
     def _make(self, verb: str, resource: Resource, manifest: Json, send: Callable[[Json], Json]) -> None:
         kind, metadata = manifest["kind"], manifest["metadata"]

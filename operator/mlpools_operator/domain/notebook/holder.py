@@ -12,6 +12,7 @@ from mlpools_operator.api.v1alpha1 import WorkspaceRun
 from mlpools_operator.domain.attempt.failures import is_machine_gone
 from mlpools_operator.domain.notebook.step import Step
 from mlpools_operator.domain.observed import PodChild, Resource
+from mlpools_operator.domain.schedules.runs import Hindrance
 
 #: Why a notebook waits while a run has its workspace, and a run while another one has it.
 IN_USE = "WorkspaceInUse"
@@ -54,6 +55,11 @@ def words(run: WorkspaceRun) -> str:
         f"Its scheduled run {run.name} has the workspace; it starts when that run has ended. "
         f"`kubectl get tj {run.name}` shows how far it is; deleting it ends it now."
     )
+
+
+def hindrance(run: WorkspaceRun) -> Hindrance:
+    """Say what is in the way of the next run."""
+    return Hindrance(IN_USE, f"The run that is due waits: run {run.name} has the workspace.")
 
 
 def _has_pods(step: Step) -> bool:

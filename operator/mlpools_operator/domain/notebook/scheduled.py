@@ -223,7 +223,7 @@ def _wrong(step: Step, schedule: NotebookSchedule) -> Hindrance | None:
 def _used(step: Step, run: WorkspaceRun | None) -> Hindrance | None:
     """Say who has the workspace, or gets it before the run that is due."""
     if run is not None:
-        return Hindrance(IN_USE, f"The run that is due waits: run {run.name} has the workspace.")
+        return holder.hindrance(run)
     if step.draft.before.reason == IN_USE:
         return Hindrance(
             "NotebookRuns",

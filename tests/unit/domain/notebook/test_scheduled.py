@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mlpools_operator.api.v1alpha1 import parse
+from mlpools_operator.controller.store import Key
 from mlpools_operator.domain import naming
 from mlpools_operator.domain.conditions import reason_of
+from mlpools_operator.domain.notebook import outward
 from mlpools_operator.domain.notebook.status import Draft
 from mlpools_operator.domain.observed import Resource
+from mlpools_operator.domain.plan import Plan
 from tests.support.api_server import Json, condition
 from tests.support.domain_run import NAMESPACE, Run
 from tests.support.operator_sim import WATCHED
@@ -301,13 +305,36 @@ def test_runs_go_with_their_notebook() -> None:
     assert with_workspace(run) == []
 
 
-def test_somebody_elses_policy_does_not_keep_a_run_from_ending_its_turn() -> None:
+def test_a_notebook_that_is_being_deleted_makes_no_run() -> None:
+    run = submit()
+    run.clock.now = START + 60
+    notebook = run.operator.store.resource(KEY)
+    assert notebook is not None
+    assert run.operator.plan_notebook(notebook) != Plan()
+    going = replace(notebook, meta=replace(notebook.meta, deleting=True))
+    assert run.operator.plan_notebook(going) == Plan()
+
+
+def test_a_run_of_which_the_status_says_nothing_has_the_workspace_too() -> None:
+    run = submit(cron="1 0 * * *", steps=LONG)
+    due(run)
+    status = {key: value for key, value in run.status("alice").items() if key != "run"}
+    run.world.replace_status(*KEY, status)
+    ask_to_start(run)
+    run.go(6, 0.5)
+    assert run.status("alice")["run"]["name"] == FIRST
+    assert with_workspace(run) == [FIRST]
+
+
+def test_somebody_elses_policy_does_not_keep_a_notebook_from_saying_how_it_stands() -> None:
     run = submit(cron="1 0 * * *", steps=12)
     due(run)
     run.world.delete(*POLICY)
     metadata = {"name": POLICY[2], "namespace": NAMESPACE, "labels": {}}
     run.world.create({"kind": "NetworkPolicy", "metadata": metadata, "spec": {}})
     ask_to_start(run)
+    run.go(4)
+    assert run.status("alice")["reason"] == "WorkspaceInUse"
     run.until("alice", "Running", 100)
     assert condition(run.world.get("TrainingJob", NAMESPACE, FIRST), "Complete")
 
@@ -338,12 +365,46 @@ def test_a_notebook_that_never_ran_has_nothing_to_run() -> None:
     assert scheduled(run)["reason"] == "NoWorkspace"
 
 
+def test_addresses_are_looked_up_for_a_run_too() -> None:
+    run = submit(steps=LONG, cron="1 0 * * *")
+    run.change("alice", egress=["files.example.com:443"])
+    run.go(1)
+    store = run.operator.store
+    pool = store.resource(Key("ComputePool", "", "cpu"))
+
+    def names() -> set[str]:
+        notebook = store.resource(KEY)
+        assert notebook is not None
+        return set(outward.names(notebook, pool, run.clock(), run.operator.defaults))
+
+    assert names() == set()
+    due(run)
+    assert "files.example.com" in names()
+
+
+def test_no_run_is_made_without_the_rules_of_its_pool() -> None:
+    run = submit(cron="1 0 * * *")
+    place = ("ComputePool", "", "cpu")
+    spec = run.world.get(*place)["spec"]
+    run.world.replace_spec(*place, {**spec, "maxNodes": "many"})
+    due(run)
+    assert names(run) == []
+    assert scheduled(run)["reason"] == "PoolNotFound"
+    run.world.replace_spec(*place, spec)
+    run.go(10)
+    assert names(run) == [FIRST]
+    assert run.world.get(*POLICY)
+
+
 def test_a_taken_name_is_told_and_the_notebook_may_start_meanwhile() -> None:
     run = submit(cron="1 0 * * *")
     run.submit(FIRST, nodes=1)
     due(run)
     assert scheduled(run)["reason"] == "NameConflict"
     assert "run" not in run.status("alice")
+    tries = run.operator.writes["create", "TrainingJob"]
+    run.go(10, 1)
+    assert run.operator.writes["create", "TrainingJob"] == tries, "it is tried again at once"
     ask_to_start(run)
     run.until("alice", "Running", 120)
 
@@ -371,8 +432,10 @@ def test_a_run_that_the_api_would_refuse_is_said_before_any_is_due() -> None:
     other = {"name": CLAIM, "persistentVolumeClaim": {"claimName": "other"}}
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "flights"}}, other]
     run.change("alice", volumes=volumes, volumeMounts=mount)
-    due(run)
+    run.go(2)
     assert scheduled(run)["reason"] == "InvalidSpec"
+    due(run)
+    assert "run" not in run.status("alice")
     assert names(run) == []
 
 

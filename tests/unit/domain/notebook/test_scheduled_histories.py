@@ -18,6 +18,7 @@ from tests.support.domain_run import NAMESPACE, Run
 from tests.support.histories import ACTORS, MODERATE
 from tests.support.operator_sim import WATCHED, Died, Fuse
 from tests.support.scheduled_notebook import (
+    CLAIM,
     KEY,
     ask_to_start,
     names,
@@ -246,6 +247,32 @@ def test_a_run_is_noted_before_the_next_one_takes_its_place() -> None:
     run.operator.restart()
     run.go(30, 1)
     assert births.count == {FIRST: 1, "nb-alice-202611230002": 1}
+
+
+def test_a_promise_is_not_taken_back_sooner_for_what_was_in_its_way_before() -> None:
+    run = submit(cron="1 0 * * *", steps=20)
+    births = Births(run)
+    run.clock.advance(61)
+    run.operator.pass_notebook(KEY)
+    taken = [{"name": CLAIM, "emptyDir": {}}]
+    run.change("alice", volumes=taken, volumeMounts=[{"name": CLAIM, "mountPath": "/more"}])
+    run.operator.hear("NotebookRuntime")
+    run.operator.pass_notebook(KEY)
+    run.clock.advance(NEWS_SECONDS - 1)
+    run.change("alice", volumes=[], volumeMounts=[])
+    run.operator.hear("NotebookRuntime")
+    while not births.count:
+        _lose(run, "create")
+    run.change("alice", schedule=None)
+    ask_to_start(run)
+    run.clock.advance(2)
+    for _ in range(3):
+        run.operator.hear("NotebookRuntime")  # and not the run
+        run.operator.pass_pool("cpu")
+        run.operator.pass_notebook(KEY)
+    assert run.status("alice")["reason"] == "WorkspaceInUse"
+    run.operator.restart()
+    run.until("alice", "Running", 100)
 
 
 def test_a_promise_that_nobody_can_keep_any_more_is_taken_back() -> None:
