@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +71,9 @@ class Headless(Documents):
         """File that a cell makes."""
         return self.workspace / "reports" / "begun"
 
-    def start(
-        self, *words: str, name: str = NAME, environ: Mapping[str, str] = os.environ
-    ) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self, *words: str, environ: Mapping[str, str] = os.environ) -> Iterator[subprocess.Popen[str]]:
+        """Start it; it does not outlive the test."""
         environ = {
             "PYTHONPATH": ":".join(path for path in sys.path if path),
             **environ,
@@ -80,10 +81,14 @@ class Headless(Documents):
             WORKSPACE_ENV: str(self.workspace),
             OUTPUT_URL_ENV: f"file://{self.output}",
         }
-        command = [sys.executable, "-m", "mlpools.notebook.headless", name, *words]
-        return subprocess.Popen(
+        command = [sys.executable, "-m", "mlpools.notebook.headless", NAME, *words]
+        with subprocess.Popen(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def run(self, *words: str, environ: Mapping[str, str] = os.environ) -> Ended:
         with self.start(*words, environ=environ) as process:
