@@ -213,7 +213,8 @@ def test_a_cell_finds_what_it_finds_in_the_notebook(headless: Headless, tmp_path
     assert json.loads(found) == json.loads(there.stdout)
     assert json.loads(found)[2] == str(notebook.library / "bin" / "our-tool")
     assert transport == "ipc\n"
-    for changed in (Record(["ours"], pinned, "another"), Record(["ours"], [{**pinned[0], "version": "2.0"}])):
+    newer = [{**pinned[0], "version": "2.0"}]
+    for changed in (Record(["ours"], pinned, "another"), Record(["ours"], newer, notebook.library.name)):
         record.write_text(changed.to_json())
         assert "start the notebook once" in headless.run(environ=in_job).message
 
