@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -355,6 +357,30 @@ def test_a_forked_child_reads_too(big: ObjectStore) -> None:
     finally:
         child.kill()
         child.join()
+
+
+_FORKS = """
+import os
+from mlpools.storage import client
+
+class Parents:
+    def __del__(self):
+        print("freed in", "the parent" if os.getpid() == parent else "the child", flush=True)
+
+parent = os.getpid()
+client._stores["s3://bucket"] = Parents()
+child = os.fork()
+assert bool(client._stores) == bool(child)
+if child:
+    os.waitpid(child, 0)
+    client._stores.clear()
+"""
+
+
+def test_a_forked_child_frees_no_client_of_its_parent() -> None:
+    """It could wait for ever for a lock that a thread of its parent's runtime held."""
+    ran = subprocess.run([sys.executable, "-c", _FORKS], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["freed in the parent"]
 
 
 def test_a_location_holds_no_secret(big: ObjectStore) -> None:

@@ -7,6 +7,7 @@ from a copy of its own, whose runtime starts afresh.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.machinery
 import importlib.util
@@ -126,11 +127,17 @@ def _plain_http(address: Address) -> bool:
 
 
 def forget_after_fork() -> None:
-    """Note in a forked child that clients and runtime are its parent's; its threads are not there."""
-    global _inherited, _lock
+    """Note in a forked child that clients and runtime are its parent's; its threads are not there.
+
+    The clients are never freed here: that wakes tasks of the runtime, under locks that a thread of the parent
+    may have held just then, which nobody ever lets go of in the child.
+    """
+    global _inherited, _lock, _stores
     _lock = threading.Lock()
     _inherited = _EXTENSION in sys.modules
-    _stores.clear()
+    if _stores:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_stores))
+        _stores = {}
 
 
 os.register_at_fork(after_in_child=forget_after_fork)
