@@ -136,7 +136,7 @@ def stages(*, full: bool) -> tuple[Stage, ...]:
         Stage("chart", 3, (_pytest("chart", "tests/chart", *chosen),), counts=True),
         Stage(
             "libraries",
-            8,
+            15,
             (
                 ("make", "--no-print-directory", f"{LIBRARIES}/ready"),
                 _pytest("libraries", "tests/libraries", program=f"{LIBRARIES}/bin/pytest"),
