@@ -74,3 +74,16 @@ def test_with_one_family_it_looks_again_and_a_suspended_one_rests() -> None:
     run.world.machines = {"large": 1}
     run.change("alice", suspend=False)
     assert run.until("alice", "Running")["instanceFamily"] == "large"
+
+
+def test_who_waits_for_a_full_pool_is_told_its_place_and_who_holds_the_nodes() -> None:
+    run = Run(max_nodes=1)
+    for name in ("alice", "bob", "carol"):
+        run.submit(name, KIND)
+        run.go(5)
+    bob, carol = run.status("bob"), run.status("carol")
+    assert [it["phase"] for it in (bob, carol)] == ["Queued"] * 2
+    assert [it["queue"]["position"] for it in (bob, carol)] == [1, 2]
+    assert (bob["reason"], carol["reason"]) == ("WaitingForNodes", "BehindInQueue")
+    assert "alice (team-a) holds 1. First in the queue." in said(bob, "Ready")["message"]
+    assert "1 job is ahead. First is bob (team-a)" in said(carol, "Ready")["message"]
