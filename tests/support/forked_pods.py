@@ -128,7 +128,7 @@ class Forks:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         self._process.communicate(timeout=PATIENCE)
-        self._server.server_close()
+        self._server.close()
 
     def start(self, folder: Path, task: Task, port: int, *, rank: int = 0, at: At | None = None) -> ForkedPod:
         """Start the pod of a rank.

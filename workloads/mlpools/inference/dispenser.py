@@ -21,11 +21,9 @@ does. Requests are idempotent: one whose answer was lost is sent again.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hmac
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -99,7 +97,6 @@ class Dispenser:
             "/left": self._left,
             "/beat": self._beat,
         }
-        self._port = port
         self._server = StatusServer(
             port,
             {("POST", path): self._checked(answer) for path, answer in answers.items()},
@@ -108,13 +105,7 @@ class Dispenser:
 
     def close(self) -> None:
         """Stop listening."""
-        ending = threading.Thread(target=self._server.shutdown)
-        ending.start()
-        while ending.is_alive():  # it looks whether it shall end only when somebody comes
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self._port), 1.0).close()
-            ending.join(_PAUSE_SECONDS)
-        self._server.server_close()
+        self._server.close()
 
     def open(self, ledger: Ledger, opening: Opening, *, schema: str = "", more: bool = False) -> None:
         """Begin to hand out, or go on with another stage.

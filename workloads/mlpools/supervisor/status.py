@@ -6,6 +6,7 @@ that a supervisor may use, and three fixed requests of our own programs need non
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import socketserver
@@ -16,6 +17,8 @@ from pathlib import Path
 #: A peer that is slower than this, or sends more, is not one of ours.
 _TIMEOUT_SECONDS = 5.0
 _LIMIT = 1 << 16
+#: Between two tries to have an end noticed.
+_PAUSE_SECONDS = 0.1
 
 #: ``(method, path) -> answer to a body``; the answer is JSON text.
 Routes = dict[tuple[str, str], Callable[[bytes], str]]
@@ -51,6 +54,16 @@ class StatusServer(socketserver.ThreadingTCPServer):
                 "this port of the machine, or use a pool with another network."
             ) from error
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 60}, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        ending = threading.Thread(target=self.shutdown)
+        ending.start()
+        while ending.is_alive():  # it looks whether it shall end only when somebody comes
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.server_address[1]), 1.0).close()
+            ending.join(_PAUSE_SECONDS)
+        self.server_close()
 
     def server_bind(self) -> None:
         """Listen on IPv4 and IPv6, whichever the pod's network has."""
