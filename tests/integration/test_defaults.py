@@ -27,6 +27,7 @@ DEFAULTS_OF_A_JOB = {
     "checkpoint": {"keep": 2},
     "output.mode": "Error",
     "runtime": {},
+    "securityContext": {"runAsUser": 1000, "fsGroup": 1000},
     "xgboost.rounds": 100,
     "xgboost.objective": "reg:squarederror",
     "xgboost.externalMemory": "auto",
