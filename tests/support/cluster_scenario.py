@@ -6,14 +6,15 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mlpools.contract.tasks import Notebook
 from mlpools.contract.wiring import LEADER_PORT_ENV, NOTEBOOK_ENV, POD_IP_ENV
@@ -140,14 +141,7 @@ async def _until(holds: Callable[[], bool], seconds: float = 400) -> None:
 
 def _kill(program: str, mark: str) -> None:
     """Kill a process of Ray's by its name and one of its arguments."""
-    for pid, words in _processes():
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or [""]
         if words[0].endswith(program) and any(mark in word for word in words):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            words = (path / "cmdline").read_bytes().decode().split("\0")
-            if words[0]:
-                yield int(path.name), words
+            process.kill()

@@ -78,9 +78,11 @@ class Jupyter:
             await channel.send_json(_execute(code))
             async for message in channel:
                 said = message.json()
+                kind, content = said["msg_type"], said["content"]
+                if kind == "status" and content["execution_state"] == "restarting":
+                    break
                 if said["parent_header"].get("msg_id") != _MESSAGE:
                     continue
-                kind, content = said["msg_type"], said["content"]
                 if kind == "stream" and content["name"] == "stdout":
                     printed += content["text"]
                 assert kind != "error", (content, printed)

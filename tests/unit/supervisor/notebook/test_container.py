@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mlpools.supervisor.notebook import processes, sockets, workspace
+from mlpools.supervisor.notebook.memory import Memory
 from mlpools.supervisor.notebook.said import last_lines
 from tests.support.waiting import PATIENCE
 
@@ -128,6 +129,18 @@ def test_a_workspace_that_is_nearly_full_is_told_of(
     monkeypatch.setattr(workspace.os, "statvfs", lambda _: found)
     assert said in (workspace.trouble(tmp_path) or "nothing")
     assert bool(workspace.trouble(tmp_path)) == bool(said)
+
+
+def test_a_program_that_was_ended_for_its_memory_is_told_of_with_the_limit(tmp_path: Path) -> None:
+    kills, limit = tmp_path / "memory.events", tmp_path / "memory.max"
+    kills.write_text("oom 3\noom_kill 3\n")
+    limit.write_text(f"{3 << 29}\n")
+    memory = Memory(tmp_path)
+    assert memory.trouble() == ""
+    kills.write_text("oom 4\noom_kill 4\n")
+    assert memory.trouble().startswith("It ran out of memory at the limit of 1.5 GiB, and the system ended ")
+    limit.write_text("max\n")
+    assert memory.trouble().startswith("It ran out of memory at the limit, and the system ended ")
 
 
 def test_the_last_lines_of_a_program_without_what_opens_the_notebook() -> None:

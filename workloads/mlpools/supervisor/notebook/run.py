@@ -23,6 +23,7 @@ from mlpools.supervisor.final import write_termination
 from mlpools.supervisor.logs import say
 from mlpools.supervisor.notebook import beside, gpu, jupyter, pod, processes, said, sockets, workspace
 from mlpools.supervisor.notebook.head import Head
+from mlpools.supervisor.notebook.memory import Memory
 from mlpools.supervisor.notebook.node import Node
 from mlpools.supervisor.notebook.settings import Settings
 from mlpools.supervisor.notebook.surroundings import Surroundings
@@ -51,6 +52,7 @@ class NotebookSupervisor:
         self._gpu = gpu.reader()
         self._head = Head(settings, self._events) if self._task.cluster else None
         self._watch = self._begin_to_watch()
+        self._memory = Memory()
         self._around = Surroundings(task, settings.workspace, settings.packages_folder, os.environ)
         self._at_work: Worker | None = None
         self._stopping = False
@@ -127,13 +129,14 @@ class NotebookSupervisor:
         used = self._watch.look()
         has_gpus = Path("/dev/nvidia0").exists()
         serving = sockets.listens(self._task.port)
+        troubles = (kept.notice(), workspace.trouble(self._settings.workspace), self._memory.trouble())
         return Activity(
             attempt=self._task.attempt,
             serving=serving,
             unused_seconds=round(used.unused_seconds, 3),
             untouched_seconds=round(used.untouched_seconds, 3),
             used_by=used.by,
-            trouble=" ".join(filter(None, (kept.notice(), workspace.trouble(self._settings.workspace)))),
+            trouble=" ".join(filter(None, troubles)),
             gpu_unseen=has_gpus and self._gpu() is None,
             dashboard=self._head.dashboard if self._head else "",
             said="" if serving or self._at_work is None else self._last_lines(self._at_work),
